@@ -1,0 +1,67 @@
+# Sourced by ./check, ./quickstart and ./bench: installs Debian packages that are missing, and lends huge pages for the time of the run.
+
+# setup_packages build|test: "test" installs those for building too. Says nothing when all are there.
+setup_packages() {
+	local want=$1 package use missing=() run=()
+	while read -r package use; do
+		case $package in ''|'#'*) continue ;; esac
+		[ "$use" = test ] && [ "$want" = build ] && continue
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+	done < "$SETUP_ROOT/tools/packages.txt"
+	[ ${#missing[@]} -eq 0 ] && return 0
+	if [ "$(id -u)" -ne 0 ]; then
+		if ! command -v sudo >/dev/null; then
+			echo "missing packages, and neither root nor sudo: apt-get install ${missing[*]}" >&2
+			return 1
+		fi
+		run=(sudo)
+	fi
+	echo "installing ${#missing[@]} packages: ${missing[*]}" >&2
+	local log
+	log=$(mktemp)
+	if ! { "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
+	       "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+		tail -n 30 "$log" >&2
+		rm -f "$log"
+		return 1
+	fi
+	rm -f "$log"
+}
+
+# setup_huge PAGES: asks the kernel for that many 2 MiB pages where we may; setup_huge_back gives them back. Never fails.
+SETUP_HUGE_FILE=/proc/sys/vm/nr_hugepages
+SETUP_HUGE_BEFORE=
+setup_huge() {
+	[ -w $SETUP_HUGE_FILE ] || return 0
+	local have
+	have=$(cat $SETUP_HUGE_FILE) || return 0
+	[ "$have" -ge "$1" ] && return 0
+	SETUP_HUGE_BEFORE=$have
+	echo "$1" > $SETUP_HUGE_FILE 2>/dev/null || true
+}
+
+setup_huge_back() {
+	[ -n "$SETUP_HUGE_BEFORE" ] || return 0
+	echo "$SETUP_HUGE_BEFORE" > $SETUP_HUGE_FILE 2>/dev/null || true
+	SETUP_HUGE_BEFORE=
+}
+
+# setup_build DIR [meson option...]: configures once and builds; the log's tail when that fails.
+setup_build() {
+	local dir=$1 log
+	shift
+	mkdir -p "$SETUP_ROOT/$dir"
+	log=$SETUP_ROOT/$dir/setup.log
+	if [ ! -f "$SETUP_ROOT/$dir/build.ninja" ]; then
+		if ! meson setup "$SETUP_ROOT/$dir" "$SETUP_ROOT" "$@" >"$log" 2>&1; then
+			echo "meson setup $dir failed ($log):" >&2
+			tail -n 30 "$log" >&2
+			return 1
+		fi
+	fi
+	if ! ninja -C "$SETUP_ROOT/$dir" >"$log" 2>&1; then
+		echo "building $dir failed ($log):" >&2
+		tail -n 60 "$log" >&2
+		return 1
+	fi
+}
