@@ -1,0 +1,86 @@
+/* ingress: one per producing thread. Events of a source are staged, run through its interceptors and selector, and put into the
+ * open block of each channel; blocks are sealed and submitted; completions reaped.
+ *
+ * Owner and thread: the producing thread, but for open, attach and close (control, while that thread does not run). */
+#ifndef PENSTOCK_DATAPLANE_INGRESS_H
+#define PENSTOCK_DATAPLANE_INGRESS_H
+
+#include "base/clock.h"
+#include "dataplane/pipeline.h"
+
+/* Account of events, kind "SOURCE": events_parsed = filtered + unrouted + each drop_* + events_routed. */
+struct source_counters {
+	struct counter received, accepted;		/* Flume's EventReceivedCount, EventAcceptedCount */
+	struct counter channel_write_fail, read_fail;
+	struct counter zero;				/* attributes Flume keeps at 0 for this source */
+	struct counter parsed, filtered, unrouted, routed;
+	struct counter drop_too_large, drop_arena_full, drop_empty;
+	struct counter bytes;
+};
+
+/* Account of one ingress into one channel, kind "INTAKE": offered = stored + channel_full + failed + pending. */
+struct intake_counters {
+	struct counter offered, stored, channel_full, failed, pending, blocks;
+};
+
+struct ingress_channel {
+	struct channel_link *link;
+	struct block *open;
+	struct block_scratch *scratch;
+	struct intake_counters counters;
+	struct metric_set metrics;
+	uint64_t pending;
+};
+
+struct ingress_source {
+	struct ingress *ingress;
+	const struct pipeline_source *spec;
+	void *self;					/* the source's own */
+	void *scratch[PIPELINE_INTERCEPTORS_MAX];
+	int direct;					/* slot whose open block is the staging block; -1: staged apart */
+	struct source_counters counters;
+	struct metric_set metrics;
+	/* trace: a bounded ring that control empties; NULL when off */
+	_Atomic(struct trace *) trace;
+};
+
+struct ingress {
+	const char *name;
+	struct clock *clock;
+	const struct pipeline *pipeline;
+	struct ingress_channel channels[PIPELINE_CHANNELS_MAX];
+	struct ingress_source *sources;			/* as pipeline->sources */
+	struct batch batch;
+	struct ingress_source *current;			/* whose events are in the batch */
+	uint64_t wall_ns;				/* wall time of this turn, set by the owner of the turn */
+	uint8_t *staging;				/* STAGING_BYTES, for sources that are not direct */
+	uint8_t *overflow;				/* bodies that no longer fitted in their block */
+	uint64_t generation;				/* adopted pipeline */
+};
+
+/* Control. wake_fd: eventfd that the channels' writers signal while the thread sleeps; -1 for a polling lcore. */
+int ingress_open(struct ingress *ingress, const char *name, const struct pipeline *pipeline, struct clock *clock, int wake_fd, struct err *err);
+/* Control, when the thread is gone and ingress_drained said so (or its deadline passed). */
+void ingress_close(struct ingress *ingress);
+
+/* One event of `len` body bytes, copied once. NULL: dropped and counted (no credit, too large). Headers may be set on it until the next call. */
+struct event *ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64_t time_ns);
+/* A message that makes no event (an empty datagram). */
+void ingress_drop_empty(struct ingress_source *in);
+
+/* Interceptors, selector, blocks: ends the batch. */
+void ingress_put(struct ingress *ingress);
+/* Completions from the channels. */
+void ingress_reap(struct ingress *ingress);
+/* Seals and submits full blocks and those the writer is free to take; with all: every block that holds an event. */
+void ingress_seal_due(struct ingress *ingress, bool all);
+/* Nothing staged, open or in flight. */
+bool ingress_drained(const struct ingress *ingress);
+/* Before and after sleeping: writers signal wake_fd in between. ingress_sleep is false when something already waits. */
+bool ingress_sleep(struct ingress *ingress);
+void ingress_woken(struct ingress *ingress);
+
+extern const struct metric source_metrics[], intake_metrics[];
+extern const uint32_t source_metric_count, intake_metric_count;
+
+#endif

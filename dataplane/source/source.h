@@ -1,0 +1,55 @@
+/* source: makes events of bytes. Who brings the bytes (an lcore, a kernel socket, the source itself) is not its business.
+ *
+ * Threads: check on control; all else on the thread of the ingress the instance belongs to (one instance per source and ingress). */
+#ifndef PENSTOCK_DATAPLANE_SOURCE_SOURCE_H
+#define PENSTOCK_DATAPLANE_SOURCE_SOURCE_H
+
+#include "base/address.h"
+#include "base/err.h"
+#include "base/event.h"
+#include "base/option.h"
+
+struct ingress_source;
+
+struct datagram {
+	const uint8_t *bytes;
+	uint32_t len;
+	struct address from, to;
+	uint64_t time_ns;	/* wall time of receipt */
+};
+
+/* Where a source wants its bytes from. */
+struct source_listen {
+	const char *host;	/* as configured: address, name, or NULL for all */
+	uint32_t port;
+	bool datagram;		/* else a stream */
+	struct option_list allow;	/* allowed sender prefixes; none: all */
+};
+
+struct stream;
+
+struct source_ops {
+	const char *name;
+	const char *class_names;
+	const char *help;
+	const struct option *options;
+	size_t config_size;
+	int (*check)(const void *config, const char *name, struct err *err);
+	uint32_t (*batch_events)(const void *config);	/* NULL: none exposed */
+	/* Fills up to max; returns how many there are. NULL for polled sources. */
+	uint32_t (*listens)(const void *config, struct source_listen *listens, uint32_t max);
+	int (*open)(void **source, const void *config, struct ingress_source *in, struct err *err);
+	void (*on_datagram)(void *source, const struct datagram *datagram);
+	/* Streams: bytes consumed, or -errno to reset. */
+	int64_t (*on_bytes)(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, bool last);
+	/* Polled: room in events, may be 0 (keep sessions alive, bring nothing); returns events brought, or -errno. */
+	int (*poll)(void *source, uint32_t room);
+	void (*ack)(void *source, uint64_t cookie, int status);	/* status < 0: rewind to the ticket */
+	bool (*quiesce)(void *source, uint64_t key);		/* true when all tickets of the key are settled */
+	void (*close)(void *source);
+};
+
+extern const struct source_ops source_syslogudp, source_netcatudp;
+extern const struct source_ops *const source_kinds[];	/* NULL terminated */
+
+#endif
