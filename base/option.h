@@ -90,4 +90,11 @@ int option_parse(const struct option *options, struct property *props, size_t pr
 /* Text of an option's value in a parsed config, as print shows it. False when it is not set. */
 bool option_format(const struct option *option, const void *config, char *text, size_t text_bytes);
 
+/* The line of the table that takes `key` (old names and families included), or NULL. */
+const struct option *option_find(const struct option *options, const char *key);
+
+/* "500ms", "10s", "2m" ("0" needs no unit); "64k", "1g", "4096". False when the text is neither. */
+bool option_duration_parse(const char *text, uint64_t *ns);
+bool option_size_parse(const char *text, uint64_t *bytes);
+
 #endif
