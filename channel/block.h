@@ -25,6 +25,7 @@ struct block {
 	uint64_t serial;		/* new at every open, never 0; names this filling of the memory */
 	uint64_t first_time_ns, last_time_ns;	/* wall time of receipt of the first and last event */
 	struct block_scratch *scratch;	/* while open */
+	uint32_t events_max;		/* 0: no limit; the credit that came with this block, in events (block_put answers -ENOSPC beyond) */
 	uint32_t ticket_count;
 	uint32_t tickets[BLOCK_TICKETS_MAX];
 	void *impl;			/* the channel's own */
