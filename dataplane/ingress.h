@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "dataplane/pipeline.h"
 
-/* Account of events, kind "SOURCE": events_parsed = filtered + unrouted + each drop_* + events_routed. */
+/* Account of events, kind "SOURCE": events_parsed = filtered + unrouted + each drop_* + routed. */
 struct source_counters {
 	struct counter received, accepted;		/* Flume's EventReceivedCount, EventAcceptedCount */
 	struct counter channel_write_fail, read_fail;
@@ -18,9 +18,9 @@ struct source_counters {
 	struct counter bytes;
 };
 
-/* Account of one ingress into one channel, kind "INTAKE": offered = stored + channel_full + failed + pending. */
+/* Account of one ingress into one channel, kind "INTAKE": offered = channel_full + in_flight + the channel's stored and failed. */
 struct intake_counters {
-	struct counter offered, stored, channel_full, failed, pending, blocks;
+	struct counter offered, stored, channel_full, failed, pending, blocks, too_large;
 };
 
 struct ingress_channel {

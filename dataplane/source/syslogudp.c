@@ -1,0 +1,332 @@
+/* syslogudp: one datagram, one syslog message (Flume's SyslogUDPSource).
+ *
+ * Differs from Flume where Flume loses or mixes data (docs/differences.md): a datagram is not cut at 2048 bytes, priority and version of an
+ * earlier datagram never stand on a later event, bytes that are no UTF-8 stay as they are. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "dataplane/ingress.h"
+#include "dataplane/resolve.h"
+#include "dataplane/source/keep_fields.h"
+#include "dataplane/source/syslog.h"
+
+#define SETS 1024		/* cached header sets, a power of two */
+#define SET_KEY_BYTES 160
+#define SET_VALUE_BYTES 512
+
+struct syslogudp_config {
+	const char *host;
+	uint32_t port;
+	const char *keep_fields;
+	const char *client_ip_header, *client_hostname_header;
+	struct option_list allow;
+};
+
+struct cached_set {
+	uint32_t key_len;
+	uint8_t key[SET_KEY_BYTES];		/* what the headers were made of */
+	uint8_t values[SET_VALUE_BYTES];
+	uint32_t values_used;
+	bool hostname_known;
+	struct header_set set;
+	struct header headers[8];		/* room of set.headers */
+};
+
+struct syslogudp {
+	const struct syslogudp_config *config;
+	struct ingress_source *in;
+	uint32_t keep;				/* enum keep_fields */
+	const struct name *facility, *severity, *priority, *version, *timestamp, *host, *status, *client_ip, *client_hostname;
+	struct cached_set *sets;
+	/* The stamp read last: most messages of a second share it. */
+	uint8_t stamp[40];
+	uint32_t stamp_len;
+	bool stamp_good;
+	int64_t stamp_ms;
+	uint64_t stamp_year_until_ns;		/* RFC 3164 stamps are read anew after that: the year may turn */
+	uint8_t *scratch;			/* bodies with kept fields */
+};
+
+static const struct option syslogudp_options[] = {
+	{ "port", OPT_U32, offsetof(struct syslogudp_config, port), NULL, 1, 65535, NULL, "UDP port.", OPTION_REQUIRED },
+	{ "host", OPT_STRING, offsetof(struct syslogudp_config, host), NULL, 0, 0, NULL, "Address or name to listen on; all when not set.",
+	  .old_names = "bind" },
+	{ "keepFields", OPT_STRING, offsetof(struct syslogudp_config, keep_fields), "none", 0, 0, NULL,
+	  "all, none, or any of: priority version timestamp hostname; these stay in the body." },
+	{ "clientIPHeader", OPT_STRING, offsetof(struct syslogudp_config, client_ip_header), NULL, 0, 0, NULL, "Header for the sender's address." },
+	{ "clientHostnameHeader", OPT_STRING, offsetof(struct syslogudp_config, client_hostname_header), NULL, 0, 0, NULL,
+	  "Header for the sender's host name; its address until the name is known." },
+	{ "format.regex", OPT_STRING, 0, NULL, 0, 0, NULL, "One more message pattern, tried first.", OPTION_REFUSED,
+	  .note = "use a regex_extractor interceptor on a source with keepFields = all" },
+	{ "format.search", OPT_STRING, 0, NULL, 0, 0, NULL, "One more message pattern, tried first.", OPTION_REFUSED,
+	  .note = "use a regex_extractor interceptor on a source with keepFields = all" },
+	{ "format.replace", OPT_STRING, 0, NULL, 0, 0, NULL, "One more message pattern, tried first.", OPTION_REFUSED,
+	  .note = "use a regex_extractor interceptor on a source with keepFields = all" },
+	{ "format.dateFormat", OPT_STRING, 0, NULL, 0, 0, NULL, "One more message pattern, tried first.", OPTION_REFUSED,
+	  .note = "use a regex_extractor interceptor on a source with keepFields = all" },
+	{ "penstock.allow", OPT_LIST, offsetof(struct syslogudp_config, allow), NULL, 0, 0, NULL, "Senders taken, as prefixes (10.0.0.0/8); all when not set." },
+	{ NULL },
+};
+
+static int
+check(const void *config, const char *name, struct err *err)
+{
+	const struct syslogudp_config *c = config;
+	for (size_t i = 0; i < c->allow.count; i++) {
+		struct address_prefix prefix;
+		if (address_parse_prefix(&prefix, c->allow.items[i]))
+			return err_set(err, EINVAL, "sources.%s: penstock.allow: \"%s\" is no prefix (want 192.0.2.0/24 or 2001:db8::/32)", name,
+				       c->allow.items[i]);
+	}
+	return 0;
+}
+
+static uint32_t
+listens(const void *config, struct source_listen *out, uint32_t max)
+{
+	const struct syslogudp_config *c = config;
+	if (max)
+		out[0] = (struct source_listen){ .host = c->host, .port = c->port, .datagram = true, .allow = c->allow };
+	return 1;
+}
+
+static int
+open_source(void **source, const void *config, struct ingress_source *in, struct err *err)
+{
+	const struct syslogudp_config *c = config;
+	struct syslogudp *s = calloc(1, sizeof *s);
+	if (!s)
+		return err_set(err, ENOMEM, "no memory");
+	*source = s;
+	s->config = c;
+	s->in = in;
+	s->keep = keep_fields_parse(c->keep_fields);
+	s->facility = name_intern("Facility", 8);
+	s->severity = name_intern("Severity", 8);
+	s->priority = name_intern("priority", 8);
+	s->version = name_intern("version", 7);
+	s->timestamp = name_intern("timestamp", 9);
+	s->host = name_intern("host", 4);
+	s->status = name_intern("flume.syslog.status", 19);
+	if (c->client_ip_header)
+		s->client_ip = name_intern(c->client_ip_header, strlen(c->client_ip_header));
+	if (c->client_hostname_header)
+		s->client_hostname = name_intern(c->client_hostname_header, strlen(c->client_hostname_header));
+	s->sets = calloc(SETS, sizeof *s->sets);
+	s->scratch = malloc(1u << 17);
+	if (!s->sets || !s->scratch)
+		return err_set(err, ENOMEM, "no memory");
+	return 0;
+}
+
+static void
+close_source(void *source)
+{
+	struct syslogudp *s = source;
+	free(s->sets);
+	free(s->scratch);
+	free(s);
+}
+
+static bool
+stamp_ms(struct syslogudp *s, const uint8_t *stamp, uint32_t len, bool rfc5424, uint64_t now_ns, int64_t *ms)
+{
+	if (len == s->stamp_len && memcmp(stamp, s->stamp, len) == 0 && (rfc5424 || now_ns < s->stamp_year_until_ns)) {
+		*ms = s->stamp_ms;
+		return s->stamp_good;
+	}
+	bool good = syslog_time(stamp, len, rfc5424, now_ns, ms);
+	if (len <= sizeof s->stamp) {
+		memcpy(s->stamp, stamp, len);
+		s->stamp_len = len;
+		s->stamp_good = good;
+		s->stamp_ms = good ? *ms : 0;
+		s->stamp_year_until_ns = now_ns + NS_PER_S;
+	}
+	return good;
+}
+
+static void
+add_value(struct cached_set *c, const struct name *name, const void *value, uint32_t len)
+{
+	uint8_t *copy = c->values + c->values_used;
+	memcpy(copy, value, len);
+	c->values_used += len;
+	c->set.headers[c->set.count++] = (struct header){ .name = name, .kind = HEADER_BYTES, .len = len, .value.bytes = copy };
+}
+
+static void
+add_number(struct cached_set *c, const struct name *name, int64_t number)
+{
+	c->set.headers[c->set.count++] = (struct header){ .name = name, .kind = HEADER_NUMBER, .value.number = number };
+}
+
+/* Everything but the timestamp is the same for all messages of one sender and priority: one set for them all. */
+static struct header_set *
+header_set(struct syslogudp *s, const struct syslog_message *m, const uint8_t *bytes, const struct datagram *dg)
+{
+	uint8_t key[SET_KEY_BYTES + 8];
+	uint32_t host_len = m->matched ? m->host.len : 0;
+	uint32_t n = 0;
+	bool client = s->client_ip || s->client_hostname;
+	if (host_len > 64)
+		return NULL;
+	key[n++] = (uint8_t)((m->matched ? 1 : 0) | (m->bad_priority ? 2 : 0) | (uint8_t)(m->matched ? m->priority_text.len << 2 : 0));
+	key[n++] = (uint8_t)m->priority;
+	key[n++] = (uint8_t)(m->priority >> 8);
+	key[n++] = m->matched && m->version.len ? bytes[m->version.offset] : 0;
+	key[n++] = (uint8_t)host_len;
+	if (host_len) {
+		memcpy(key + n, bytes + m->host.offset, host_len);
+		n += host_len;
+	}
+	if (client) {
+		memcpy(key + n, dg->from.ip, 16);
+		n += 16;
+	}
+	uint32_t h = 0x9e3779b9u, word;
+	memset(key + n, 0, 4);
+	for (uint32_t i = 0; i < n; i += 4) {
+		memcpy(&word, key + i, 4);
+		h = (h ^ word) * 0x85ebca6bu;
+		h ^= h >> 15;
+	}
+	struct cached_set *c = &s->sets[h & (SETS - 1)];
+	if (c->key_len == n && memcmp(c->key, key, n) == 0 && (!s->client_hostname || c->hostname_known))
+		return &c->set;
+	const struct resolved *resolved = s->client_hostname ? resolve_name(&dg->from) : NULL;
+	if (c->key_len == n && memcmp(c->key, key, n) == 0 && !resolved)
+		return &c->set;
+	/* The place is taken over: events of the batch may still point at what stood here. */
+	if (c->key_len && s->in->ingress->batch.count)
+		ingress_put(s->in->ingress);
+	memcpy(c->key, key, n);
+	c->key_len = n;
+	c->values_used = 0;
+	c->set.count = 0;
+	memset(c->set.in_block, 0, sizeof c->set.in_block);
+	c->hostname_known = resolved != NULL;
+	add_number(c, s->facility, m->priority / 8);
+	add_number(c, s->severity, m->priority % 8);
+	if (m->bad_priority)
+		add_value(c, s->status, "Invalid", 7);
+	if (m->matched) {
+		add_value(c, s->priority, bytes + m->priority_text.offset, m->priority_text.len);
+		if (m->version.len)
+			add_value(c, s->version, bytes + m->version.offset, 1);
+		if (host_len)
+			add_value(c, s->host, bytes + m->host.offset, host_len);
+	}
+	char ip[ADDRESS_TEXT_BYTES];
+	uint32_t ip_len = client ? (uint32_t)address_ip_text(&dg->from, ip, sizeof ip) : 0;
+	if (s->client_ip)
+		add_value(c, s->client_ip, ip, ip_len);
+	if (s->client_hostname && resolved && resolved->len <= 255)
+		add_value(c, s->client_hostname, resolved->name, resolved->len);
+	else if (s->client_hostname)
+		add_value(c, s->client_hostname, ip, ip_len);
+	return &c->set;
+}
+
+/* Too long or too odd for the cache: the event's own headers. */
+static void
+own_headers(struct syslogudp *s, struct event *event, const struct syslog_message *m, const uint8_t *bytes)
+{
+	struct batch *batch = &s->in->ingress->batch;
+	event_set_number(batch, event, s->facility, m->priority / 8);
+	event_set_number(batch, event, s->severity, m->priority % 8);
+	const struct {
+		const struct name *name;
+		struct syslog_slice slice;
+	} text[] = { { s->priority, m->priority_text }, { s->version, m->version }, { s->host, m->host } };
+	for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+		if (!text[i].slice.len)
+			continue;
+		uint8_t *copy = batch_copy(batch, bytes + text[i].slice.offset, text[i].slice.len);
+		if (!copy) {
+			event->dropped = 1;
+			return;
+		}
+		event_set_bytes(batch, event, text[i].name, copy, text[i].slice.len);
+	}
+}
+
+static void
+client_headers(struct syslogudp *s, struct event *event, const struct datagram *dg)
+{
+	struct batch *batch = &s->in->ingress->batch;
+	char ip[ADDRESS_TEXT_BYTES];
+	uint32_t len = (uint32_t)address_ip_text(&dg->from, ip, sizeof ip);
+	uint8_t *copy = batch_copy(batch, ip, len);
+	const struct resolved *resolved = s->client_hostname ? resolve_name(&dg->from) : NULL;
+	if (!copy) {
+		event->dropped = 1;
+		return;
+	}
+	if (s->client_ip)
+		event_set_bytes(batch, event, s->client_ip, copy, len);
+	if (s->client_hostname)
+		event_set_bytes(batch, event, s->client_hostname, resolved ? (const void *)resolved->name : copy, resolved ? resolved->len : len);
+}
+
+static void
+on_datagram(void *source, const struct datagram *dg)
+{
+	struct syslogudp *s = source;
+	const uint8_t *bytes = dg->bytes;
+	uint32_t len = dg->len;
+	while (len && *bytes == '\n')		/* Flume skips line feeds before the priority */
+		bytes++, len--;
+	const uint8_t *newline = len ? memchr(bytes, '\n', len) : NULL;
+	if (newline)
+		len = (uint32_t)(newline - bytes);
+	if (!len) {
+		ingress_drop_empty(s->in);
+		return;
+	}
+	struct syslog_message m;
+	int64_t ms = 0;
+	bool has_time = false;
+	syslog_parse(&m, bytes, len);
+	if (m.matched && m.stamp.len)
+		has_time = stamp_ms(s, bytes + m.stamp.offset, m.stamp.len, m.rfc5424, dg->time_ns, &ms);
+	const uint8_t *body = bytes;
+	uint32_t body_len = len;
+	if (m.matched && s->keep != KEEP_ALL && m.body.len) {
+		body = bytes + m.body.offset;
+		body_len = m.body.len;
+		if (s->keep != KEEP_NONE) {
+			body_len = keep_fields_body(s->keep, &m, bytes, s->scratch);
+			body = s->scratch;
+		}
+	}
+	/* The set first: making room for it may end the batch. */
+	struct header_set *set = header_set(s, &m, bytes, dg);
+	struct event *event = ingress_append(s->in, body, body_len, dg->time_ns);
+	if (!event)
+		return;
+	event->shared = set;
+	if (!set) {
+		own_headers(s, event, &m, bytes);
+		if (s->client_ip || s->client_hostname)
+			client_headers(s, event, dg);
+	}
+	if (has_time)
+		event_set_number(&s->in->ingress->batch, event, s->timestamp, ms);
+}
+
+const struct source_ops source_syslogudp = {
+	.name = "syslogudp",
+	.class_names = "org.apache.flume.source.SyslogUDPSource",
+	.help = "Syslog over UDP, RFC 3164 and RFC 5424; one datagram is one event.",
+	.options = syslogudp_options,
+	.config_size = sizeof(struct syslogudp_config),
+	.check = check,
+	.listens = listens,
+	.open = open_source,
+	.on_datagram = on_datagram,
+	.close = close_source,
+};

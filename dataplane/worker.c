@@ -1,0 +1,90 @@
+#include "dataplane/worker.h"
+
+#include <sched.h>
+#include <time.h>
+
+/* A polling core that never lets go of its CPU delays the log device's interrupt there: a sync of 47 us became 2.6 to 4 ms. */
+#define YIELD_NS (50 * NS_PER_US)
+#define IDLE_TURNS_BEFORE_SLEEP 2000
+#define IDLE_SLEEP_NS (500 * NS_PER_US)
+#define DRAIN_NS (5 * NS_PER_S)
+
+const struct metric worker_metrics[] = {
+	{ "turns", METRIC_COUNTER, offsetof(struct worker_counters, turns), "turns", "Turns of the loop." },
+	{ "busy_turns", METRIC_COUNTER, offsetof(struct worker_counters, busy_turns), "turns", "Turns that received a frame." },
+	{ "sleeps", METRIC_COUNTER, offsetof(struct worker_counters, sleeps), "sleeps", "Naps while no frames came (penstock.idle = sleep)." },
+};
+const uint32_t worker_metric_count = sizeof worker_metrics / sizeof *worker_metrics;
+
+enum drop
+worker_on_udp(void *context, const struct net_datagram *dg)
+{
+	struct worker *worker = ((struct worker_port *)context)->worker;
+	struct datagram datagram = { .bytes = dg->payload, .len = dg->len, .from = dg->from, .to = dg->to,
+				     .time_ns = worker->ingress.wall_ns };
+	return listeners_deliver(&worker->listeners, &datagram);
+}
+
+uint32_t
+worker_step(struct worker *worker)
+{
+	struct ingress *ingress = &worker->ingress;
+	uint64_t now_ns = clock_now_ns(ingress->clock);
+	uint32_t received = 0;
+
+	ingress_reap(ingress);						/* completions from the channels */
+	for (uint32_t i = 0; i < worker->port_count; i++) {
+		struct worker_port *p = &worker->ports[i];
+		uint32_t n = port_rx(p->port, p->queue, worker->frames, PORT_BURST_MAX);
+		if (n && !received)
+			ingress->wall_ns = clock_wall_ns(ingress->clock);
+		net_input(p->net, worker->frames, n, now_ns);		/* frames -> events, one copy into the staging block */
+		port_release(p->port, p->queue, worker->frames, n);	/* after this line nothing points into a frame */
+		net_tick(p->net, now_ns);				/* fragments, neighbours, announcements */
+		received += n;
+	}
+	ingress_put(ingress);						/* interceptors over the run of bodies, then the selector */
+	ingress_seal_due(ingress, false);				/* blocks the writer is free to take; full ones went already */
+
+	counter_add(&worker->counters.turns, 1);
+	if (received) {
+		counter_add(&worker->counters.busy_turns, 1);
+		worker->idle_turns = 0;
+	} else {
+		worker->idle_turns++;
+	}
+	if (now_ns - worker->yielded_ns >= YIELD_NS) {
+		worker->yielded_ns = now_ns;
+		sched_yield();
+	}
+	return received;
+}
+
+static void
+nap(struct worker *worker)
+{
+	if (!worker->sleeps || worker->idle_turns < IDLE_TURNS_BEFORE_SLEEP)
+		return;
+	ingress_seal_due(&worker->ingress, true);	/* a thread about to sleep seals first */
+	counter_add(&worker->counters.sleeps, 1);
+	nanosleep(&(struct timespec){ .tv_nsec = (long)IDLE_SLEEP_NS }, NULL);
+}
+
+int
+worker_run(void *context)
+{
+	struct worker *worker = context;
+	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
+		worker_step(worker);
+		nap(worker);
+	}
+	struct ingress *ingress = &worker->ingress;
+	uint64_t deadline_ns = clock_now_ns(ingress->clock) + DRAIN_NS;
+	ingress_put(ingress);
+	while (!ingress_drained(ingress) && clock_now_ns(ingress->clock) < deadline_ns) {
+		ingress_seal_due(ingress, true);
+		ingress_reap(ingress);
+		sched_yield();
+	}
+	return 0;
+}
