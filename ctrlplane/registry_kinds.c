@@ -1,0 +1,36 @@
+/* The kinds that exist, from the rooms that make them. */
+#include "channel/channel.h"
+#include "ctrlplane/registry.h"
+#include "dataplane/interceptor/interceptor.h"
+#include "dataplane/source/source.h"
+#include "sinks/sink.h"
+
+#include <assert.h>
+
+#define KINDS_MAX 32
+
+static struct kind kinds[KIND_COUNT][KINDS_MAX];
+static size_t counts[KIND_COUNT];
+
+#define KIND_ADD(of, table, batch, checker) do { \
+	for (size_t i = 0; (table)[i]; i++) { \
+		assert(counts[of] < KINDS_MAX); \
+		kinds[of][counts[of]++] = (struct kind){ \
+			.name = (table)[i]->name, .class_names = (table)[i]->class_names, .help = (table)[i]->help, .options = (table)[i]->options, \
+			.config_size = (table)[i]->config_size, .check = checker, .batch_events = batch, .ops = (table)[i], \
+		}; \
+	} \
+} while (0)
+
+void
+registry_fill(void)
+{
+	for (int of = 0; of < KIND_COUNT; of++)
+		counts[of] = 0;
+	KIND_ADD(KIND_SOURCE, source_kinds, source_kinds[i]->batch_events, source_kinds[i]->check);
+	KIND_ADD(KIND_CHANNEL, channel_kinds, NULL, channel_kinds[i]->check);
+	KIND_ADD(KIND_SINK, sink_kinds, sink_kinds[i]->batch_events, sink_kinds[i]->check);
+	KIND_ADD(KIND_INTERCEPTOR, interceptor_kinds, NULL, NULL);	/* patterns are judged when they are compiled */
+	for (int of = 0; of < KIND_COUNT; of++)
+		registry_set((enum kind_of)of, kinds[of], counts[of]);
+}
