@@ -419,6 +419,11 @@ request_line(struct control *control, struct client *client, char *line)
 static void
 client_requests(struct control *control, struct client *client)
 {
+	if (client->stream && client->in_bytes == 4 && memcmp(client->in, "end\n", 4) == 0) {
+		client->in_bytes = 0;
+		control_stream_end(client->stream, NULL);
+		client_flush(control, client);
+	}
 	while (!client->gone && !client->quit && !client->stream && out_unsent(client) == 0) {
 		char *end = client->in_bytes ? memchr(client->in, '\n', client->in_bytes) : NULL;
 		if (!end && client->eof && client->in_bytes > 0)

@@ -2,7 +2,7 @@
  *
  * One request line, one answer line: {"ok":true,...} or {"ok":false,"error":"..."}; a connection may ask again. A request is words
  * with blanks between them (`trace r1 10`), or a JSON list of strings (["load","/a path"]). Streaming requests answer lines until
- * {"end":true}.
+ * {"end":true}; the client may ask for the end with the line `end`.
  *
  * Thread: everything here is the control thread's; no call blocks. Clients are bounded: connections, the length of a request, the
  * time for one, and unread output; who reads too slowly loses lines of a stream (counted in its last line), never holds us up. */

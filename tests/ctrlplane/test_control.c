@@ -217,6 +217,10 @@ test_stream(void **state)
 	control_stream_end(f->stream, NULL);
 	assert_string_equal(client_read(f, fd), "{\"end\":true,\"dropped\":0}\n");
 	assert_int_equal(f->closed, 1);
+	ask(f, fd, "trace r1\n");
+	assert_string_equal(ask(f, fd, "end\n"), "{\"end\":true,\"dropped\":0}\n");
+	assert_int_equal(f->closed, 2);
+	f->closed = 1;
 	/* The connection is free again; one that goes away ends its stream. */
 	ask(f, fd, "trace r1\n");
 	assert_non_null(f->stream);
