@@ -12,6 +12,25 @@ enum sink_result {
 	SINK_FAILED,	/* nothing is known to be out (or some are: at least once): settle(rollback), back off, offer again */
 };
 
+/* A sink's counters, Flume's attributes first (flume: SinkCounter, KafkaSinkCounter); the runner registers them. */
+struct sink_counters {
+	struct counter start_time, stop_time;
+	struct counter connection_created, connection_closed, connection_failed;
+	struct counter batch_empty, batch_underflow, batch_complete;
+	struct counter event_drain_attempt, event_drain_success, event_write_fail, channel_read_fail;
+	struct counter kafka_event_send_timer, rollback;
+	struct counter delivered, delivered_bytes, failed_spans, pending_spans, backing_off;	/* our own, kept for every kind */
+};
+
+/* Which of Flume's attributes a kind keeps (sink_ops.keeps); those it does not keep stay 0, as in Flume. */
+enum sink_keeps {
+	SINK_KEEPS_BATCHES = 1,		/* BatchEmptyCount, BatchUnderflowCount */
+	SINK_KEEPS_COMPLETE = 2,	/* BatchCompleteCount */
+	SINK_KEEPS_ATTEMPTS = 4,	/* EventDrainAttemptCount */
+	SINK_KEEPS_SUCCESS = 8,		/* EventDrainSuccessCount, EventWriteFail, ChannelReadFail */
+	SINK_KEEPS_KAFKA = 16,		/* KafkaEventSendTimer, RollbackCount */
+};
+
 struct sink_env {
 	const char *name;		/* k1 */
 	const char *agent;
@@ -20,6 +39,7 @@ struct sink_env {
 	/* A pending span's end; runner thread only. */
 	void (*done)(struct sink_env *env, struct span *span, enum sink_result result);
 	void *runner;
+	struct sink_counters *counters;		/* runner thread; the sink counts connections and its own timers */
 };
 
 struct sink_ops {
@@ -37,6 +57,8 @@ struct sink_ops {
 	void (*finish)(void *sink, uint64_t deadline_ns);	/* stop: end what is pending by the deadline; all pending spans are reported */
 	int (*resolve)(void *sink, const struct state_record *intent);	/* exactly once: settles an INTENT found at start; may be NULL */
 	void (*close)(void *sink);
+	uint32_t keeps;			/* enum sink_keeps; 0: Flume has no counters for this kind */
+	uint32_t pending_max;		/* spans the sink may keep at a time; 0: the runner's own bound */
 };
 
 extern const struct sink_ops sink_null, sink_logger, sink_file_roll, sink_kafka;

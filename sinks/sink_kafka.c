@@ -1,0 +1,521 @@
+/* sink_kafka: each event becomes a Kafka message; a span is done when every delivery report of it is good (at least once).
+ *
+ * Bodies are handed over without a copy: librdkafka reads the log's own memory, and the span stays open until the last report.
+ * Reports are served on the runner's thread, from step. A bad report fails its whole span: it goes back to the channel and what
+ * Kafka already has of it is sent again.
+ *
+ * key = header `key`; topic = header topicHeader, else kafka.topic with its escapes filled in. */
+#include <assert.h>
+#include <errno.h>
+#include <librdkafka/rdkafka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "channel/kafka_conf.h"
+#include "sinks/escape.h"
+#include "sinks/format/avro.h"
+#include "sinks/sink.h"
+
+#define TOPIC_BYTES 512			/* Kafka itself allows 249 */
+#define PENDING_SPANS 256u
+#define QUEUE_MESSAGES "1000000"	/* more than pending spans hold; bytes are the bound (buffer.memory) */
+#define QUEUE_WAIT_MS 5000		/* for room in librdkafka's queue */
+#define STEP_NS (10 * NS_PER_MS)	/* between looks for reports while spans pend */
+
+struct kafka_config {
+	struct option_list servers;
+	const char *topic;
+	uint32_t batch_events;
+	const char *acks;
+	struct option_family producer;
+	bool event_format;
+	int64_t default_partition;
+	const char *partition_header;
+	bool topic_override;
+	const char *topic_header, *timestamp_header;
+	struct option_family headers;
+};
+
+/* A span on its way. */
+struct flight {
+	struct flight *next;		/* of `ended` or `free` */
+	struct span *span;
+	uint32_t unanswered;		/* messages, and one while deliver is at work */
+	bool failed;
+	uint64_t start_ns;
+};
+
+struct kafka_sink {
+	struct sink_env *env;
+	const struct kafka_config *config;	/* control's; outlives the sink */
+	rd_kafka_t *kafka;
+	struct escape *topic;
+	char plain_topic[TOPIC_BYTES];		/* "" when the topic has escapes */
+	rd_kafka_topic_t *plain;		/* handle of plain_topic */
+	int wake_fd;				/* eventfd: reports wait */
+	uint32_t pending;
+	struct flight *ended;			/* answered, not yet told to the runner */
+	struct flight *free;
+	struct flight flights[PENDING_SPANS];
+	struct avro_event look;
+	char reason[256];			/* why the last report was bad */
+};
+
+static const struct option kafka_options[] = {
+	{ "kafka.bootstrap.servers", OPT_LIST, offsetof(struct kafka_config, servers), .help = "Brokers as host:port, comma separated.", .flags = OPTION_REQUIRED, .old_names = "brokerList", .separator = ", " },
+	{ "kafka.topic", OPT_STRING, offsetof(struct kafka_config, topic), "default-flume-topic", .help = "Topic, with %{header} and time escapes (only with allowTopicOverride).", .old_names = "topic" },
+	{ "flumeBatchSize", OPT_U32, offsetof(struct kafka_config, batch_events), "100", 1, 100000, "events", "Events a transaction.", .old_names = "batchSize kafka.flumeBatchSize" },
+	{ "kafka.producer.acks", OPT_STRING, offsetof(struct kafka_config, acks), "1", .help = "Acknowledgements before a message counts as sent: 0, 1 or all.", .old_names = "requiredAcks" },
+	{ "kafka.producer.", OPT_FAMILY, offsetof(struct kafka_config, producer), .help = "Properties of the producer, with Java's names or librdkafka's." },
+	{ "useFlumeEventFormat", OPT_BOOL, offsetof(struct kafka_config, event_format), "false", .help = "Messages are Avro data with headers and body, not bodies alone." },
+	{ "defaultPartitionId", OPT_I64, offsetof(struct kafka_config, default_partition), "-1", -1, INT32_MAX, NULL, "Partition for all events; -1: the partitioner decides." },
+	{ "partitionIdHeader", OPT_STRING, offsetof(struct kafka_config, partition_header), .help = "Header with the number of the partition." },
+	{ "allowTopicOverride", OPT_BOOL, offsetof(struct kafka_config, topic_override), "true", .help = "The header topicHeader may name another topic." },
+	{ "topicHeader", OPT_STRING, offsetof(struct kafka_config, topic_header), "topic", .help = "Header that names another topic." },
+	{ "timestampHeader", OPT_STRING, offsetof(struct kafka_config, timestamp_header), .help = "Header with the time of the message in ms." },
+	{ "header.", OPT_FAMILY, offsetof(struct kafka_config, headers), .help = "header.NAME = KAFKA NAME: sends header NAME as a Kafka header." },
+	{ NULL },
+};
+
+static uint32_t
+kafka_batch_events(const void *config)
+{
+	return ((const struct kafka_config *)config)->batch_events;
+}
+
+/* librdkafka's configuration from ours. */
+static int
+conf_make(rd_kafka_conf_t **made, const struct kafka_config *config, const char *agent, const char *name, struct err *err)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	size_t room = 1;
+	for (size_t i = 0; i < config->servers.count; i++)
+		room += strlen(config->servers.items[i]) + 1;
+	char *servers = calloc(1, room), client[256];
+	if (!servers) {
+		rd_kafka_conf_destroy(conf);
+		return err_set(err, ENOMEM, "no memory");
+	}
+	for (size_t i = 0; i < config->servers.count; i++) {
+		if (i)
+			strcat(servers, ",");
+		strcat(servers, config->servers.items[i]);
+	}
+	snprintf(client, sizeof client, "%s-%s", agent ? agent : "penstock", name);
+	int rc = kafka_conf_set(conf, KAFKA_PRODUCER, "bootstrap.servers", servers, err);
+	free(servers);
+	if (!rc)
+		rc = kafka_conf_set(conf, KAFKA_PRODUCER, "client.id", client, err);
+	if (!rc)
+		rc = kafka_conf_set(conf, KAFKA_PRODUCER, "queue.buffering.max.messages", QUEUE_MESSAGES, err);
+	if (!rc)
+		rc = kafka_conf_defaults(conf, KAFKA_PRODUCER, err);
+	if (!rc)
+		rc = kafka_conf_set(conf, KAFKA_PRODUCER, "acks", config->acks, err);
+	for (size_t i = 0; i < config->producer.count && !rc; i++)
+		rc = kafka_conf_set(conf, KAFKA_PRODUCER, config->producer.items[i].key, config->producer.items[i].value, err);
+	if (rc) {
+		rd_kafka_conf_destroy(conf);
+		return err_prefix(err, rc, "kafka.producer");
+	}
+	*made = conf;
+	return 0;
+}
+
+static int
+kafka_check(const void *config_, const char *name, struct err *err)
+{
+	const struct kafka_config *config = config_;
+	rd_kafka_conf_t *conf;
+	int rc = conf_make(&conf, config, NULL, name, err);
+	if (rc)
+		return rc;
+	rd_kafka_conf_destroy(conf);
+	struct escape *topic;
+	rc = escape_parse(&topic, config->topic, err);
+	if (rc)
+		return err_prefix(err, rc, "kafka.topic");
+	escape_free(topic);
+	if (strlen(config->topic) >= TOPIC_BYTES)
+		return err_set(err, EINVAL, "kafka.topic has more than %d characters", TOPIC_BYTES - 1);
+	return 0;
+}
+
+/* ---- reports ---- */
+
+static void
+flight_answer(struct kafka_sink *sink, struct flight *flight, uint32_t answers)
+{
+	assert(flight->unanswered >= answers);
+	flight->unanswered -= answers;
+	if (flight->unanswered == 0) {
+		flight->next = sink->ended;
+		sink->ended = flight;
+	}
+}
+
+static void
+report_on(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque)
+{
+	(void)kafka;
+	struct kafka_sink *sink = opaque;
+	struct flight *flight = message->_private;
+	if (message->err) {
+		flight->failed = true;
+		snprintf(sink->reason, sizeof sink->reason, "%s", rd_kafka_err2str(message->err));
+	}
+	flight_answer(sink, flight, 1);
+}
+
+static void
+error_on(rd_kafka_t *kafka, int error, const char *reason, void *opaque)
+{
+	(void)kafka;
+	static struct log_limit limit;
+	struct kafka_sink *sink = opaque;
+	if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || error == RD_KAFKA_RESP_ERR__TRANSPORT)
+		counter_add(&sink->env->counters->connection_failed, 1);
+	log_limited(&limit, LOG_WARN, "sink %s: Kafka: %s: %s", sink->env->name, rd_kafka_err2name((rd_kafka_resp_err_t)error), reason);
+}
+
+static void
+log_on(const rd_kafka_t *kafka, int level, const char *facility, const char *text)
+{
+	static struct log_limit limit;
+	log_limited(&limit, level <= 3 ? LOG_WARN : LOG_INFO, "Kafka client %s: %s: %s", rd_kafka_name(kafka), facility, text);
+}
+
+/* Tells the runner of every span that is answered. */
+static void
+flights_end(struct kafka_sink *sink)
+{
+	while (sink->ended) {
+		struct flight *flight = sink->ended;
+		sink->ended = flight->next;
+		struct span *span = flight->span;
+		bool failed = flight->failed;
+		counter_add(&sink->env->counters->kafka_event_send_timer, (clock_now_ns(sink->env->clock) - flight->start_ns) / NS_PER_MS);
+		flight->next = sink->free;
+		sink->free = flight;
+		sink->pending--;
+		if (failed) {
+			static struct log_limit limit;
+			log_limited(&limit, LOG_WARN, "sink %s: a batch was not delivered and is tried again: %s", sink->env->name, sink->reason);
+		}
+		sink->env->done(sink->env, span, failed ? SINK_FAILED : SINK_DONE);
+	}
+}
+
+/* ---- open ---- */
+
+static void
+kafka_free(struct kafka_sink *sink)
+{
+	if (sink->plain)
+		rd_kafka_topic_destroy(sink->plain);
+	if (sink->kafka)
+		rd_kafka_destroy(sink->kafka);
+	if (sink->wake_fd >= 0)
+		close(sink->wake_fd);
+	escape_free(sink->topic);
+	avro_event_free(&sink->look);
+	free(sink);
+}
+
+static int
+kafka_open(void **made, const void *config_, struct sink_env *env, struct err *err)
+{
+	const struct kafka_config *config = config_;
+	int rc = kafka_check(config, env->name, err);
+	if (rc)
+		return rc;
+	struct kafka_sink *sink = calloc(1, sizeof *sink);
+	if (!sink)
+		return err_set(err, ENOMEM, "no memory for the sink");
+	sink->env = env;
+	sink->config = config;
+	for (uint32_t i = 0; i < PENDING_SPANS; i++) {
+		sink->flights[i].next = sink->free;
+		sink->free = &sink->flights[i];
+	}
+	sink->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	rd_kafka_conf_t *conf = NULL;
+	char text[512];
+	if (sink->wake_fd < 0)
+		rc = err_set(err, errno, "eventfd: %s", strerror(errno));
+	else if ((rc = escape_parse(&sink->topic, config->topic, err)) == 0)
+		rc = conf_make(&conf, config, env->agent, env->name, err);
+	if (rc) {
+		kafka_free(sink);
+		return rc;
+	}
+	rd_kafka_conf_set_opaque(conf, sink);
+	rd_kafka_conf_set_dr_msg_cb(conf, report_on);
+	rd_kafka_conf_set_error_cb(conf, error_on);
+	rd_kafka_conf_set_log_cb(conf, log_on);
+	sink->kafka = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+	if (!sink->kafka) {
+		rd_kafka_conf_destroy(conf);
+		rc = err_set(err, EINVAL, "the Kafka client does not start: %s", text);
+		kafka_free(sink);
+		return rc;
+	}
+	/* Flume fills escapes in only where the topic may change at all. */
+	if (!config->topic_override) {
+		snprintf(sink->plain_topic, sizeof sink->plain_topic, "%s", config->topic);
+	} else if (escape_is_plain(sink->topic)) {
+		struct event_view none = { 0 };
+		(void)escape_fill(sink->topic, &none, sink->plain_topic, sizeof sink->plain_topic);
+	}
+	if (sink->plain_topic[0]) {
+		sink->plain = rd_kafka_topic_new(sink->kafka, sink->plain_topic, NULL);
+		if (!sink->plain) {
+			rc = err_set(err, EINVAL, "kafka.topic \"%s\": %s", sink->plain_topic, rd_kafka_err2str(rd_kafka_last_error()));
+			kafka_free(sink);
+			return rc;
+		}
+	}
+	rd_kafka_queue_t *queue = rd_kafka_queue_get_main(sink->kafka);
+	uint64_t one = 1;
+	rd_kafka_queue_io_event_enable(queue, sink->wake_fd, &one, sizeof one);
+	rd_kafka_queue_destroy(queue);
+	*made = sink;
+	return 0;
+}
+
+/* ---- produce ---- */
+
+static bool
+header_number(const struct event_view *event, const char *name, int64_t *number)
+{
+	struct header_view header;
+	char digits[24], text[32], *end;
+	const uint8_t *value;
+	if (!event_view_header(event, name, strlen(name), &header))
+		return false;
+	uint32_t len = header_view_text(&header, digits, &value);
+	if (len == 0 || len >= sizeof text)
+		return false;
+	memcpy(text, value, len);
+	text[len] = '\0';
+	errno = 0;
+	*number = strtoll(text, &end, 10);
+	return *end == '\0' && errno == 0 && (text[0] == '-' || text[0] == '+' || (text[0] >= '0' && text[0] <= '9'));
+}
+
+/* Where the event goes: *handle when it is the plain topic, else its name in `text`. 0 or -errno. */
+static int
+topic_find(struct kafka_sink *sink, const struct event_view *event, rd_kafka_topic_t **handle, char *text)
+{
+	const struct kafka_config *config = sink->config;
+	struct header_view header;
+	*handle = NULL;
+	if (config->topic_override && event_view_header(event, config->topic_header, strlen(config->topic_header), &header)) {
+		char digits[24];
+		const uint8_t *value;
+		uint32_t len = header_view_text(&header, digits, &value);
+		if (len && len < TOPIC_BYTES) {
+			memcpy(text, value, len);
+			text[len] = '\0';
+			return 0;
+		}
+	}
+	if (sink->plain) {
+		*handle = sink->plain;
+		return 0;
+	}
+	long len = escape_fill(sink->topic, event, text, TOPIC_BYTES);
+	return len < 0 ? (int)len : len == 0 ? -EINVAL : 0;
+}
+
+static int32_t
+partition_find(struct kafka_sink *sink, const struct event_view *event)
+{
+	const struct kafka_config *config = sink->config;
+	int64_t number;
+	struct header_view header;
+	if (config->partition_header && event_view_header(event, config->partition_header, strlen(config->partition_header), &header)) {
+		if (header_number(event, config->partition_header, &number) && number >= 0 && number <= INT32_MAX)
+			return (int32_t)number;
+		/* Flume fails the batch and would try it for ever. */
+		static struct log_limit limit;
+		log_limited(&limit, LOG_WARN, "sink %s: header %s of an event is no number of a partition: sent without one", sink->env->name, config->partition_header);
+	}
+	return config->default_partition < 0 ? RD_KAFKA_PARTITION_UA : (int32_t)config->default_partition;
+}
+
+static rd_kafka_resp_err_t
+message_produce(struct kafka_sink *sink, struct flight *flight, const struct event_view *event)
+{
+	const struct kafka_config *config = sink->config;
+	char topic[TOPIC_BYTES];
+	rd_kafka_topic_t *handle;
+	if (topic_find(sink, event, &handle, topic))
+		return RD_KAFKA_RESP_ERR__INVALID_ARG;
+	/* A body of no bytes is a value of no bytes, not a missing one. */
+	void *payload = event->body_len ? (void *)event->body : (void *)"";
+	size_t len = event->body_len;
+	int flags = 0;
+	if (config->event_format) {
+		if (avro_event_look(&sink->look, event) || !(payload = malloc(sink->look.bytes)))
+			return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
+		len = avro_event_write(&sink->look, event, payload);
+		flags = RD_KAFKA_MSG_F_FREE;	/* librdkafka's once it took the message */
+	}
+	struct header_view key;
+	char digits[24];
+	const uint8_t *key_bytes = NULL;
+	size_t key_len = 0;
+	if (event_view_header(event, "key", 3, &key)) {
+		key_len = header_view_text(&key, digits, &key_bytes);
+		if (!key_bytes)
+			key_bytes = (const uint8_t *)"";
+	}
+	int64_t timestamp = 0;
+	if (config->timestamp_header && (!header_number(event, config->timestamp_header, &timestamp) || timestamp < 0))
+		timestamp = 0;	/* now */
+	rd_kafka_headers_t *headers = NULL;
+	for (size_t i = 0; i < config->headers.count; i++) {
+		struct header_view header;
+		char number[24];
+		const uint8_t *value;
+		const struct option_pair *pair = &config->headers.items[i];
+		if (!event_view_header(event, pair->key, strlen(pair->key), &header))
+			continue;
+		if (!headers)
+			headers = rd_kafka_headers_new(config->headers.count);
+		uint32_t value_len = header_view_text(&header, number, &value);
+		(void)rd_kafka_header_add(headers, pair->value, -1, value_len ? (const void *)value : "", value_len);
+	}
+	rd_kafka_vu_t args[8];
+	size_t count = 0;
+	if (handle)
+		args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = handle };
+	else
+		args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic };
+	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition_find(sink, event) };
+	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = flags };
+	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { payload, len } };
+	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = flight };
+	if (key_bytes)
+		args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { (void *)key_bytes, key_len } };
+	if (timestamp)
+		args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = timestamp };
+	if (headers)
+		args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers };
+	rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+	for (int waited_ms = 0;; waited_ms += 10) {
+		rd_kafka_error_t *trouble = rd_kafka_produceva(sink->kafka, args, count);
+		if (!trouble)
+			return RD_KAFKA_RESP_ERR_NO_ERROR;
+		error = rd_kafka_error_code(trouble);
+		rd_kafka_error_destroy(trouble);
+		if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL || waited_ms >= QUEUE_WAIT_MS)
+			break;
+		rd_kafka_poll(sink->kafka, 10);
+	}
+	if (headers)
+		rd_kafka_headers_destroy(headers);
+	if (flags)
+		free(payload);
+	return error;
+}
+
+static enum sink_result
+kafka_deliver(void *self, struct span *span)
+{
+	struct kafka_sink *sink = self;
+	struct flight *flight = sink->free;
+	assert(flight);
+	sink->free = flight->next;
+	sink->pending++;
+	*flight = (struct flight){ .span = span, .unanswered = 1, .start_ns = clock_now_ns(sink->env->clock) };
+	struct span_cursor cursor = { 0 };
+	struct event_view event;
+	while (!flight->failed && sink->env->channel->span_next(span, &cursor, &event)) {
+		flight->unanswered++;
+		rd_kafka_resp_err_t error = message_produce(sink, flight, &event);
+		if (error) {
+			flight->unanswered--;
+			flight->failed = true;
+			snprintf(sink->reason, sizeof sink->reason, "%s%s", rd_kafka_err2str(error),
+				 error == RD_KAFKA_RESP_ERR__INVALID_ARG ? " (kafka.topic needs a header or a timestamp that the event does not have, or there is no such topic name)" : "");
+		}
+	}
+	flight_answer(sink, flight, 1);
+	rd_kafka_poll(sink->kafka, 0);
+	flights_end(sink);
+	return SINK_PENDING;
+}
+
+static uint64_t
+kafka_step(void *self, uint64_t now_ns)
+{
+	struct kafka_sink *sink = self;
+	uint64_t woken;
+	(void)now_ns;
+	(void)!read(sink->wake_fd, &woken, sizeof woken);
+	rd_kafka_poll(sink->kafka, 0);
+	flights_end(sink);
+	return sink->pending ? STEP_NS : NS_PER_S;
+}
+
+static int
+kafka_wait_fds(void *self, struct pollfd *fds, int max)
+{
+	struct kafka_sink *sink = self;
+	if (max < 1)
+		return 0;
+	fds[0] = (struct pollfd){ .fd = sink->wake_fd, .events = POLLIN };
+	return 1;
+}
+
+static void
+kafka_finish(void *self, uint64_t deadline_ns)
+{
+	struct kafka_sink *sink = self;
+	while (sink->pending && clock_now_ns(sink->env->clock) < deadline_ns) {
+		uint64_t left_ms = (deadline_ns - clock_now_ns(sink->env->clock)) / NS_PER_MS;
+		(void)rd_kafka_flush(sink->kafka, left_ms < 100 ? (int)left_ms + 1 : 100);
+		flights_end(sink);
+	}
+	if (!sink->pending)
+		return;
+	/* What is left goes back to the channel, once no thread of librdkafka can look at its bytes any more. */
+	log_warn("sink %s: %u batches were not answered in time and are sent again at the next start", sink->env->name, sink->pending);
+	rd_kafka_purge(sink->kafka, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	(void)rd_kafka_flush(sink->kafka, 1000);
+	if (sink->plain)
+		rd_kafka_topic_destroy(sink->plain);
+	sink->plain = NULL;
+	rd_kafka_destroy(sink->kafka);
+	sink->kafka = NULL;
+	flights_end(sink);
+	for (uint32_t i = 0; i < PENDING_SPANS && sink->pending; i++) {
+		struct flight *flight = &sink->flights[i];
+		if (flight->unanswered) {
+			flight->failed = true;
+			flight_answer(sink, flight, flight->unanswered);
+		}
+	}
+	flights_end(sink);
+}
+
+static void
+kafka_close(void *self)
+{
+	struct kafka_sink *sink = self;
+	assert(sink->pending == 0);
+	kafka_free(sink);
+}
+
+const struct sink_ops sink_kafka = {
+	.name = "kafka", .class_names = "org.apache.flume.sink.kafka.KafkaSink",
+	.help = "Sends each event as a message to Kafka, at least once.",
+	.options = kafka_options, .config_size = sizeof(struct kafka_config), .batch_events = kafka_batch_events, .check = kafka_check,
+	.open = kafka_open, .deliver = kafka_deliver, .step = kafka_step, .wait_fds = kafka_wait_fds, .finish = kafka_finish, .close = kafka_close,
+	.keeps = SINK_KEEPS_BATCHES | SINK_KEEPS_SUCCESS | SINK_KEEPS_KAFKA, .pending_max = PENDING_SPANS,
+};
