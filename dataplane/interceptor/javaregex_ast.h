@@ -1,0 +1,45 @@
+/* javaregex_ast: the tree between javaregex.c (parser) and javaregex_emit.c (both translations). Nobody else includes it. */
+#ifndef PENSTOCK_DATAPLANE_INTERCEPTOR_JAVAREGEX_AST_H
+#define PENSTOCK_DATAPLANE_INTERCEPTOR_JAVAREGEX_AST_H
+
+#include "dataplane/interceptor/charset.h"
+#include "dataplane/interceptor/javaregex.h"
+
+enum node_kind {
+	NODE_SET,	/* one code point of `set` */
+	NODE_SEQ, NODE_ALT,
+	NODE_GROUP,	/* capturing, `number` */
+	NODE_ATOMIC,
+	NODE_LOOK,	/* behind, negative */
+	NODE_REPEAT,	/* min, max, how */
+	NODE_BACKREF,	/* `number`; to a group that does not exist: never matches */
+	NODE_BEGIN,	/* \A, and ^ without (?m) */
+	NODE_LAST,	/* \G */
+	NODE_LINE_BEGIN,/* (?m)^ */
+	NODE_END,	/* \z */
+	NODE_END_LINE,	/* $ without (?m), \Z */
+	NODE_LINE_END,	/* (?m)$ */
+	NODE_BOUND,	/* \b, negative: \B */
+	NODE_BREAK,	/* \R */
+};
+
+enum repeat_how { REPEAT_GREEDY, REPEAT_LAZY, REPEAT_POSSESSIVE };
+#define REPEAT_NO_MAX UINT32_MAX
+
+struct node {
+	enum node_kind kind;
+	bool behind, negative;
+	bool unix_lines;		/* (?d) */
+	bool unicode;			/* (?U), for \b */
+	uint32_t min, max, number;
+	enum repeat_how how;
+	struct charset set;
+	uint32_t kid_count, kid_room;
+	struct node **kids;
+};
+
+char *javaregex_emit_pcre(const struct node *root, uint32_t groups);
+char *javaregex_emit_prefilter(const struct node *root);	/* NULL: the pattern may match without consuming anything */
+bool javaregex_node_always(const struct node *node);		/* matches at every place, whatever stands there */
+
+#endif
