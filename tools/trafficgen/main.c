@@ -1,0 +1,310 @@
+/* penstock-trafficgen: offered load with an oracle, and its verification. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "tools/trafficgen/read.h"
+#include "tools/trafficgen/report.h"
+#include "tools/trafficgen/send.h"
+
+#define EXIT_USAGE 2
+
+static volatile sig_atomic_t stopped;
+
+static const char help[] =
+	"usage: penstock-trafficgen send --kernel --to ADDRESS:PORT --as syslog-udp|netcat-udp [option...]\n"
+	"       penstock-trafficgen send --device DEVICE --from ADDRESS/LEN --to ADDRESS:PORT --as syslog-udp|netcat-udp [option...]\n"
+	"       penstock-trafficgen verify [--seed N] [--sources N] [--sent REPORT] [--acked PLACE | --require-all] [--report FILE] PLACE\n"
+	"\n"
+	"send:\n"
+	"  --kernel            through kernel sockets\n"
+	"  --device DEVICE     through a DPDK device: net_memif0,role=client,socket=PATH,socket-abstract=no ...\n"
+	"  --from ADDRESS/LEN  own address of the device\n"
+	"  --cpu N             CPU of the sending thread of a device (default 0)\n"
+	"  --to ADDRESS:PORT   where to\n"
+	"  --as WHAT           syslog-udp, netcat-udp\n"
+	"  --format F          rfc3164 (syslog-udp's default), rfc5424, raw (netcat-udp's default), or a file whose lines are messages\n"
+	"  --size BYTES        of a message, stamp included (default 200)\n"
+	"  --sources N         (default 64)\n"
+	"  --count N, --seconds S   when to stop; neither: at SIGINT or SIGTERM\n"
+	"  --rate N|max        events/s; k and m are understood (default max)\n"
+	"  --seed N            (default 1)\n"
+	"  --match P%:WORD     share of messages with that word in them; may be given several times\n"
+	"  --report FILE       JSON (default: standard output)\n"
+	"  --quiet             no progress lines\n"
+	"\n"
+	"verify: PLACE is file_roll:DIR, ringlog:DIR, kafka:BROKERS/TOPIC, file:PATH, or - for standard input\n"
+	"  --sent REPORT       what send reported: without it only holes below the highest sequence seen are lost\n"
+	"  --acked PLACE       what stands there counts as acknowledged (as what a log on disk holds)\n"
+	"  --require-all       everything sent counts as acknowledged\n"
+	"  exit status 0 only when nothing acknowledged is lost and nothing is corrupted or phantom\n";
+
+enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
+       OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
+
+static const struct option_word {
+	const char *name, *instead;
+} refused_as[] = {
+	{ "syslog-tcp", "syslog-udp" }, { "netcat-tcp", "netcat-udp" }, { "http", "syslog-udp" },
+};
+
+static const struct option options[] = {
+	{ "kernel", no_argument, NULL, OPT_KERNEL }, { "device", required_argument, NULL, OPT_DEVICE }, { "from", required_argument, NULL, OPT_FROM },
+	{ "cpu", required_argument, NULL, OPT_CPU }, { "to", required_argument, NULL, OPT_TO }, { "as", required_argument, NULL, OPT_AS },
+	{ "format", required_argument, NULL, OPT_FORMAT }, { "size", required_argument, NULL, OPT_SIZE },
+	{ "sources", required_argument, NULL, OPT_SOURCES }, { "count", required_argument, NULL, OPT_COUNT },
+	{ "seconds", required_argument, NULL, OPT_SECONDS }, { "rate", required_argument, NULL, OPT_RATE },
+	{ "seed", required_argument, NULL, OPT_SEED }, { "match", required_argument, NULL, OPT_MATCH },
+	{ "report", required_argument, NULL, OPT_REPORT }, { "quiet", no_argument, NULL, OPT_QUIET }, { "sent", required_argument, NULL, OPT_SENT },
+	{ "acked", required_argument, NULL, OPT_ACKED }, { "require-all", no_argument, NULL, OPT_REQUIRE_ALL }, { "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION }, { NULL, 0, NULL, 0 },
+};
+
+struct arguments {
+	struct send_config send;
+	struct load_config load;
+	struct pace pace;
+	bool kernel, require_all;
+	const char *as, *report, *sent, *acked, *program;
+	uint64_t seed_given;		/* 0: none */
+	uint32_t sources_given;
+};
+
+static void
+on_signal(int number)
+{
+	(void)number;
+	stopped = 1;
+}
+
+/* A number with an optional k, m or g (thousands) behind it, and "/s" when `rate`. */
+static bool
+parse_number(const char *text, bool rate, double *number)
+{
+	char *end;
+	*number = strtod(text, &end);
+	if (end == text || !(*number >= 0) || *number > 1e18)
+		return false;
+	switch (*end) {
+	case 'k': *number *= 1e3, end++; break;
+	case 'm': case 'M': *number *= 1e6, end++; break;
+	case 'g': case 'G': *number *= 1e9, end++; break;
+	default: break;
+	}
+	return !*end || (rate && strcmp(end, "/s") == 0);
+}
+
+static int
+take_number(const char *option, const char *text, double max, double *number, struct err *err)
+{
+	if (parse_number(text, false, number) && *number <= max)
+		return 0;
+	return err_set(err, EINVAL, "--%s: %s: want a number up to %.0f", option, text, max);
+}
+
+static int
+take_match(struct load_config *load, const char *text, struct err *err)
+{
+	char *end;
+	double percent = strtod(text, &end), sum = percent;
+	for (uint32_t i = 0; i < load->match_count; i++)
+		sum += load->matches[i].share * 100;
+	if (end == text || end[0] != '%' || end[1] != ':' || !end[2] || !(percent > 0) || sum > 100)
+		return err_set(err, EINVAL, "--match: %s: want PERCENT%%:WORD, all of them 100%% together at most", text);
+	if (load->match_count == LOAD_MATCHES_MAX)
+		return err_set(err, EINVAL, "--match: at most %u", LOAD_MATCHES_MAX);
+	load->matches[load->match_count++] = (struct load_match){ percent / 100, end + 2 };
+	return 0;
+}
+
+static int
+take(struct arguments *a, int option, const char *text, struct err *err)
+{
+	double number = 0;
+	int rc = 0;
+	switch (option) {
+	case OPT_KERNEL: a->kernel = true; break;
+	case OPT_DEVICE: a->send.device = text; break;
+	case OPT_FROM: a->send.from = text; break;
+	case OPT_TO: a->send.to = text; break;
+	case OPT_AS: a->as = text; break;
+	case OPT_FORMAT: a->load.format = text; break;
+	case OPT_REPORT: a->report = text; break;
+	case OPT_QUIET: a->pace.quiet = true; break;
+	case OPT_SENT: a->sent = text; break;
+	case OPT_ACKED: a->acked = text; break;
+	case OPT_REQUIRE_ALL: a->require_all = true; break;
+	case OPT_MATCH: return take_match(&a->load, text, err);
+	case OPT_CPU:
+		rc = take_number("cpu", text, 1023, &number, err);
+		a->send.cpu = (uint32_t)number;
+		break;
+	case OPT_SIZE:
+		rc = take_number("size", text, LOAD_SIZE_MAX, &number, err);
+		a->load.size = (uint32_t)number;
+		break;
+	case OPT_SOURCES:
+		rc = take_number("sources", text, LOAD_SOURCES_MAX, &number, err);
+		a->load.sources = a->sources_given = (uint32_t)number;
+		break;
+	case OPT_COUNT:
+		rc = take_number("count", text, 1e15, &number, err);
+		a->pace.count = (uint64_t)number;
+		break;
+	case OPT_SECONDS:
+		rc = take_number("seconds", text, 1e8, &number, err);
+		a->pace.duration_ns = (uint64_t)(number * (double)NS_PER_S);
+		break;
+	case OPT_SEED:
+		rc = take_number("seed", text, 9e15, &number, err);
+		a->load.seed = a->seed_given = (uint64_t)number;
+		break;
+	case OPT_RATE:
+		if (strcmp(text, "max") == 0)
+			a->pace.rate = 0;
+		else if (!parse_number(text, true, &a->pace.rate) || a->pace.rate <= 0)
+			rc = err_set(err, EINVAL, "--rate: %s: want events/s (100000/s, 100k, 1.5m) or max", text);
+		break;
+	default:
+		rc = err_set(err, EINVAL, "see penstock-trafficgen --help");
+	}
+	return rc;
+}
+
+static int
+check_send(struct arguments *a, struct err *err)
+{
+	if (a->kernel == (a->send.device != NULL))
+		return err_set(err, EINVAL, "send: want either --kernel or --device DEVICE");
+	if (!a->send.to)
+		return err_set(err, EINVAL, "send: --to ADDRESS:PORT is missing");
+	if (a->send.device && !a->send.from)
+		return err_set(err, EINVAL, "send: --from ADDRESS/LEN is missing: a device has no address of its own");
+	if (!a->as)
+		return err_set(err, EINVAL, "send: --as is missing: syslog-udp or netcat-udp");
+	for (size_t i = 0; i < sizeof refused_as / sizeof *refused_as; i++)
+		if (strcmp(a->as, refused_as[i].name) == 0)
+			return err_set(err, EINVAL, "--as: %s: not built yet: %s", a->as, refused_as[i].instead);
+	bool syslog = strcmp(a->as, "syslog-udp") == 0;
+	if (!syslog && strcmp(a->as, "netcat-udp") != 0)
+		return err_set(err, EINVAL, "--as: %s: syslog-udp or netcat-udp", a->as);
+	if (!a->load.format)
+		a->load.format = syslog ? "rfc3164" : "raw";
+	return 0;
+}
+
+static int
+run_send(struct arguments *a, struct err *err)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	struct load load;
+	struct send_result result = { 0 };
+	int rc = check_send(a, err);
+	if (rc)
+		return EXIT_USAGE;
+	a->load.time = (time_t)(clock_wall_ns(&clock_system) / NS_PER_S);
+	a->send.stop = &stopped;
+	rc = load_open(&load, &a->load, err);
+	if (rc)
+		return rc == -ENOMEM ? EXIT_FAILURE : EXIT_USAGE;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	rc = a->kernel ? send_kernel(&a->send, &load, &a->pace, &result, err) : send_device(&a->send, &load, &a->pace, &result, err);
+	/* What went before a failure went: the report is written all the same. */
+	struct err second;
+	int reported = report_send(a->report, &load, &a->load, &result, rc ? &second : err);
+	load_close(&load);
+	if (rc == -EINVAL)
+		return EXIT_USAGE;
+	return rc || reported ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int
+run_verify(struct arguments *a, const char *place, struct err *err)
+{
+	struct ledger ledger = { 0 }, acked = { 0 };
+	int status = EXIT_USAGE, rc;
+	if (!place) {
+		err_set(err, EINVAL, "verify: say where to look: file_roll:DIR, ringlog:DIR, kafka:BROKERS/TOPIC, file:PATH or -");
+		return EXIT_USAGE;
+	}
+	if (a->acked && a->require_all) {
+		err_set(err, EINVAL, "verify: --acked or --require-all, not both");
+		return EXIT_USAGE;
+	}
+	if (a->require_all && !a->sent) {
+		err_set(err, EINVAL, "verify: --require-all wants --sent REPORT");
+		return EXIT_USAGE;
+	}
+	rc = a->sent ? report_expect(a->sent, a->seed_given, a->sources_given, &ledger, err) : ledger_open(&ledger, a->load.sources);
+	if (!rc && a->acked) {
+		rc = a->sent ? report_expect(a->sent, 0, 0, &acked, err) : ledger_open(&acked, ledger.source_count);
+		if (!rc)
+			rc = read_place(&acked, a->acked, a->program, err);
+	}
+	if (!rc)
+		rc = read_place(&ledger, place, a->program, err);
+	if (!rc) {
+		uint64_t lost_acked = a->acked ? ledger_lacks(&ledger, &acked) : a->require_all ? ledger_lost(&ledger) : 0;
+		bool whole = !lost_acked && !ledger.corrupted && !ledger.phantom;
+		rc = report_verify(a->report, &ledger, lost_acked, err);
+		status = whole && !rc ? EXIT_SUCCESS : EXIT_FAILURE;
+		if (!whole)
+			err_set(err, EIO, "verify: %s: %llu acknowledged lost, %llu corrupted, %llu phantom", place, (unsigned long long)lost_acked,
+				(unsigned long long)ledger.corrupted, (unsigned long long)ledger.phantom);
+	} else if (rc != -EINVAL) {
+		status = EXIT_FAILURE;
+	}
+	ledger_close(&acked);
+	ledger_close(&ledger);
+	return status;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct err err = { "" };
+	struct arguments a = { .load = { .size = 200, .sources = 64, .seed = 1 }, .program = argv[0] };
+	const char *command = argc > 1 ? argv[1] : "";
+	int option, status = EXIT_SUCCESS;
+	if (strcmp(command, "--version") == 0) {
+		puts("penstock-trafficgen " PENSTOCK_VERSION);
+		return EXIT_SUCCESS;
+	}
+	if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0) {
+		fputs(help, stdout);
+		return EXIT_SUCCESS;
+	}
+	bool send = strcmp(command, "send") == 0;
+	if (!send && strcmp(command, "verify") != 0) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	optind = 2;
+	while (!err.text[0] && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == OPT_HELP) {
+			fputs(help, stdout);
+			return EXIT_SUCCESS;
+		}
+		if (option == OPT_VERSION) {
+			puts("penstock-trafficgen " PENSTOCK_VERSION);
+			return EXIT_SUCCESS;
+		}
+		if (take(&a, option, optarg, &err) != 0)
+			status = EXIT_USAGE;
+	}
+	if (!status && optind < argc - !send) {
+		err_set(&err, EINVAL, "%s: not understood", argv[optind + !send]);
+		status = EXIT_USAGE;
+	}
+	if (!status)
+		status = send ? run_send(&a, &err) : run_verify(&a, argv[optind], &err);
+	if (err.text[0])
+		fprintf(stderr, "penstock-trafficgen: %s\n", err.text);
+	return status;
+}
