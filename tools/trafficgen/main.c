@@ -26,6 +26,7 @@ static const char help[] =
 	"  --device DEVICE     through a DPDK device: net_memif0,role=client,socket=PATH,socket-abstract=no ...\n"
 	"  --from ADDRESS/LEN  own address of the device\n"
 	"  --cpu N             CPU of the sending thread of a device (default 0)\n"
+	"  --no-huge           DPDK without huge pages\n"
 	"  --to ADDRESS:PORT   where to\n"
 	"  --as WHAT           syslog-udp, netcat-udp\n"
 	"  --format F          rfc3164 (syslog-udp's default), rfc5424, raw (netcat-udp's default), or a file whose lines are messages\n"
@@ -44,7 +45,7 @@ static const char help[] =
 	"  --require-all       everything sent counts as acknowledged\n"
 	"  exit status 0 only when nothing acknowledged is lost and nothing is corrupted or phantom\n";
 
-enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
+enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_NO_HUGE, OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
        OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
 
 static const struct option_word {
@@ -55,7 +56,7 @@ static const struct option_word {
 
 static const struct option options[] = {
 	{ "kernel", no_argument, NULL, OPT_KERNEL }, { "device", required_argument, NULL, OPT_DEVICE }, { "from", required_argument, NULL, OPT_FROM },
-	{ "cpu", required_argument, NULL, OPT_CPU }, { "to", required_argument, NULL, OPT_TO }, { "as", required_argument, NULL, OPT_AS },
+	{ "no-huge", no_argument, NULL, OPT_NO_HUGE }, { "cpu", required_argument, NULL, OPT_CPU }, { "to", required_argument, NULL, OPT_TO }, { "as", required_argument, NULL, OPT_AS },
 	{ "format", required_argument, NULL, OPT_FORMAT }, { "size", required_argument, NULL, OPT_SIZE },
 	{ "sources", required_argument, NULL, OPT_SOURCES }, { "count", required_argument, NULL, OPT_COUNT },
 	{ "seconds", required_argument, NULL, OPT_SECONDS }, { "rate", required_argument, NULL, OPT_RATE },
@@ -135,6 +136,7 @@ take(struct arguments *a, int option, const char *text, struct err *err)
 	case OPT_AS: a->as = text; break;
 	case OPT_FORMAT: a->load.format = text; break;
 	case OPT_REPORT: a->report = text; break;
+	case OPT_NO_HUGE: a->send.no_huge = true; break;
 	case OPT_QUIET: a->pace.quiet = true; break;
 	case OPT_SENT: a->sent = text; break;
 	case OPT_ACKED: a->acked = text; break;

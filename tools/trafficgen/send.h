@@ -3,6 +3,7 @@
 #define PENSTOCK_TOOLS_TRAFFICGEN_SEND_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -14,6 +15,7 @@ struct send_config {
 	const char *from;		/* ADDRESS[/LEN] of the device */
 	const char *to;			/* ADDRESS:PORT or [ADDRESS]:PORT */
 	uint32_t cpu;			/* of the sending thread of a device */
+	bool no_huge;			/* DPDK on ordinary memory */
 	const volatile sig_atomic_t *stop;
 };
 
