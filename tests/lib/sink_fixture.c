@@ -1,0 +1,113 @@
+#include "tests/lib/sink_fixture.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+report_tell(struct option_report *report, bool fatal, const char *origin, const char *key, const char *text)
+{
+	(void)report;
+	(void)origin;
+	fprintf(stderr, "%s: %s %s\n", fatal ? "error" : "note", key, text);
+}
+
+void
+fixture_init(struct sink_fixture *fixture, uint64_t wall_ms)
+{
+	memset(fixture, 0, sizeof *fixture);
+	fake_channel_init(&fixture->channel);
+	clock_manual_init(&fixture->clock, NS_PER_S, wall_ms * NS_PER_MS);
+}
+
+int
+fixture_open(struct sink_fixture *fixture, const struct sink_ops *ops, struct clock *clock, ...)
+{
+	struct property props[32];
+	char text[32][1024];
+	size_t count = 0;
+	va_list args;
+	va_start(args, clock);
+	for (const char *arg; (arg = va_arg(args, const char *)); count++) {
+		snprintf(text[count], sizeof text[count], "%s", arg);
+		char *equal = strchr(text[count], '=');
+		*equal = '\0';
+		props[count] = (struct property){ .key = text[count], .value = equal + 1, .origin = "test" };
+	}
+	va_end(args);
+	struct option_report report = { report_tell };
+	free(fixture->config);
+	option_values_free(&fixture->values);
+	fixture->config = calloc(1, ops->config_size + 1);
+	int rc = option_parse(ops->options, props, count, fixture->config, &fixture->values, &report);
+	if (rc)
+		return rc;
+	if (ops->check && (rc = ops->check(fixture->config, "k1", &fixture->err)))
+		return rc;
+	return sink_runner_open(&fixture->runner, ops, fixture->config, "a1", "k1", &fixture->channel.channel,
+				clock ? clock : &fixture->clock.clock, &fixture->err);
+}
+
+void
+fixture_step(struct sink_fixture *fixture)
+{
+	sink_runner_step(fixture->runner, 0);
+}
+
+void
+fixture_stop(struct sink_fixture *fixture)
+{
+	if (fixture->runner)
+		sink_runner_finish(fixture->runner, 0);
+	fixture->runner = NULL;
+}
+
+void
+fixture_free(struct sink_fixture *fixture)
+{
+	fixture_stop(fixture);
+	fake_channel_free(&fixture->channel);
+	free(fixture->config);
+	option_values_free(&fixture->values);
+}
+
+uint64_t
+fixture_metric(const char *name)
+{
+	return metrics_sum("SINK", "k1", name);
+}
+
+char *
+file_read(const char *directory, const char *name, size_t *len)
+{
+	char path[4096];
+	snprintf(path, sizeof path, "%s/%s", directory, name);
+	FILE *file = fopen(path, "rb");
+	if (!file)
+		return NULL;
+	char *bytes = malloc(1 << 22);
+	*len = fread(bytes, 1, (1 << 22) - 1, file);
+	bytes[*len] = '\0';
+	fclose(file);
+	return bytes;
+}
+
+char *
+files_list(const char *directory)
+{
+	struct dirent **names;
+	int count = scandir(directory, &names, NULL, alphasort);
+	char *text = calloc(1, 1 << 16);
+	for (int i = 0; i < count; i++) {
+		if (names[i]->d_name[0] != '.') {
+			if (text[0])
+				strcat(text, " ");
+			strcat(text, names[i]->d_name);
+		}
+		free(names[i]);
+	}
+	free(names);
+	return text;
+}
