@@ -133,6 +133,20 @@ agent_of(const char *key, const char **rest, size_t *len)
 	return true;
 }
 
+/* Is the key one of an agent: NAME.sources... and so on? Helper properties may hold dots too, and are none. */
+static bool
+is_agent_key(const char *key, const char **rest, size_t *len)
+{
+	if (!agent_of(key, rest, len))
+		return false;
+	for (size_t part = 0; parts[part]; part++) {
+		size_t n = strlen(parts[part]);
+		if (strncmp(*rest, parts[part], n) == 0 && ((*rest)[n] == '\0' || (*rest)[n] == '.'))
+			return true;
+	}
+	return false;
+}
+
 /* Names of the agents, each once, in order of appearance; penstock left out. */
 static const char **
 agents_find(struct pool *pool, const struct properties *properties, size_t *count)
@@ -141,16 +155,8 @@ agents_find(struct pool *pool, const struct properties *properties, size_t *coun
 	*count = 0;
 	for (size_t i = 0; i < properties->count; i++) {
 		const char *rest;
-		size_t len, part, known = 0;
-		if (!agent_of(properties->lines[i]->key, &rest, &len))
-			continue;
-		/* Helper properties with a dot in their name are no agents: ask for one of the five words. */
-		for (part = 0; parts[part]; part++) {
-			size_t n = strlen(parts[part]);
-			if (strncmp(rest, parts[part], n) == 0 && (rest[n] == '\0' || rest[n] == '.'))
-				break;
-		}
-		if (!parts[part] || (len == 8 && strncmp(properties->lines[i]->key, "penstock", 8) == 0))
+		size_t len, known = 0;
+		if (!is_agent_key(properties->lines[i]->key, &rest, &len) || (len == 8 && strncmp(properties->lines[i]->key, "penstock", 8) == 0))
 			continue;
 		while (known < *count && (strlen(names[known]) != len || strncmp(names[known], properties->lines[i]->key, len) != 0))
 			known++;
@@ -236,6 +242,7 @@ appliance_unknown(struct load *load, const struct property *prop)
 	} else {
 		for (const struct option *option = appliance_options; option->name; option++)
 			near_word(prop->key, option->name, &near, &best);
+		near = near ? pool_print(&load->scratch, "penstock.%s", near) : NULL;
 	}
 	load_unknown(load, line, near, NULL);
 }
@@ -292,9 +299,10 @@ static void
 substitute_tell(struct substitute *substitute, bool fatal, const struct property_line *line, const char *text)
 {
 	struct load *load = substitute->context;
-	size_t len = strlen(substitute->agent);
-	bool ours = strncmp(line->key, substitute->agent, len) == 0 && line->key[len] == '.';
-	if (ours || strncmp(line->key, "penstock.", 9) == 0)	/* other agents' troubles are not this one's */
+	const char *rest;
+	size_t len;
+	bool other = is_agent_key(line->key, &rest, &len) && (strlen(substitute->agent) != len || strncmp(line->key, substitute->agent, len) != 0);
+	if (!other)	/* other agents' troubles are not this one's; helper properties are everybody's */
 		load_tell(load, fatal ? CONFIG_ERROR : CONFIG_WARNING, line, line->key, "%s", text);
 }
 

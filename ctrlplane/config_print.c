@@ -42,7 +42,7 @@ sounds_secret(const char *key)
 static void
 line_write(struct text *text, const struct property_line *line, bool secret)
 {
-	if (line->filtered || (secret && strstr(line->raw, "${")))	/* the reference, never what it stands for */
+	if (line->filtered || (secret && (strstr(line->raw, "${env:") || strstr(line->raw, "${sys:"))))	/* the reference, never what it stands for */
 		properties_write(text, line->key, line->raw);
 	else
 		resolved_write(text, line->key, secret ? "****" : line->resolved);

@@ -212,8 +212,8 @@ group_load(struct load *load, const char *name, const struct words *groups, cons
 	else if (strcasecmp(processor, "default") != 0 && strcasecmp(processor, "org.apache.flume.sink.DefaultSinkProcessor") != 0)
 		load_tell(load, CONFIG_ERROR, at, key, "'%s' is not a type of sink processor: write default with one sink, or take the group out", processor);
 	else if (members.count > 1)
-		load_tell(load, CONFIG_ERROR, at, key, "the %sprocessor default takes one sink, and the group has %zu: take the group out to run each on its own",
-			  type ? "" : "type is not set, and ", members.count);
+		load_tell(load, CONFIG_ERROR, at, key, "%sdefault takes one sink, and the group has %zu: take the group out to run each on its own",
+			  type ? "the processor " : "is not set, and ", members.count);
 	else if (!type)
 		load_tell(load, CONFIG_WARNING, line, key, "is not set and taken as default (Flume would not run the group's sink): write default");
 }
