@@ -33,14 +33,15 @@ pool_text(struct pool *pool, const char *text, size_t len)
 char *
 pool_print(struct pool *pool, const char *format, ...)
 {
-	va_list args, again;
+	va_list args;
 	va_start(args, format);
-	va_copy(again, args);
-	int len = vsnprintf(NULL, 0, format, args);
-	char *text = pool_get(pool, (size_t)len + 1);
-	vsnprintf(text, (size_t)len + 1, format, again);
-	va_end(again);
+	char *made;
+	int len = vasprintf(&made, format, args);
 	va_end(args);
+	if (len < 0)
+		abort();
+	char *text = pool_text(pool, made, (size_t)len);
+	free(made);
 	return text;
 }
 
@@ -80,15 +81,15 @@ text_add(struct text *text, const char *bytes, size_t len)
 void
 text_print(struct text *text, const char *format, ...)
 {
-	va_list args, again;
+	va_list args;
 	va_start(args, format);
-	va_copy(again, args);
-	int len = vsnprintf(NULL, 0, format, args);
-	text_reserve(text, (size_t)len + 1);
-	vsnprintf(text->text + text->len, (size_t)len + 1, format, again);
-	text->len += (size_t)len;
-	va_end(again);
+	char *made;
+	int len = vasprintf(&made, format, args);
 	va_end(args);
+	if (len < 0)
+		abort();
+	text_add(text, made, (size_t)len);
+	free(made);
 }
 
 void
