@@ -1,0 +1,15 @@
+#include "channel/channel.h"
+
+#include <assert.h>
+
+const struct channel_ops *const channel_kinds[] = { &channel_file, &channel_memory, NULL };
+
+void
+channel_submit(struct channel_link *link, struct block **block)
+{
+	struct block *b = *block;
+	*block = NULL;
+	bool pushed = spsc_push(&link->submit, b);
+	assert(pushed);
+	link->channel->ops->writer_wake(link->channel);
+}

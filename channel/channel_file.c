@@ -1,0 +1,271 @@
+/* channel_file: the ring log behind Flume's options. */
+#include "channel/channel_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "channel/engine.h"
+
+#define SEGMENT_BYTES_DEFAULT (UINT64_C(64) << 20)
+
+static const char *const io_choices[] = { "auto", "uring", "pwrite", NULL };
+
+#define O(field) offsetof(struct channel_file_config, field)
+#define ENCRYPTION(option_name)                                                                                                      \
+	{ .name = option_name, .type = OPT_STRING, .flags = OPTION_REFUSED, .help = "Encryption of the log.",                         \
+	  .note = "the log is not encrypted by penstock yet; put dataDirs on an encrypted volume (dm-crypt)" }
+static const struct option options[] = {
+	{ .name = "checkpointDir", .type = OPT_STRING, .offset = O(checkpoint_dir), .help = "Directory of checkpoints; ~/.flume/file-channel/checkpoint." },
+	{ .name = "useDualCheckpoints", .type = OPT_BOOL, .offset = O(dual), .value = "false", .help = "Each checkpoint is written to backupCheckpointDir too." },
+	{ .name = "backupCheckpointDir", .type = OPT_STRING, .offset = O(backup_dir), .help = "Directory of the second copies." },
+	{ .name = "compressBackupCheckpoint", .type = OPT_BOOL, .value = "false", .help = "Compress the second copies.",
+	  .flags = OPTION_NO_MEANING, .note = "a checkpoint has 4096 bytes" },
+	{ .name = "dataDirs", .type = OPT_LIST, .offset = O(data_dirs), .separator = ",",
+	  .help = "Directories of log segments, used in turn; ~/.flume/file-channel/data." },
+	{ .name = "capacity", .type = OPT_U64, .offset = O(capacity), .value = "1000000", .min = 1, .max = INT64_MAX / 2, .unit = "events",
+	  .help = "Unsettled events at which intake stops.", .effect = EFFECT_LIVE },
+	{ .name = "transactionCapacity", .type = OPT_U32, .offset = O(transaction_capacity), .value = "10000", .min = 1, .max = INT32_MAX,
+	  .unit = "events", .help = "Most events of one take.", .effect = EFFECT_LIVE },
+	{ .name = "checkpointInterval", .type = OPT_U32, .offset = O(checkpoint_interval_ms), .value = "30000", .min = 1, .max = INT32_MAX,
+	  .unit = "ms", .help = "Time between synced checkpoints." },
+	{ .name = "checkpointOnClose", .type = OPT_BOOL, .offset = O(checkpoint_on_close), .value = "true", .help = "Checkpoint at an orderly stop." },
+	{ .name = "maxFileSize", .type = OPT_U64, .offset = O(max_file_size), .value = "1623195647", .min = 1, .max = 1623195647, .unit = "bytes",
+	  .help = "Most bytes of a log file; segments are 64 MiB or this, whichever is less." },
+	{ .name = "minimumRequiredSpace", .type = OPT_U64, .offset = O(required_space), .value = "524288000", .unit = "bytes",
+	  .help = "Free space below which nothing is taken in (at least 1048576); what is stored still drains." },
+	{ .name = "keep-alive", .type = OPT_U32, .value = "3", .unit = "s", .help = "Wait for room.", .flags = OPTION_NO_MEANING,
+	  .note = "sources wait for credit without a limit; datagrams are counted as channel_full" },
+	{ .name = "use-log-replay-v1", .type = OPT_BOOL, .value = "false", .help = "Old replay code.", .flags = OPTION_NO_MEANING,
+	  .note = "a ring log is recovered by a forward scan" },
+	{ .name = "use-fast-replay", .type = OPT_BOOL, .value = "false", .help = "Replay without the queue.", .flags = OPTION_NO_MEANING,
+	  .note = "a ring log is recovered by a forward scan" },
+	{ .name = "fsyncPerTransaction", .type = OPT_BOOL, .offset = O(sync), .value = "true",
+	  .help = "Sync before anything is acknowledged; false: every fsyncInterval, and a power cut may lose what was acknowledged." },
+	{ .name = "fsyncInterval", .type = OPT_U32, .offset = O(sync_interval_s), .value = "5", .min = 1, .max = 86400, .unit = "s",
+	  .help = "Time between syncs with fsyncPerTransaction = false." },
+	ENCRYPTION("encryption.activeKey"),
+	ENCRYPTION("encryption.cipherProvider"),
+	ENCRYPTION("encryption.keyProvider"),
+	{ .name = "encryption.", .type = OPT_FAMILY, .flags = OPTION_REFUSED, .help = "Encryption of the log.",
+	  .note = "the log is not encrypted by penstock yet; put dataDirs on an encrypted volume (dm-crypt)" },
+	{ .name = "penstock.io", .type = OPT_CHOICE, .offset = O(io), .value = "auto", .choices = io_choices,
+	  .help = "How the log is written: io_uring, plain calls, or io_uring where the kernel allows it." },
+	{ .name = "penstock.segmentSize", .type = OPT_U64, .offset = O(segment_size), .value = "64m", .unit = "bytes", .flags = OPTION_SIZE,
+	  .help = "Bytes of a segment of a new log." },
+	{ 0 },
+};
+
+static int
+check(const void *config, const char *name, struct err *err)
+{
+	const struct channel_file_config *c = config;
+	if (c->transaction_capacity > c->capacity)
+		return err_set(err, EINVAL, "%s.transactionCapacity = %u: is more than capacity = %llu", name, c->transaction_capacity,
+			       (unsigned long long)c->capacity);
+	if (c->dual && !c->backup_dir)
+		return err_set(err, EINVAL, "%s.useDualCheckpoints = true: needs backupCheckpointDir", name);
+	if (c->dual && c->checkpoint_dir && !strcmp(c->backup_dir, c->checkpoint_dir))
+		return err_set(err, EINVAL, "%s.backupCheckpointDir = %s: must differ from checkpointDir", name, c->backup_dir);
+	if (c->data_dirs.count > RINGLOG_DIRS_MAX)
+		return err_set(err, EINVAL, "%s.dataDirs: %zu directories; at most %u", name, c->data_dirs.count, RINGLOG_DIRS_MAX);
+	return 0;
+}
+
+/* What lives as long as the channel beside the engine: paths, which the log points to, and locks. */
+struct file_log {
+	struct ringlog log;		/* first: freed by the engine as the log */
+	char paths[RINGLOG_DIRS_MAX + 2][PATH_MAX];
+	int locks[RINGLOG_DIRS_MAX + 2];
+	uint32_t path_count;
+};
+
+static void
+locks_free(int *locks, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (locks[i] >= 0)
+			close(locks[i]);
+}
+
+static int
+dir_make(char *path, struct err *err)
+{
+	for (char *slash = path + 1;; slash++) {
+		if (*slash && *slash != '/')
+			continue;
+		char was = *slash;
+		*slash = 0;
+		int rc = mkdir(path, 0750) && errno != EEXIST ? errno : 0;
+		if (rc)
+			return err_set(err, rc, "%s: cannot be made: %s", path, strerror(rc));
+		*slash = was;
+		if (!was)
+			return 0;
+	}
+}
+
+static int
+dir_lock(const char *path, int *lock, struct err *err)
+{
+	char name[PATH_MAX + 16];
+	snprintf(name, sizeof name, "%s/in_use.lock", path);
+	int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return err_set(err, errno, "%s: %s", name, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		int rc = errno;
+		close(fd);
+		return err_set(err, rc, "%s: is locked by another channel or process; give each channel directories of its own", path);
+	}
+	*lock = fd;
+	return 0;
+}
+
+static const char *
+path_add(struct file_log *f, const char *path, const char *fallback)
+{
+	char *out = f->paths[f->path_count++];
+	if (path) {
+		snprintf(out, PATH_MAX, "%s", path);
+	} else {
+		const char *home = getenv("HOME");
+		struct passwd *user = home && *home ? NULL : getpwuid(getuid());
+		snprintf(out, PATH_MAX, "%s/.flume/file-channel/%s", user ? user->pw_dir : home ? home : "", fallback);
+	}
+	for (size_t len = strlen(out); len > 1 && out[len - 1] == '/';)
+		out[--len] = 0;
+	return out;
+}
+
+static struct file_log *
+file_log_make(const struct channel_file_config *c)
+{
+	struct file_log *f = calloc(1, sizeof *f);
+	if (!f)
+		return NULL;
+	for (uint32_t i = 0; i < RINGLOG_DIRS_MAX + 2; i++)
+		f->locks[i] = -1;
+	f->log.checkpoint_dir = path_add(f, c->checkpoint_dir, "checkpoint");
+	if (c->dual)
+		f->log.backup_dir = path_add(f, c->backup_dir, NULL);
+	f->log.dir_count = c->data_dirs.count ? (uint32_t)c->data_dirs.count : 1;
+	for (uint32_t i = 0; i < f->log.dir_count; i++)
+		f->log.dirs[i] = path_add(f, c->data_dirs.count ? c->data_dirs.items[i] : NULL, "data");
+	uint64_t segment = c->segment_size ? c->segment_size : SEGMENT_BYTES_DEFAULT;
+	if (c->max_file_size && segment > c->max_file_size)
+		segment = c->max_file_size;
+	f->log.segment_bytes = segment / BLOCK_ALIGN_BYTES * BLOCK_ALIGN_BYTES;
+	if (f->log.segment_bytes < 8 * ENGINE_BLOCK_BYTES)
+		f->log.segment_bytes = 8 * ENGINE_BLOCK_BYTES;
+	f->log.required_space = c->required_space < 1048576 ? 1048576 : c->required_space;
+	return f;
+}
+
+static int
+open_engine(struct channel **channel, const struct channel_file_config *c, const struct channel_env *env, struct file_log *f, struct logio *io,
+	    int wake_fd, bool helper, struct err *err)
+{
+	f->log.io = io;
+	return engine_open(channel, &(struct engine_config){ .ops = &channel_file, .env = env, .capacity = c->capacity,
+		.transaction_capacity = c->transaction_capacity, .log = &f->log, .io = io, .wake_fd = wake_fd, .sync_groups = c->sync,
+		.checkpoint_on_close = c->checkpoint_on_close, .helper = helper, .sync_interval_ns = c->sync_interval_s * NS_PER_S,
+		.checkpoint_interval_ns = c->checkpoint_interval_ms * NS_PER_MS }, err);
+}
+
+int
+channel_file_open_on(struct channel **channel, const struct channel_file_config *c, const struct channel_env *env, struct logio *io, struct err *err)
+{
+	struct file_log *f = file_log_make(c);
+	if (!f)
+		return err_set(err, ENOMEM, "no memory");
+	return open_engine(channel, c, env, f, io, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), false, err);
+}
+
+static int
+open_channel(struct channel **channel, const void *config, const struct channel_env *env, struct err *err)
+{
+	const struct channel_file_config *c = config;
+	struct file_log *f = file_log_make(c);
+	struct logio *io = NULL;
+	struct err uring_err = { "" };
+	int rc = 0, wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), locks[RINGLOG_DIRS_MAX + 2];
+	uint32_t count = 0;
+	if (!f || wake_fd < 0) {
+		free(f);
+		return err_set(err, ENOMEM, "no memory or descriptors");
+	}
+	for (uint32_t i = 0; i < f->path_count && !rc; i++) {
+		rc = dir_make(f->paths[i], err);
+		if (!rc)
+			rc = dir_lock(f->paths[i], &f->locks[i], err);
+	}
+	if (!rc && c->io != FILE_IO_PWRITE) {
+		rc = logio_uring_open(&io, wake_fd, &uring_err);
+		if (rc && c->io == FILE_IO_AUTO) {
+			log_info("channel %s: %s; the log is written with plain calls", env->name, uring_err.text);
+			rc = 0;
+		} else if (rc)
+			err_set(err, -rc, "%s", uring_err.text);
+	}
+	if (!rc && !io)
+		rc = logio_pwrite_open(&io, wake_fd, err);
+	if (rc) {
+		locks_free(f->locks, f->path_count);
+		free(f);
+		close(wake_fd);
+		return rc;
+	}
+	memcpy(locks, f->locks, sizeof locks);
+	count = f->path_count;
+	rc = open_engine(channel, c, env, f, io, wake_fd, true, err);
+	if (rc)
+		locks_free(locks, count);
+	return rc;
+}
+
+static void
+close_channel(struct channel *channel)
+{
+	struct file_log *f = (struct file_log *)((struct engine *)channel)->log;
+	int locks[RINGLOG_DIRS_MAX + 2];
+	uint32_t count = f->path_count;
+	memcpy(locks, f->locks, sizeof locks);
+	engine_close(channel);
+	locks_free(locks, count);
+}
+
+static int
+reconfigure(struct channel *channel, const void *config, struct err *err)
+{
+	(void)err;
+	const struct channel_file_config *c = config;
+	atomic_store(&((struct engine *)channel)->capacity, c->capacity);
+	channel->transaction_capacity = c->transaction_capacity;
+	engine_writer_wake(channel);
+	return 0;
+}
+
+static struct channel_promise
+promise(const struct channel *channel)
+{
+	return (struct channel_promise){ .durable = ((const struct engine *)channel)->sync_groups, .ordered = true, .settles_sets = true,
+		.live_resize = true };
+}
+
+const struct channel_ops channel_file = {
+	.name = "file", .class_names = "org.apache.flume.channel.file.FileChannel", .help = "Events wait in a ring log on disk, synced before they are acknowledged.",
+	.options = options, .config_size = sizeof(struct channel_file_config), .check = check, .open = open_channel, .link = engine_link,
+	.writer_step = engine_writer_step, .writer_wake = engine_writer_wake, .note = engine_note, .taker_open = engine_taker_open,
+	.take = engine_take, .settle = engine_settle, .taker_idle = engine_taker_idle, .taker_close = engine_taker_close,
+	.span_next = engine_span_next, .reconfigure = reconfigure, .promise = promise, .idle = engine_idle, .unsettled = engine_unsettled,
+	.close = close_channel,
+};

@@ -1,0 +1,476 @@
+/* engine: opening, closing, recovery into the window, links, and the helper that checkpoints and makes segments. */
+#include "channel/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define TEND_NS (50 * NS_PER_MS)
+
+static const struct metric metrics[] = {
+#define M(name, type, field, unit, help) { name, type, offsetof(struct engine_counters, field), unit, help }
+	M("ChannelSize", METRIC_GAUGE, size, "events", "Events stored and not yet settled."),
+	M("ChannelCapacity", METRIC_GAUGE, capacity, "events", "Unsettled events at which intake stops."),
+	M("ChannelFillPercentage", METRIC_GAUGE, fill, "hundredths of a percent", "ChannelSize of ChannelCapacity."),
+	M("EventPutAttemptCount", METRIC_COUNTER, put_attempt, "events", "Events submitted."),
+	M("EventPutSuccessCount", METRIC_COUNTER, put_success, "events", "Events stored."),
+	M("EventTakeAttemptCount", METRIC_COUNTER, take_attempt, "calls", "Takes tried."),
+	M("EventTakeSuccessCount", METRIC_COUNTER, take_success, "events", "Events taken and committed."),
+	M("Open", METRIC_GAUGE, open, "boolean", "The channel is open."),
+	M("Closed", METRIC_GAUGE, closed, "boolean", "The channel is closed."),
+	M("Unhealthy", METRIC_GAUGE, unhealthy, "boolean", "A write failed; nothing more is stored until the channel is opened again."),
+	M("EventPutErrorCount", METRIC_COUNTER, put_error, "blocks", "Blocks that could not be stored."),
+	M("EventTakeErrorCount", METRIC_COUNTER, take_error, "calls", "Takes that found the log unreadable."),
+	M("CheckpointWriteErrorCount", METRIC_COUNTER, checkpoint_error, "checkpoints", "Checkpoints that could not be written."),
+	M("CheckpointBackupWriteErrorCount", METRIC_COUNTER, backup_error, "checkpoints", "Backup checkpoints that could not be written."),
+	M("stored", METRIC_COUNTER, stored, "events", "Events stored as the channel promises."),
+	M("failed", METRIC_COUNTER, failed, "events", "Events lost because a write or sync failed."),
+	M("log_bytes", METRIC_COUNTER, log_bytes, "bytes", "Bytes written to the log, padding included."),
+	M("payload_bytes", METRIC_COUNTER, payload_bytes, "bytes", "Bytes of bodies stored."),
+	M("syncs", METRIC_COUNTER, syncs, "groups", "Groups written, one sync each."),
+	M("blocks", METRIC_COUNTER, blocks_written, "blocks", "Blocks written."),
+	M("damage", METRIC_GAUGE, damage, "gaps", "Damaged stretches that recovery skipped."),
+	M("oldest_event", METRIC_GAUGE, oldest, "number", "Number of the oldest unsettled event."),
+#undef M
+};
+
+static void
+refresh(struct metric_set *set)
+{
+	struct engine *e = set->context;
+	struct engine_counters *c = &e->counters;
+	uint64_t size = engine_unsettled(&e->channel), capacity = atomic_load(&e->capacity);
+	counter_set(&c->size, size);
+	counter_set(&c->capacity, capacity);
+	counter_set(&c->fill, capacity ? size * 10000 / capacity : 0);
+	counter_set(&c->take_attempt, atomic_load(&e->took_total));
+	counter_set(&c->take_success, atomic_load(&e->taken_total));
+	counter_set(&c->unhealthy, e->failed);
+	pthread_mutex_lock(&e->lock);
+	counter_set(&c->oldest, e->acked);
+	pthread_mutex_unlock(&e->lock);
+	if (e->log) {
+		counter_set(&c->checkpoint_error, atomic_load(&e->log->checkpoint_errors));
+		counter_set(&c->backup_error, atomic_load(&e->log->backup_errors));
+		counter_set(&c->damage, e->log->damage_count);
+	}
+}
+
+bool
+engine_entry_add(struct engine *e, const struct entry *entry)
+{
+	if (e->entry_tail - e->entry_head > e->entry_mask) {
+		uint32_t room = (e->entry_mask + 1) * 2;
+		struct entry *more = malloc(room * sizeof *more);
+		if (!more)
+			return false;
+		for (uint64_t q = e->entry_head; q < e->entry_tail; q++)
+			more[q & (room - 1)] = *engine_entry(e, q);
+		free(e->entries);
+		e->entries = more;
+		e->entry_mask = room - 1;
+	}
+	*engine_entry(e, e->entry_tail++) = *entry;
+	return true;
+}
+
+static uint64_t
+entry_slots(const struct entry *entry)
+{
+	return entry->raw_bytes / 100 + entry->events / 2 + 1;
+}
+
+void
+engine_acked_move(struct engine *e)
+{
+	while (e->settled.count && e->settled.items[0].first <= e->acked) {
+		if (e->settled.items[0].end > e->acked)
+			e->acked = e->settled.items[0].end;
+		memmove(&e->settled.items[0], &e->settled.items[1], --e->settled.count * sizeof *e->settled.items);
+	}
+	if (e->taken < e->acked)
+		e->taken = e->acked;
+	assert(e->acked <= e->taken && e->taken <= atomic_load(&e->durable));
+	while (e->entry_head < e->entry_tail) {
+		struct entry *entry = engine_entry(e, e->entry_head);
+		if (entry->first + entry->events > e->acked)
+			break;
+		e->bytes_held -= entry_slots(entry);
+		e->entry_head++;
+	}
+}
+
+/* ---- recovery ---- */
+
+struct recovery {
+	struct engine *e;
+	bool begun, failed;
+	uint64_t expected, lost;
+};
+
+static void
+recover_block(const struct block_header *h, const uint8_t *bytes, void *context)
+{
+	(void)bytes;
+	struct recovery *r = context;
+	struct engine *e = r->e;
+	if (!r->begun) {
+		r->begun = true;
+		if (!e->log->checkpoint_serial)
+			e->acked = h->first_event;
+		r->expected = h->first_event < e->acked ? h->first_event : e->acked;
+	}
+	if (h->first_event > r->expected) {	/* the numbers of a damaged stretch: never offered */
+		r->failed |= !ranges_add(&e->settled, r->expected < e->acked ? e->acked : r->expected, h->first_event);
+		r->lost += h->first_event - r->expected;
+	}
+	if (h->first_event < r->expected)
+		return;
+	r->expected = h->first_event + h->events;
+	if (r->expected <= e->acked || !h->events)
+		return;
+	struct entry entry = { .first = h->first_event, .position = h->position, .previous_end = h->previous_end, .events = h->events,
+		.bytes = h->bytes, .raw_bytes = h->raw_bytes, .previous_crc = h->previous_crc };
+	r->failed |= !engine_entry_add(e, &entry);
+	e->bytes_held += entry_slots(&entry);
+}
+
+static void
+recover_damage(uint64_t from, uint64_t to, const char *what, void *context)
+{
+	struct recovery *r = context;
+	log_error("channel %s: the log is damaged from position %" PRIu64 " to %" PRIu64 " (%s); skipped", r->e->name, from, to, what);
+}
+
+static int
+recover(struct engine *e, struct err *err)
+{
+	struct recovery r = { .e = e };
+	const struct checkpoint *c = e->log->checkpoint;
+	e->acked = c->number;
+	int rc = ringlog_recover(e->log, true, recover_block, recover_damage, &r, err);
+	if (rc)
+		return rc;
+	uint64_t end = r.expected > e->acked ? r.expected : e->acked;
+	uint64_t settled = 0;
+	for (uint32_t i = 0; i < c->range_count; i++) {
+		uint64_t first = c->ranges[i].first, stop = first + c->ranges[i].count;
+		if (first >= e->acked && stop > first && stop <= end)
+			r.failed |= !ranges_add(&e->settled, first, stop);
+	}
+	if (r.failed)
+		return err_set(err, ENOMEM, "no memory");
+	for (uint32_t i = 0; i < e->settled.count; i++)
+		settled += e->settled.items[i].end - e->settled.items[i].first;
+	if (r.lost)
+		log_error("channel %s: %" PRIu64 " events are lost in damaged stretches of the log", e->name, r.lost);
+	e->taken = e->acked;
+	e->appended = end;
+	atomic_store(&e->durable, end);
+	atomic_store(&e->stored_total, end - e->acked);
+	atomic_store(&e->settled_total, settled);
+	e->durable_position = e->log->position;
+	e->acked_position = e->log->position;
+	e->acked_crc = e->log->previous_crc;
+	engine_acked_move(e);
+	return 0;
+}
+
+/* ---- the helper ---- */
+
+static int
+checkpoint(struct engine *e, bool sync, bool clean)
+{
+	struct checkpoint *c = e->log->checkpoint;
+	pthread_mutex_lock(&e->lock);
+	c->number = e->acked;
+	if (e->entry_head < e->entry_tail) {
+		const struct entry *entry = engine_entry(e, e->entry_head);
+		c->position = entry->previous_end;
+		c->previous_crc = entry->previous_crc;
+	} else {
+		c->position = e->acked_position;
+		c->previous_crc = e->acked_crc;
+	}
+	c->range_count = e->settled.count < CHECKPOINT_RANGES ? e->settled.count : CHECKPOINT_RANGES;
+	for (uint32_t i = 0; i < c->range_count; i++) {
+		c->ranges[i].first = e->settled.items[i].first;
+		c->ranges[i].count = e->settled.items[i].end - e->settled.items[i].first;
+	}
+	pthread_mutex_unlock(&e->lock);
+	c->clean = clean;
+	return ringlog_checkpoint(e->log, sync);
+}
+
+void
+engine_tend(struct engine *e)
+{
+	struct ringlog *log = e->log;
+	uint64_t now = clock_now_ns(e->clock);
+	pthread_mutex_lock(&e->lock);
+	uint64_t acked = e->acked, position = e->entry_head < e->entry_tail ? engine_entry(e, e->entry_head)->previous_end : e->acked_position;
+	uint64_t durable = e->acked_position;
+	pthread_mutex_unlock(&e->lock);
+	bool due = acked != e->checkpoint_number &&
+		   (now - e->checkpoint_ns >= e->checkpoint_interval_ns ||
+		    position / log->segment_bytes > log->checkpoint_position / log->segment_bytes);
+	if (due) {
+		if (checkpoint(e, true, false) == 0)
+			e->checkpoint_number = acked;
+		e->checkpoint_ns = now;
+	} else if (acked != e->checkpoint_number && acked != e->soft_number) {
+		(void)checkpoint(e, false, false);
+		e->soft_number = acked;
+	}
+	ringlog_tend(log, durable);
+}
+
+static void *
+helper_main(void *context)
+{
+	struct engine *e = context;
+	pthread_mutex_lock(&e->helper_lock);
+	while (!atomic_load(&e->helper_stop)) {
+		struct timespec until;
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		uint64_t ns = (uint64_t)until.tv_nsec + TEND_NS;
+		until.tv_sec += (time_t)(ns / NS_PER_S);
+		until.tv_nsec = (long)(ns % NS_PER_S);
+		pthread_cond_timedwait(&e->helper_wake, &e->helper_lock, &until);
+		pthread_mutex_unlock(&e->helper_lock);
+		engine_tend(e);
+		pthread_mutex_lock(&e->helper_lock);
+	}
+	pthread_mutex_unlock(&e->helper_lock);
+	return NULL;
+}
+
+/* ---- open, close ---- */
+
+static void
+region_unmap(void *region, size_t bytes)
+{
+	munmap(region, bytes);
+}
+
+static int
+memory_make(struct engine *e, const struct channel_env *env, struct err *err)
+{
+	e->region_bytes = (size_t)e->block_bytes * e->block_count;
+	if (env->alloc)
+		e->region = env->alloc(e->region_bytes, env->alloc_context);
+	else {
+		size_t huge = 2u << 20, bytes = (e->region_bytes + huge - 1) / huge * huge;
+		void *region = MAP_FAILED;
+		if (env->huge_pages)
+			region = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+		if (region == MAP_FAILED)
+			region = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		e->region = region == MAP_FAILED ? NULL : region;
+		e->region_bytes = bytes;
+		e->region_free = region_unmap;
+	}
+	e->blocks = calloc(e->block_count, sizeof *e->blocks);
+	e->free = calloc(e->block_count, sizeof *e->free);
+	e->tail = calloc(e->block_count, sizeof *e->tail);
+	e->links = calloc(e->links_max, sizeof *e->links);
+	uint32_t room = 4096;
+	e->entries = calloc(room, sizeof *e->entries);
+	e->entry_mask = room - 1;
+	if (!e->region || !e->blocks || !e->free || !e->tail || !e->links || !e->entries)
+		return err_set(err, ENOMEM, "no memory for %u blocks of %u bytes", e->block_count, e->block_bytes);
+	for (uint32_t i = e->block_count; i-- > 0;) {
+		struct memory *m = &e->blocks[i];
+		m->block.bytes = e->region + (size_t)i * e->block_bytes;
+		m->block.capacity = e->block_bytes;
+		m->block.impl = m;
+		e->free[e->free_count++] = m;
+	}
+	return 0;
+}
+
+static void
+engine_free(struct engine *e)
+{
+	for (uint32_t i = 0; e->links && i < atomic_load(&e->link_count); i++) {
+		struct engine_link *l = e->links[i];
+		spsc_free(&l->link.submit);
+		spsc_free(&l->link.completions);
+		spsc_free(&l->link.completions_free);
+		spsc_free(&l->link.credit);
+		free(l->completions);
+		free(l);
+	}
+	if (e->log) {
+		ringlog_close(e->log);
+		free(e->log);
+	}
+	if (e->io)
+		e->io->ops->close(e->io);
+	if (e->region && e->region_free)
+		e->region_free(e->region, e->region_bytes);
+	free(e->blocks);
+	free(e->free);
+	free(e->tail);
+	free(e->links);
+	free(e->entries);
+	free(e->settled.items);
+	free(e->redo.items);
+	free(e->name);
+	close(e->wake_fd);
+	pthread_mutex_destroy(&e->lock);
+	pthread_cond_destroy(&e->wake);
+	pthread_mutex_destroy(&e->helper_lock);
+	pthread_cond_destroy(&e->helper_wake);
+	free(e);
+}
+
+int
+engine_open(struct channel **channel, const struct engine_config *config, struct err *err)
+{
+	const struct channel_env *env = config->env;
+	struct engine *e = calloc(1, sizeof *e);
+	pthread_condattr_t attr;
+	if (!e)
+		return err_set(err, ENOMEM, "no memory");
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->wake, &attr);
+	pthread_mutex_init(&e->helper_lock, NULL);
+	pthread_cond_init(&e->helper_wake, &attr);
+	pthread_condattr_destroy(&attr);
+	e->clock = env->clock ? env->clock : &clock_system;
+	e->name = strdup(env->name ? env->name : "channel");
+	e->log = config->log;
+	e->io = config->io;
+	e->wake_fd = config->wake_fd;
+	e->sync_groups = config->sync_groups;
+	e->sync_interval_ns = config->sync_interval_ns;
+	e->checkpoint_interval_ns = config->checkpoint_interval_ns;
+	e->checkpoint_on_close = config->checkpoint_on_close;
+	atomic_store(&e->capacity, config->capacity);
+	e->capacity_bytes = config->capacity_bytes;
+	e->links_max = env->links_max ? env->links_max : 1;
+	e->block_bytes = env->block_bytes ? env->block_bytes : ENGINE_BLOCK_BYTES;
+	e->block_count = env->blocks ? env->blocks : ENGINE_BLOCKS;
+	if (e->block_count < 4 * e->links_max)
+		e->block_count = 4 * e->links_max;
+	e->groups_max = e->log ? 4 : 1;
+	e->channel.ops = config->ops;
+	e->channel.name = e->name;
+	e->channel.transaction_capacity = config->transaction_capacity;
+	int rc = 0;
+	if (e->block_bytes % BLOCK_ALIGN_BYTES || e->block_bytes > 64u << 20)
+		rc = err_set(err, EINVAL, "block size %u: must be a multiple of 4096 and at most 64 MiB", e->block_bytes);
+	if (!rc)
+		rc = memory_make(e, env, err);
+	if (!rc && e->log) {
+		e->io->ops->memory(e->io, e->region, e->region_bytes);
+		rc = ringlog_open(e->log, true, err);
+		if (!rc && e->log->segment_bytes < e->block_bytes)
+			rc = err_set(err, EINVAL, "segments of %llu bytes cannot hold a block of %u", (unsigned long long)e->log->segment_bytes,
+				     e->block_bytes);
+		if (!rc)
+			rc = recover(e, err);
+		if (!rc) {	/* the epoch is on disk before anything is acknowledged */
+			rc = checkpoint(e, true, false);
+			if (rc)
+				err_set(err, -rc, "%s: checkpoint: %s", e->log->checkpoint_dir, strerror(-rc));
+			e->checkpoint_ns = clock_now_ns(e->clock);
+			e->checkpoint_number = e->acked;
+		}
+		if (!rc)
+			ringlog_tend(e->log, e->log->position);
+	}
+	if (rc) {
+		engine_free(e);
+		return rc;
+	}
+	if (e->log && config->helper && pthread_create(&e->helper, NULL, helper_main, e) == 0)
+		e->helper_runs = true;
+	counter_set(&e->counters.open, 1);
+	e->channel.metrics = (struct metric_set){ .kind = "CHANNEL", .component = e->name, .metrics = metrics,
+		.count = sizeof metrics / sizeof *metrics, .counters = &e->counters, .refresh = refresh, .context = e };
+	metrics_add(&e->channel.metrics);
+	*channel = &e->channel;
+	return 0;
+}
+
+void
+engine_close(struct channel *channel)
+{
+	struct engine *e = (struct engine *)channel;
+	metrics_remove(&channel->metrics);
+	while (e->group_count && !e->failed)		/* what is in flight still ends: the kernel may be reading our memory */
+		(void)engine_writer_step(channel, NS_PER_MS);
+	if (e->helper_runs) {
+		pthread_mutex_lock(&e->helper_lock);
+		atomic_store(&e->helper_stop, true);
+		pthread_cond_signal(&e->helper_wake);
+		pthread_mutex_unlock(&e->helper_lock);
+		pthread_join(e->helper, NULL);
+	}
+	if (e->log && e->checkpoint_on_close)
+		(void)checkpoint(e, true, true);
+	engine_free(e);
+}
+
+int
+engine_link(struct channel *channel, const char *ingress, int wake_fd, struct channel_link **link, struct err *err)
+{
+	struct engine *e = (struct engine *)channel;
+	uint32_t n = atomic_load(&e->link_count);
+	if (n == e->links_max)
+		return err_set(err, ENOSPC, "channel %s was opened for %u ingresses, %s is one more", e->name, e->links_max, ingress);
+	struct engine_link *l = aligned_alloc(CACHE_LINE_BYTES, (sizeof *l + CACHE_LINE_BYTES - 1) / CACHE_LINE_BYTES * CACHE_LINE_BYTES);
+	if (!l)
+		return err_set(err, ENOMEM, "no memory");
+	memset(l, 0, sizeof *l);
+	l->link.channel = channel;
+	l->link.wake_fd = wake_fd;
+	l->link.impl = l;
+	l->completions = calloc(e->block_count, sizeof *l->completions);
+	if (!l->completions || spsc_init(&l->link.submit, e->block_count) || spsc_init(&l->link.completions, e->block_count) ||
+	    spsc_init(&l->link.completions_free, e->block_count) || spsc_init(&l->link.credit, e->block_count))
+		return err_set(err, ENOMEM, "no memory");
+	for (uint32_t i = 0; i < e->block_count; i++)
+		(void)spsc_push(&l->link.completions_free, &l->completions[i]);
+	e->links[n] = l;
+	atomic_store(&e->link_count, n + 1);
+	*link = &l->link;
+	engine_writer_wake(channel);
+	return 0;
+}
+
+int
+engine_note(struct channel *channel, const struct state_record *record, uint64_t *number)
+{
+	(void)channel, (void)record, (void)number;
+	return -ENOTSUP;	/* promise.notes is false */
+}
+
+bool
+engine_idle(struct channel *channel)
+{
+	struct engine *e = (struct engine *)channel;
+	for (uint32_t i = 0; i < atomic_load(&e->link_count); i++)
+		if (spsc_count(&e->links[i]->link.submit))
+			return false;
+	return atomic_load(&e->pending_blocks) == 0;
+}
+
+uint64_t
+engine_unsettled(struct channel *channel)
+{
+	struct engine *e = (struct engine *)channel;
+	uint64_t settled = atomic_load(&e->settled_total);
+	return atomic_load(&e->stored_total) - settled;
+}

@@ -1,0 +1,172 @@
+/* engine: what channel_file and channel_memory share: links, the writer's step, the window of taken events. The ring log under it or none.
+ *
+ * Invariants: acked <= taken <= durable <= appended, in event numbers.
+ * Threads: the writer owns groups, free blocks and credit; `lock` guards the window, the index of blocks, the tail and pins. */
+#ifndef PENSTOCK_CHANNEL_ENGINE_H
+#define PENSTOCK_CHANNEL_ENGINE_H
+
+#include <pthread.h>
+
+#include "channel/channel.h"
+#include "channel/logio.h"
+#include "channel/ringlog.h"
+
+#define ENGINE_BLOCK_BYTES (256u << 10)
+#define ENGINE_BLOCKS 128u
+#define ENGINE_RESERVE_EVENTS 16384u	/* most events that one credit may stand for */
+
+enum memory_state { MEMORY_FREE, MEMORY_OUT, MEMORY_WRITING, MEMORY_TAIL };
+
+struct memory {				/* a block's memory for life */
+	struct block block;
+	struct engine_link *link;	/* while out or writing */
+	enum memory_state state;
+	uint32_t pins;
+	uint64_t entry;			/* sequence number of its entry, in the tail */
+	struct completion *completion;	/* while writing */
+};
+
+struct entry {				/* a block with durable and unsettled events */
+	uint64_t first, position, previous_end;
+	uint32_t events, bytes, raw_bytes, previous_crc;
+	struct memory *memory;		/* NULL: to be read from the log */
+	struct walk hint;		/* where a walk for event first + hint.events begins */
+};
+
+struct range {
+	uint64_t first, end;
+};
+
+struct ranges {				/* sorted, apart */
+	struct range *items;
+	uint32_t count, room;
+};
+
+struct group {
+	struct memory *blocks[LOGIO_WRITES_MAX];
+	uint32_t count, bytes;
+	uint64_t position, previous_end;
+	uint32_t previous_crc, crc;
+	uint32_t events, payload;
+	bool ended;
+	int status;
+};
+
+struct engine_counters {
+	struct counter size, capacity, fill, put_attempt, put_success, take_attempt, take_success, open, closed, unhealthy, put_error, take_error,
+		checkpoint_error, backup_error, stored, failed, log_bytes, payload_bytes, syncs, blocks_written, damage, oldest;
+};
+
+struct engine_link {
+	struct channel_link link;
+	struct completion *completions;
+	uint32_t out;			/* blocks in its hands or its credit ring */
+};
+
+struct engine {
+	struct channel channel;
+	struct clock *clock;
+	char *name;
+	struct ringlog *log;		/* NULL: memory */
+	struct logio *io;
+	bool sync_groups;
+	uint64_t sync_interval_ns, checkpoint_interval_ns;
+	_Atomic uint64_t capacity;	/* events */
+	uint64_t capacity_bytes;	/* of bodies in slots (memory); 0: none */
+
+	uint8_t *region;
+	size_t region_bytes;
+	void (*region_free)(void *region, size_t bytes);
+	uint32_t block_bytes, block_count;
+	struct memory *blocks;
+	struct memory **free;		/* the writer's */
+	uint32_t free_count;
+	struct engine_link **links;
+	_Atomic uint32_t link_count;
+	uint32_t links_max, link_turn;
+
+	/* writer */
+	struct group groups[LOGIO_GROUPS_MAX];
+	uint32_t group_first, group_count, groups_max;
+	uint64_t appended;		/* number of the next event */
+	uint64_t reserved;		/* events that credit given out stands for */
+	uint64_t writing;		/* events of groups in flight */
+	uint64_t settled_seen;		/* settled_total when credit was last looked at */
+	uint64_t durable_position;
+	uint64_t last_sync_ns;
+	bool failed;
+	int wake_fd;
+	_Atomic bool writer_sleeps, starved;
+	_Atomic uint64_t pending_blocks;
+
+	/* under lock */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	uint32_t takers_waiting;
+	struct entry *entries;		/* a ring; sequence numbers only grow */
+	uint64_t entry_head, entry_tail;
+	uint32_t entry_mask;
+	struct memory **tail;		/* oldest first */
+	uint32_t tail_count, pinned;
+	uint64_t acked, taken;
+	_Atomic uint64_t durable;	/* number behind the last durable event; written under lock */
+	_Atomic uint64_t settled_total, stored_total;	/* since the numbers began: stored - settled = unsettled */
+	uint64_t bytes_held;		/* slots of 100 bytes, of entries in memory */
+	struct ranges settled, redo;
+	uint64_t acked_position;
+	uint32_t acked_crc;
+	_Atomic uint64_t taken_total, took_total;
+
+	/* helper */
+	pthread_t helper;
+	bool helper_runs;
+	_Atomic bool helper_stop;
+	pthread_mutex_t helper_lock;
+	pthread_cond_t helper_wake;
+	uint64_t checkpoint_ns, checkpoint_number, soft_number;
+	bool checkpoint_on_close;
+
+	struct engine_counters counters;
+};
+
+struct engine_config {
+	const struct channel_ops *ops;
+	const struct channel_env *env;
+	uint64_t capacity, capacity_bytes;
+	uint32_t transaction_capacity;
+	struct ringlog *log;		/* prepared for ringlog_open; owned by the engine from then on */
+	struct logio *io;
+	int wake_fd;			/* owned by the engine */
+	bool sync_groups, checkpoint_on_close, helper;
+	uint64_t sync_interval_ns, checkpoint_interval_ns;
+};
+
+int engine_open(struct channel **channel, const struct engine_config *config, struct err *err);
+void engine_close(struct channel *channel);
+int engine_link(struct channel *channel, const char *ingress, int wake_fd, struct channel_link **link, struct err *err);
+int engine_writer_step(struct channel *channel, uint64_t wait_ns);
+void engine_writer_wake(struct channel *channel);
+int engine_note(struct channel *channel, const struct state_record *record, uint64_t *number);
+bool engine_idle(struct channel *channel);
+uint64_t engine_unsettled(struct channel *channel);
+void engine_tend(struct engine *engine);	/* the helper's work, once */
+
+int engine_taker_open(struct channel *channel, const char *sink, struct taker **taker, struct err *err);
+int engine_take(struct taker *taker, uint32_t max_events, uint64_t max_bytes, uint64_t wait_ns, struct span **span);
+int engine_settle(struct taker *taker, struct span *span, enum settle how, const struct event_range *set, uint32_t set_count);
+void engine_taker_idle(struct taker *taker);
+void engine_taker_close(struct taker *taker);
+bool engine_span_next(const struct span *span, struct span_cursor *cursor, struct event_view *event);
+
+/* Under lock. */
+bool ranges_add(struct ranges *ranges, uint64_t first, uint64_t end);
+void engine_acked_move(struct engine *engine);		/* over settled ranges, and drops entries that are done */
+bool engine_entry_add(struct engine *engine, const struct entry *entry);
+
+static inline struct entry *
+engine_entry(struct engine *engine, uint64_t sequence)
+{
+	return &engine->entries[sequence & engine->entry_mask];
+}
+
+#endif

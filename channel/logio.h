@@ -1,0 +1,79 @@
+/* logio: physical I/O of the ring log behind a table: io_uring, plain calls, or a disk in memory for the tests.
+ *
+ * Threads: submit and reap belong to the writer thread; all else may be called by any thread (files are opened and closed by one). */
+#ifndef PENSTOCK_CHANNEL_LOGIO_H
+#define PENSTOCK_CHANNEL_LOGIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define LOGIO_WRITES_MAX 32u	/* of one group */
+#define LOGIO_GROUPS_MAX 8u	/* in flight */
+
+struct logio_write {
+	const void *bytes;	/* aligned to 4096 */
+	uint32_t len;		/* multiple of 4096 */
+};
+
+struct logio_done {
+	void *context;
+	int status;		/* 0: all is on stable storage; -errno */
+};
+
+struct logio;
+struct logio_file;
+
+enum { LOGIO_CREATE = 1, LOGIO_ZERO = 2 };	/* ZERO: `bytes` zeros are written and synced before the call returns */
+
+struct logio_ops {
+	const char *name;
+	/* Memory from which groups will be written, so that it can be registered. */
+	void (*memory)(struct logio *io, void *bytes, size_t len);
+	int (*file_open)(struct logio *io, const char *path, uint64_t bytes, unsigned flags, struct logio_file **file);
+	void (*file_close)(struct logio *io, struct logio_file *file);
+	/* Queues the writes, one behind the other from `offset`, and a sync behind them; sync false: without it. 0 or -errno. */
+	int (*submit)(struct logio *io, struct logio_file *file, uint64_t offset, const struct logio_write *writes, uint32_t count,
+		      bool sync, void *context);
+	/* What has ended, in any order; never waits (the wake descriptor given at open tells of it). */
+	int (*reap)(struct logio *io, struct logio_done *done, int max);
+	int (*read)(struct logio *io, struct logio_file *file, uint64_t offset, void *bytes, uint32_t len);	/* whole or -errno */
+	int (*write)(struct logio *io, struct logio_file *file, uint64_t offset, const void *bytes, uint32_t len, bool sync);
+	int (*sync)(struct logio *io, struct logio_file *file);
+	int (*list)(struct logio *io, const char *dir, void (*visit)(const char *name, void *context), void *context);
+	int (*rename)(struct logio *io, const char *from, const char *to);
+	int (*remove)(struct logio *io, const char *path);
+	int (*free_bytes)(struct logio *io, const char *dir, uint64_t *bytes);
+	void (*close)(struct logio *io);
+};
+
+struct logio {
+	const struct logio_ops *ops;
+};
+
+/* wake_fd (an eventfd, or -1) is signalled when something can be reaped. uring: -EPERM, -ENOSYS ... when the kernel does not let us. */
+int logio_uring_open(struct logio **io, int wake_fd, struct err *err);
+int logio_pwrite_open(struct logio **io, int wake_fd, struct err *err);
+
+/* ---- the disk in memory ---- */
+struct logio_mem;
+struct logio_mem *logio_mem_new(void);
+struct logio *logio_mem_io(struct logio_mem *mem);	/* its close() does not free the disk */
+void logio_mem_free(struct logio_mem *mem);
+/* With hold, groups end only when told: the oldest not yet ended when which is 0, and so on. */
+void logio_mem_hold(struct logio_mem *mem, bool hold);
+bool logio_mem_complete(struct logio_mem *mem, uint32_t which);
+/* The disk dies in the middle of write number `n` from now on (0: the next one): that one is torn, later ones are lost, nothing ends. */
+void logio_mem_cut_after(struct logio_mem *mem, uint64_t n);
+void logio_mem_fail_after(struct logio_mem *mem, uint64_t n);	/* write n from now and all after it answer -EIO; UINT64_MAX: none */
+uint64_t logio_mem_writes(const struct logio_mem *mem);
+/* Groups that have not ended answer -EIO from now on (so that their channel can be closed), though they may still reach the disk. */
+void logio_mem_abort(struct logio_mem *mem);
+/* What is not synced is lost, but for some sectors that a seed chooses. The disk works again. */
+void logio_mem_power_off(struct logio_mem *mem, uint64_t seed);
+/* The bytes of a file as they are now, for tests that damage them; NULL when there is none. */
+uint8_t *logio_mem_bytes(struct logio_mem *mem, const char *path, uint64_t *len);
+
+#endif

@@ -1,0 +1,168 @@
+/* logio_uring: groups by io_uring: the writes of a group side by side, then one fdatasync; a group of one write is one DSYNC write. */
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "channel/logio_posix.h"
+
+#define RING_ENTRIES 512u	/* >= LOGIO_GROUPS_MAX * (LOGIO_WRITES_MAX + 1) */
+_Static_assert(RING_ENTRIES >= LOGIO_GROUPS_MAX * (LOGIO_WRITES_MAX + 1), "a submission always finds an entry");
+
+struct op {			/* one write of a group */
+	struct group *group;
+	uint32_t len;		/* 0: the sync */
+};
+
+struct group {
+	bool used;
+	bool sync;		/* a sync is still to be sent */
+	int fd, status;
+	uint32_t pending;
+	void *context;
+	struct op ops[LOGIO_WRITES_MAX], sync_op;
+};
+
+struct logio_uring {
+	struct logio io;
+	struct io_uring ring;
+	uint8_t *memory;	/* registered; NULL: none */
+	size_t memory_bytes;
+	struct group groups[LOGIO_GROUPS_MAX];
+};
+
+static void
+memory(struct logio *io, void *bytes, size_t len)
+{
+	struct logio_uring *u = (struct logio_uring *)io;
+	struct iovec iov = { .iov_base = bytes, .iov_len = len };
+	int rc = io_uring_register_buffers(&u->ring, &iov, 1);
+	if (rc) {
+		static atomic_flag said = ATOMIC_FLAG_INIT;
+		if (!atomic_flag_test_and_set(&said))
+			log_info("ring log: %zu KiB of block memory cannot be registered (%s; see ulimit -l): writing without it", len >> 10,
+				 strerror(-rc));
+		return;
+	}
+	u->memory = bytes;
+	u->memory_bytes = len;
+}
+
+static void
+send_all(struct logio_uring *u)
+{
+	int rc;
+	do
+		rc = io_uring_submit(&u->ring);
+	while (rc == -EINTR || rc == -EAGAIN);
+}
+
+static int
+submit(struct logio *io, struct logio_file *file, uint64_t offset, const struct logio_write *writes, uint32_t count, bool sync, void *context)
+{
+	struct logio_uring *u = (struct logio_uring *)io;
+	struct group *g = NULL;
+	assert(count >= 1 && count <= LOGIO_WRITES_MAX);
+	for (uint32_t i = 0; i < LOGIO_GROUPS_MAX && !g; i++)
+		if (!u->groups[i].used)
+			g = &u->groups[i];
+	if (!g)
+		return -EAGAIN;
+	g->used = true;
+	g->sync = sync && count > 1;
+	g->fd = file->fd;
+	g->status = 0;
+	g->pending = count;
+	g->context = context;
+	for (uint32_t i = 0; i < count; i++) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+		assert(sqe);
+		const uint8_t *bytes = writes[i].bytes;
+		if (u->memory && bytes >= u->memory && bytes + writes[i].len <= u->memory + u->memory_bytes)
+			io_uring_prep_write_fixed(sqe, file->fd, bytes, writes[i].len, offset, 0);
+		else
+			io_uring_prep_write(sqe, file->fd, bytes, writes[i].len, offset);
+		if (sync && count == 1)
+			sqe->rw_flags = RWF_DSYNC;
+		g->ops[i] = (struct op){ .group = g, .len = writes[i].len };
+		io_uring_sqe_set_data(sqe, &g->ops[i]);
+		offset += writes[i].len;
+	}
+	send_all(u);
+	return 0;
+}
+
+static int
+reap(struct logio *io, struct logio_done *done, int max)
+{
+	struct logio_uring *u = (struct logio_uring *)io;
+	struct io_uring_cqe *cqe;
+	int n = 0;
+	bool queued = false;
+	while (n < max && io_uring_peek_cqe(&u->ring, &cqe) == 0) {
+		struct op *op = io_uring_cqe_get_data(cqe);
+		struct group *g = op->group;
+		int result = cqe->res;
+		io_uring_cqe_seen(&u->ring, cqe);
+		if (result < 0)
+			g->status = result;
+		else if (op->len && (uint32_t)result != op->len)
+			g->status = -EIO;	/* a short write is a failed one */
+		if (--g->pending)
+			continue;
+		if (g->sync && !g->status) {
+			struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+			assert(sqe);
+			io_uring_prep_fsync(sqe, g->fd, IORING_FSYNC_DATASYNC);
+			g->sync_op = (struct op){ .group = g };
+			io_uring_sqe_set_data(sqe, &g->sync_op);
+			g->sync = false;
+			g->pending = 1;
+			queued = true;
+			continue;
+		}
+		g->used = false;
+		done[n++] = (struct logio_done){ .context = g->context, .status = g->status };
+	}
+	if (queued)
+		send_all(u);
+	return n;
+}
+
+static void
+close_io(struct logio *io)
+{
+	struct logio_uring *u = (struct logio_uring *)io;
+	io_uring_queue_exit(&u->ring);
+	free(u);
+}
+
+static const struct logio_ops ops = {
+	.name = "uring", .memory = memory, .file_open = posix_file_open, .file_close = posix_file_close, .submit = submit, .reap = reap,
+	.read = posix_read, .write = posix_write, .sync = posix_sync, .list = posix_list, .rename = posix_rename, .remove = posix_remove,
+	.free_bytes = posix_free_bytes, .close = close_io,
+};
+
+int
+logio_uring_open(struct logio **io, int wake_fd, struct err *err)
+{
+	struct logio_uring *u = calloc(1, sizeof *u);
+	if (!u)
+		return err_set(err, ENOMEM, "no memory");
+	int rc = io_uring_queue_init(RING_ENTRIES, &u->ring, 0);
+	if (rc) {
+		free(u);
+		return err_set(err, -rc, "io_uring: %s", strerror(-rc));
+	}
+	if (wake_fd >= 0 && (rc = io_uring_register_eventfd(&u->ring, wake_fd))) {
+		close_io(&u->io);
+		return err_set(err, -rc, "io_uring: eventfd: %s", strerror(-rc));
+	}
+	u->io.ops = &ops;
+	*io = &u->io;
+	return 0;
+}

@@ -1,0 +1,69 @@
+/* ringlog: endless positions over segment files: place, segments made ahead, recovery, checkpoints.  docs/ringlog-format.md.
+ *
+ * Threads: the append side (position, previous_*) is the writer's; tend runs on the helper thread (or the writer's, in tests); the
+ * table of segments stands under `lock`. */
+#ifndef PENSTOCK_CHANNEL_RINGLOG_H
+#define PENSTOCK_CHANNEL_RINGLOG_H
+
+#include <pthread.h>
+
+#include "channel/format.h"
+#include "channel/logio.h"
+#include "channel/record.h"
+
+#define RINGLOG_DIRS_MAX 16u
+
+struct segment {
+	uint64_t index;
+	struct logio_file *file;	/* opened when first needed */
+};
+
+struct ringlog {
+	struct logio *io;
+	const char *dirs[RINGLOG_DIRS_MAX];
+	uint32_t dir_count;
+	const char *checkpoint_dir;	/* NULL: reading only */
+	const char *backup_dir;		/* or NULL */
+	uint64_t segment_bytes, required_space;
+	uint8_t log_id[LOG_ID_BYTES];
+	uint32_t epoch;
+
+	uint64_t position;		/* where the next group goes, unless it does not fit in the segment */
+	uint32_t previous_crc;
+	uint64_t first_position;	/* of the oldest group found by recovery */
+
+	pthread_mutex_t lock;
+	struct segment *segments;	/* by index, ascending */
+	uint32_t segment_count, segment_room;
+
+	struct logio_file *checkpoint_files[3], *backup_files[2];
+	uint64_t checkpoint_serial;
+	unsigned checkpoint_turn;	/* which copy the next synced one overwrites */
+	uint64_t checkpoint_position;	/* of the newest synced checkpoint: segments below may be used again */
+	struct checkpoint *checkpoint;	/* aligned; the newest one */
+
+	_Atomic bool no_space;
+	_Atomic uint64_t checkpoint_errors, backup_errors;
+	uint64_t damage_count, damage_bytes, cut_bytes;
+};
+
+/* dirs, checkpoint_dir, io and segment_bytes (for a new log) are set; the rest zero. Makes or reads the meta file and the newest checkpoint.
+ * `create` false: the log must be there. */
+int ringlog_open(struct ringlog *log, bool create, struct err *err);
+void ringlog_close(struct ringlog *log);
+
+/* Walks all whole groups from the checkpoint (or the oldest group) to the end, sets position; visit gets checked blocks in order. With
+ * `repair` what was found is synced, the epoch raised and stored. */
+int ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct block_header *block, const uint8_t *bytes, void *context),
+		    void (*damage)(uint64_t from, uint64_t to, const char *what, void *context), void *context, struct err *err);
+
+/* Where a group of so many bytes goes, with its file; moves on. */
+int ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
+int ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len);
+
+/* Stores the checkpoint (number, position, previous_crc, ranges, clean are filled in). */
+int ringlog_checkpoint(struct ringlog *log, bool sync);
+/* Makes the next segment, out of one that is not needed any more or new. */
+void ringlog_tend(struct ringlog *log, uint64_t position);
+
+#endif
