@@ -506,6 +506,26 @@ client_free(struct client *client)
 
 /* ---- the step ---- */
 
+/* All slots are taken: that of the client which has had nothing to do for longest, freed; or the end. */
+static struct client **
+idlest_free(struct control *control)
+{
+	uint64_t now_ns = clock_now_ns(control->clock);
+	struct client **end = control->clients + CONTROL_CLIENTS_MAX, **idlest = end;
+	for (struct client **slot = control->clients; slot < end; slot++) {
+		const struct client *client = *slot;
+		if (client->stream || client->in_bytes > 0 || out_unsent(client) > 0 || now_ns - client->since_ns < CONTROL_IDLE_MIN_NS)
+			continue;
+		if (idlest == end || client->since_ns < (*idlest)->since_ns)
+			idlest = slot;
+	}
+	if (idlest < end) {
+		client_free(*idlest);
+		*idlest = NULL;
+	}
+	return idlest;
+}
+
 static void
 clients_accept(struct control *control)
 {
@@ -516,6 +536,8 @@ clients_accept(struct control *control)
 		struct client **slot = control->clients, **end = slot + CONTROL_CLIENTS_MAX;
 		while (slot < end && *slot)
 			slot++;
+		if (slot == end)
+			slot = idlest_free(control);
 		struct client *client = slot < end ? calloc(1, sizeof *client) : NULL;
 		if (!client) {
 			static const char busy[] = "{\"ok\":false,\"error\":\"too many connections\"}\n";
@@ -560,10 +582,9 @@ wait_cut(const struct control *control, int wait_ms)
 static void
 client_patience(struct client *client, uint64_t now_ns)
 {
-	if (now_ns - client->since_ns < CONTROL_PATIENCE_NS)
-		return;
-	/* A stream may be silent for long; a client that takes none of it may not. An idle connection may stay only so long. */
-	if (out_unsent(client) > 0 || !client->stream)
+	/* A stream may be silent for long, a connection idle; half a request or output that is not taken may not stay. */
+	if (now_ns - client->since_ns >= CONTROL_PATIENCE_NS &&
+	    (out_unsent(client) > 0 || (client->in_bytes > 0 && !client->stream)))
 		client->gone = true;
 }
 
@@ -600,8 +621,9 @@ control_step(struct control *control, int wait_ms)
 			client->gone = true;
 		if (!client->gone && (fds[i].revents & (POLLIN | POLLHUP)) && !client->eof)
 			client_read(control, client);
-		else if ((fds[i].revents & POLLHUP) && client->eof)
-			client->gone = true;
+		if ((fds[i].revents & POLLHUP) && (client->eof || client->in_bytes == CONTROL_REQUEST_BYTES) &&
+		    (client->stream || client->in_bytes == 0))
+			client->gone = true;	/* nobody is there to read */
 		client_flush(control, client);
 		client_requests(control, client);
 	}
@@ -645,6 +667,42 @@ control_close(struct control *control)
 }
 
 /* ---- basic commands ---- */
+
+/* Bytes of the UTF-8 sequence at text, 0 when it is none. */
+static size_t
+utf8_sequence(const unsigned char *text, size_t bytes)
+{
+	size_t n = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf5 ? 4 : 0;
+	if (n == 0 || n > bytes)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) || (text[0] == 0xf0 && text[1] < 0x90) ||
+	    (text[0] == 0xf4 && text[1] > 0x8f))
+		return 0;	/* overlong, surrogates, above U+10FFFF */
+	return n;
+}
+
+json_t *
+control_json_bytes(const void *bytes, size_t count)
+{
+	const unsigned char *from = bytes;
+	json_t *string = json_stringn(bytes, count);
+	if (string)
+		return string;
+	char *text = malloc(count * 3 + 1);
+	size_t n = 0;
+	for (size_t i = 0; text && i < count;) {
+		size_t sequence = utf8_sequence(from + i, count - i);
+		memcpy(text + n, sequence ? (const char *)from + i : "\xef\xbf\xbd", sequence ? sequence : 3);
+		n += sequence ? sequence : 3;
+		i += sequence ? sequence : 1;
+	}
+	string = text ? json_stringn(text, n) : NULL;
+	free(text);
+	return string;
+}
 
 int
 control_number(const char *word, uint64_t low, uint64_t high, uint64_t *value, struct err *err)

@@ -26,6 +26,7 @@ struct control_stream;
 #define CONTROL_STREAM_BYTES (1u << 20)	/* unread lines of a stream; more are dropped and counted */
 #define CONTROL_ANSWER_BYTES (16u << 20)	/* longest answer line */
 #define CONTROL_PATIENCE_NS (UINT64_C(10) * NS_PER_S)	/* for a whole request, and for reading an answer */
+#define CONTROL_IDLE_MIN_NS NS_PER_S	/* when all connections are taken, one idle for so long gives way to a new one */
 
 /* One request on its way through its command. */
 struct control_call {
@@ -72,6 +73,11 @@ void control_stream_end(struct control_stream *stream, const json_t *more);
 /* Calls fn every interval, from the step. */
 void control_stream_every(struct control_stream *stream, uint64_t interval_ns, void (*fn)(struct control_stream *stream, void *context));
 
+/* What penstockctl makes of the two streams other rooms fill:
+ *   trace SOURCE [COUNT]     each line an object, shown as it comes: "headers" {}, "body", "dropped_by" or "channels" []
+ *   capture PORT [COUNT]     call->fd is the file, pcap is written there; lines {"packets":N} for progress, the last one too
+ * An fd passed by a client may be a pipe nobody reads: make it O_NONBLOCK, or write it from a thread that may wait. */
+
 /* ---- the commands that need no other room ---- */
 
 /* "metrics", "drops", "top [INTERVAL_MS]" from stats; "status" from stats and then more(answer, context), which may be NULL;
@@ -79,6 +85,8 @@ void control_stream_every(struct control_stream *stream, uint64_t interval_ns, v
 void control_add_basics(struct control *control, struct stats *stats, void (*more)(json_t *answer, void *context), void *context);
 /* "stop": calls stop(context) after the answer was queued. */
 void control_add_stop(struct control *control, void (*stop)(void *context), void *context);
+/* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD. NULL: out of memory. */
+json_t *control_json_bytes(const void *bytes, size_t count);
 /* A whole number from a word; -EINVAL with err when it is none or not in [low, high]. */
 int control_number(const char *word, uint64_t low, uint64_t high, uint64_t *value, struct err *err);
 

@@ -310,18 +310,58 @@ test_hostile(void **state)
 		refused += strstr(client_read(f, fds[i]), "too many connections") != NULL;
 	assert_int_equal(opened, CONTROL_CLIENTS_MAX + 8);
 	assert_int_equal(refused, 8);
-	/* Half a request is not waited for for ever. */
+	/* Half a request is not waited for for ever; an idle connection gives way to a new one. */
 	(void)!send(fds[0], "stat", 4, MSG_NOSIGNAL);
 	steps(f);
 	clock_manual_advance(&f->clock, CONTROL_PATIENCE_NS + 1);
 	steps(f);
-	for (int i = 0; i < CONTROL_CLIENTS_MAX + 8; i++) {
-		assert_true(client_ended(fds[i]));
-		close(fds[i]);
+	assert_true(client_ended(fds[0]));
+	for (int i = 0; i < 3; i++) {
+		fd = client_open(f);
+		assert_non_null(strstr(ask(f, fd, "status\n"), "\"ok\":true"));
+		close(fd);
 	}
+	for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {	/* all taken, the old ones idle */
+		int more = client_open(f);
+		assert_non_null(strstr(ask(f, more, "status\n"), "\"ok\":true"));
+		close(fds[i]);
+		fds[i] = more;
+	}
+	for (int i = 0; i < CONTROL_CLIENTS_MAX + 8; i++)
+		close(fds[i]);
+	steps(f);
+
+	/* A stream's client that fills its request buffer and goes. */
+	fd = client_open(f);
+	ask(f, fd, "trace r1\n");
+	text = calloc(1, CONTROL_REQUEST_BYTES);
+	for (int i = 0; i < 4; i++) {
+		(void)!send(fd, text, CONTROL_REQUEST_BYTES / 2, MSG_NOSIGNAL | MSG_DONTWAIT);
+		steps(f);
+	}
+	free(text);
+	close(fd);
+	steps(f);
+	assert_null(f->stream);
 	fd = client_open(f);
 	assert_non_null(strstr(ask(f, fd, "status\n"), "\"ok\":true"));
 	close(fd);
+}
+
+static void
+test_bytes(void **state)
+{
+	static const struct { const char *in, *out; } table[] = {
+		{ "plain", "plain" }, { "\xc3\xa4", "\xc3\xa4" }, { "a\xffz", "a\xef\xbf\xbdz" }, { "\xc3", "\xef\xbf\xbd" },
+		{ "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" }, { "\xc0\x80", "\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "\xf0\x9f\x98\x80\xfe", "\xf0\x9f\x98\x80\xef\xbf\xbd" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		json_t *text = control_json_bytes(table[i].in, strlen(table[i].in));
+		assert_string_equal(json_string_value(text), table[i].out);
+		json_decref(text);
+	}
 }
 
 static void
@@ -423,6 +463,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hostile, setup, teardown),
+		cmocka_unit_test(test_bytes),
 		cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_http, setup, teardown),
 	};

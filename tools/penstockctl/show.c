@@ -75,6 +75,20 @@ number_of(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
+/* Text of strangers: control bytes would reach the terminal, so they are shown as \xNN. */
+static void
+put_text(const char *text)
+{
+	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+		if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)	/* U+0080..U+009F */
+			printf("\\x%02x", *++c);
+		else if (*c < 0x20 || *c == 0x7f)
+			printf("\\x%02x", *c);
+		else
+			putchar(*c);
+	}
+}
+
 /* ---- commands ---- */
 
 static void
@@ -99,7 +113,9 @@ show_value(const char *key, const json_t *value, int depth)
 		return;
 	}
 	char *other = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-	printf("%*s%s%s%s\n", depth * 2, "", key, *key ? ": " : "", other ? other : json_string_value(value));
+	printf("%*s%s%s", depth * 2, "", key, *key ? ": " : "");
+	put_text(other ? other : json_string_value(value));
+	putchar('\n');
 	free(other);
 }
 
@@ -199,7 +215,9 @@ show_trace(const json_t *line)
 	json_t *value;
 	json_object_foreach((json_t *)line, key, value) {
 		char *other = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-		printf("%s=%s  ", key, other ? other : json_string_value(value));
+		printf("%s=", key);
+		put_text(other ? other : json_string_value(value));
+		fputs("  ", stdout);
 		free(other);
 	}
 	putchar('\n');
