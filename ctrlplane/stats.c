@@ -14,16 +14,16 @@
 
 const struct stats_account stats_accounts[] = {
 	{ "frames", STATS_PORT, STATS_FRAMES_IN, {
-		{ STATS_PORT, STATS_ARP }, { STATS_PORT, STATS_ICMP }, { STATS_PORT, STATS_FRAGMENT },
-		{ STATS_PORT, STATS_TCP_CONTROL }, { STATS_PORT, STATS_TO_SOURCE }, { STATS_PORT, STATS_DROP } } },
+		{ STATS_PORT, STATS_ARP }, { STATS_PORT, STATS_ICMP }, { STATS_PORT, STATS_IGMP },
+		{ STATS_PORT, STATS_FRAGMENT_JOINED }, { STATS_PORT, STATS_FRAGMENT_HELD }, { STATS_PORT, STATS_TCP_CONTROL }, { STATS_PORT, STATS_TO_SOURCE }, { STATS_PORT, STATS_DROP } } },
 	{ "datagrams", STATS_LISTEN, STATS_DATAGRAMS_IN, {
 		{ STATS_LISTEN, STATS_TO_SOURCE }, { STATS_LISTEN, STATS_DROP } } },
 	{ "events", STATS_SOURCE, STATS_EVENTS_PARSED, {
 		{ STATS_SOURCE, STATS_FILTERED }, { STATS_SOURCE, STATS_UNROUTED }, { STATS_SOURCE, STATS_ROUTED },
 		{ STATS_SOURCE, STATS_HELD }, { STATS_SOURCE, STATS_DROP } } },
 	{ "channel", STATS_INTAKE, STATS_OFFERED, {
-		{ STATS_INTAKE, STATS_CHANNEL_FULL }, { STATS_INTAKE, STATS_IN_FLIGHT },
-		{ STATS_CHANNEL, STATS_STORED }, { STATS_CHANNEL, STATS_FAILED } } },
+		{ STATS_INTAKE, STATS_CHANNEL_FULL }, { STATS_INTAKE, STATS_TOO_LARGE }, { STATS_INTAKE, STATS_IN_FLIGHT },
+		{ STATS_INTAKE, STATS_ACKNOWLEDGED, "stored" }, { STATS_INTAKE, STATS_STORE_FAILED, "failed" } } },
 	{ 0 },
 };
 
@@ -607,7 +607,8 @@ account_out(const struct samples *samples, const struct stats_account *account, 
 				continue;
 			total += s->value;
 			if (parts)
-				json_array_append_new(parts, json_pack("{ss sI ss}", "name", s->name, "value", (json_int_t)s->value,
+				json_array_append_new(parts, json_pack("{ss sI ss}", "name",
+					account->out[i].label ? account->out[i].label : s->name, "value", (json_int_t)s->value,
 								       "help", s->help));
 		}
 	}

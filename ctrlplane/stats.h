@@ -6,17 +6,19 @@
  * everywhere else.
  *
  *   kind      component   metrics of the accounts
- *   PORT      p0          frames_in = arp + icmp + fragment + tcp_control + to_source + every drop_<name>
+ *   PORT      p0          frames_in = arp + icmp + igmp + fragment_joined + fragment_held (gauge) + tcp_control + to_source
+ *                         + every drop_<name>
  *                         (frames_in includes what the NIC dropped: drop_nic_missed, drop_no_mbuf. Of a reassembled datagram the
- *                         frame that completes it is to_source, the others are fragment.)
+ *                         frame that completes it is to_source, the others are fragment_joined.)
  *   LISTEN    r1          datagrams_in = to_source + every drop_<name>      (kernel sockets; SO_RXQ_OVFL is in datagrams_in too,
  *                         as drop_rcvbuf)
  *   SOURCE    r1          events_parsed = filtered + unrouted + routed + every drop_<name>
  *                         (routed: handed to at least one channel, whatever became of it there; held: gauge, events still in
  *                         the staging block)
- *   INTAKE    c1          offered = channel_full (here) + in_flight (here, gauge: in open blocks, or submitted and not yet
- *                         completed) + CHANNEL's stored + CHANNEL's failed. Registered by each ingress for each of its channels.
- *   CHANNEL   c1          stored, failed; and Flume's attributes
+ *   INTAKE    c1          offered = channel_full + too_large + in_flight (gauge: in open blocks, or submitted and not yet
+ *                         completed) + acknowledged (shown as stored) + store_failed (shown as failed). Registered by each ingress
+ *                         for each of its channels; all in one thread, so that the account is even at the end of each turn.
+ *   CHANNEL   c1          stored, failed; and Flume's attributes. What is stored reaches INTAKE a completion later.
  *   SINK      k1          Flume's attributes, our own
  *
  * A metric that nobody registers counts as 0; a component without the account's in-metric has no account.
@@ -42,7 +44,9 @@
 #define STATS_FRAMES_IN "frames_in"
 #define STATS_ARP "arp"
 #define STATS_ICMP "icmp"
-#define STATS_FRAGMENT "fragment"
+#define STATS_IGMP "igmp"
+#define STATS_FRAGMENT_JOINED "fragment_joined"
+#define STATS_FRAGMENT_HELD "fragment_held"
 #define STATS_TCP_CONTROL "tcp_control"
 #define STATS_TO_SOURCE "to_source"
 #define STATS_DATAGRAMS_IN "datagrams_in"
@@ -53,12 +57,15 @@
 #define STATS_HELD "held"
 #define STATS_OFFERED "offered"
 #define STATS_CHANNEL_FULL "channel_full"
+#define STATS_TOO_LARGE "too_large"
 #define STATS_IN_FLIGHT "in_flight"
+#define STATS_ACKNOWLEDGED "acknowledged"
+#define STATS_STORE_FAILED "store_failed"
 #define STATS_STORED "stored"
 #define STATS_FAILED "failed"
 #define STATS_DROP "drop_"		/* prefix */
 
-#define STATS_ACCOUNT_OUTS 8
+#define STATS_ACCOUNT_OUTS 12
 
 /* in = the sum of out, for each component that has `in`. An out name that ends in '_' is a prefix. */
 struct stats_account {
@@ -66,6 +73,7 @@ struct stats_account {
 	const char *in_kind, *in;
 	struct {
 		const char *kind, *name;
+		const char *label;	/* shown in place of name, unless NULL */
 	} out[STATS_ACCOUNT_OUTS];
 };
 extern const struct stats_account stats_accounts[];	/* ends with a NULL name */

@@ -34,12 +34,14 @@ static const struct metric channel_metrics[] = {
 };
 
 struct intake_counters {
-	struct counter offered, full, in_flight;
+	struct counter offered, full, in_flight, acknowledged, failed;
 };
 static const struct metric intake_metrics[] = {
 	{ "offered", METRIC_COUNTER, offsetof(struct intake_counters, offered), "events", "Events for the channel." },
 	{ "channel_full", METRIC_COUNTER, offsetof(struct intake_counters, full), "events", "Events without room." },
 	{ "in_flight", METRIC_GAUGE, offsetof(struct intake_counters, in_flight), "events", "Events on the way." },
+	{ "acknowledged", METRIC_COUNTER, offsetof(struct intake_counters, acknowledged), "events", "Events stored." },
+	{ "store_failed", METRIC_COUNTER, offsetof(struct intake_counters, failed), "events", "Events lost." },
 };
 
 #define SET(kind_, component_, table, counters_) \
@@ -246,8 +248,8 @@ test_accounts(void **state)
 	counter_add(&f->intake.offered, 5);
 	counter_add(&f->intake.full, 1);
 	counter_set(&f->intake.in_flight, 1);
-	counter_add(&f->channel.stored, 2);
-	counter_add(&f->channel.failed, 1);
+	counter_add(&f->intake.acknowledged, 2);
+	counter_add(&f->intake.failed, 1);
 	stats_drops(f->stats, answer);
 	assert_string_equal(account_state_of(answer, "events"), "even");
 	assert_string_equal(account_state_of(answer, "channel"), "even");
