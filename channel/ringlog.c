@@ -357,6 +357,7 @@ recover(struct scan *scan, void (*visit)(const struct block_header *block, const
 	bool chained = log->checkpoint_serial != 0;	/* previous_crc is known */
 	uint64_t at = c->position, end = at;
 	uint32_t crc, previous = c->previous_crc, epoch = 0;
+	const char *wrong = NULL;
 	if (!log->checkpoint_serial) {
 		at = end = group_search(scan, 0, 0, false);
 		if (at == UINT64_MAX)
@@ -365,7 +366,8 @@ recover(struct scan *scan, void (*visit)(const struct block_header *block, const
 	log->first_position = at;
 	for (;;) {
 		uint64_t bytes = group_read(scan, at, &crc);
-		const char *wrong = scan->wrong;
+		if (at == end)
+			wrong = scan->wrong;
 		const struct block_header *h = (const struct block_header *)scan->bytes;
 		if (bytes && (h->epoch < epoch || (chained && (h->previous_crc != previous || h->previous_end != end)))) {
 			bytes = 0;

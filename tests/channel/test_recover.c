@@ -1,0 +1,326 @@
+/* Recovery: at every cut point of a short run, and with sectors of unsynced writes arriving by chance: what was acknowledged is there,
+ * in order, once; groups are whole or gone; nothing is invented; damage below the durable end is told from a torn tail. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "channel/channel_file.h"
+#include "tests/conformance/channel_conformance.h"
+
+static const char *dirs[] = { "/d" };
+
+static const struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs = { 1, dirs }, .capacity = 100000, .sync = true,
+	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100, .checkpoint_interval_ms = 1, .sync_interval_s = 5,
+	.segment_size = 1 };
+
+static int
+open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
+{
+	(void)capacity;
+	return channel_file_open_on(channel, &config, env, logio_mem_io(c->context), err);
+}
+
+/* A run with several groups in flight that end in an order of the seed's, and a sink that settles some. Ends when `n` blocks were put
+ * or the disk is dead. Acknowledged: r->done; settled: *settled. */
+static void
+run(struct rig *r, struct logio_mem *mem, uint32_t blocks, uint64_t seed, uint64_t *settled)
+{
+	const struct channel_ops *ops = r->channel->ops;
+	struct taker *t;
+	struct err err;
+	ops->taker_open(r->channel, "k1", &t, &err);
+	for (uint32_t i = 0; i < blocks; i++) {
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		(void)ops->writer_step(r->channel, 0);
+		rig_put(r, 1 + (seed >> 60), 40 + (seed >> 50) % 900);
+		if (seed >> 59 & 1)
+			rig_put(r, 3, 300);
+		(void)ops->writer_step(r->channel, 0);
+		if (seed >> 40 & 3)
+			(void)logio_mem_complete(mem, seed >> 30 & 1);
+		(void)ops->writer_step(r->channel, 0);
+		rig_reap(r);
+		struct span *s;
+		if ((seed >> 20 & 3) == 0 && ops->take(t, 5, 100000, 0, &s) == 0 && s) {
+			*settled += s->events;
+			ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
+		}
+	}
+	ops->taker_close(t);
+}
+
+/* What is in the channel now: consecutive values; returns first and end. */
+static void
+content(struct rig *r, uint64_t *first, uint64_t *end)
+{
+	const struct channel_ops *ops = r->channel->ops;
+	struct taker *t;
+	struct err err;
+	struct span *s;
+	ops->taker_open(r->channel, "k1", &t, &err);
+	*first = *end = UINT64_MAX;
+	while (ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
+		struct span_cursor cursor = { { 0 } };
+		struct event_view e;
+		while (ops->span_next(s, &cursor, &e)) {
+			uint64_t value = event_value(&e);
+			if (*first == UINT64_MAX)
+				*first = *end = value;
+			assert_int_equal(value, *end);
+			assert_int_equal(e.number, value);
+			++*end;
+		}
+		ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
+	}
+	ops->taker_close(t);
+}
+
+static bool
+cut_at(uint64_t n, uint64_t seed)
+{
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	struct rig r;
+	uint64_t settled = 0, first, end;
+	rig_open(&r, &c, 0);
+	logio_mem_hold(mem, true);
+	logio_mem_cut_after(mem, n);
+	uint64_t writes = logio_mem_writes(mem);
+	run(&r, mem, 12, seed, &settled);
+	bool reached = logio_mem_writes(mem) - writes > n;
+	uint64_t acknowledged = r.done, put = r.put;
+	logio_mem_abort(mem);
+	logio_mem_cut_after(mem, 0);		/* dead for good: closing writes nothing */
+	rig_close(&r);
+	logio_mem_power_off(mem, seed ^ n);
+	logio_mem_hold(mem, false);
+
+	for (int lap = 0; lap < 2; lap++) {	/* twice: what the first recovery did is a state to recover from, too */
+		rig_open(&r, &c, 0);
+		uint64_t unsettled = r.channel->ops->unsettled(r.channel);
+		content(&r, &first, &end);
+		if (first == UINT64_MAX) {
+			assert_int_equal(unsettled, 0);
+			end = r.next = lap ? put : acknowledged;
+			assert_true(lap || settled >= acknowledged);
+		} else {
+			assert_int_equal(unsettled, end - first);
+			assert_true(first <= settled);			/* nothing unsettled is missing */
+			assert_true(end >= acknowledged && end <= put);	/* all acknowledged, nothing invented */
+		}
+		if (lap == 0) {	/* the log goes on */
+			r.next = end;
+			(void)r.channel->ops->writer_step(r.channel, 0);
+			r.put = 0;
+			assert_int_equal(rig_put(&r, 7, 500), 7);
+			rig_settle_down(&r);
+			assert_int_equal(r.done, 7);
+			acknowledged = put = end + 7;
+			settled = end;
+		}
+		rig_close(&r);
+	}
+	logio_mem_free(mem);
+	return reached;
+}
+
+static void
+test_every_cut(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 12; seed++) {
+		uint64_t n = 0;
+		while (cut_at(n, seed))
+			n++;
+		assert_true(n > 12);
+	}
+}
+
+static void
+fill(struct rig *r, int blocks)
+{
+	for (int i = 0; i < blocks; i++) {
+		(void)r->channel->ops->writer_step(r->channel, 0);
+		assert_int_equal(rig_put(r, 10, 100), 10);
+		rig_settle_down(r);
+	}
+}
+
+/* A durable block is damaged: it alone is lost, counted; what stands behind it is delivered under its old numbers. */
+static void
+test_damage(void **state)
+{
+	(void)state;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	struct rig r;
+	uint64_t len;
+	rig_open(&r, &c, 0);
+	fill(&r, 5);
+	rig_close(&r);
+	uint8_t *log = logio_mem_bytes(mem, "/d/segment-0000000000000000", &len);
+	assert_non_null(log);
+	log[4096 + 700] ^= 1;		/* the second block */
+	rig_open(&r, &c, 0);
+	assert_int_equal(r.channel->ops->unsettled(r.channel), 40);
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "damage"), 1);
+	struct taker *t;
+	struct err err;
+	struct span *s;
+	r.channel->ops->taker_open(r.channel, "k1", &t, &err);
+	uint64_t n = 0;
+	while (r.channel->ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
+		struct span_cursor cursor = { { 0 } };
+		struct event_view e;
+		while (r.channel->ops->span_next(s, &cursor, &e)) {
+			assert_int_equal(event_value(&e), n < 10 ? n : n + 10);
+			assert_int_equal(e.number, n < 10 ? n : n + 10);
+			n++;
+		}
+		r.channel->ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
+	}
+	assert_int_equal(n, 40);
+	r.channel->ops->taker_close(t);
+	rig_close(&r);
+	/* the newest block damaged: no later one says that it was durable; it is cut as a torn tail */
+	rig_open(&r, &c, 0);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+/* Both synced checkpoints damaged: the whole log is offered again rather than nothing. */
+static void
+test_no_checkpoint(void **state)
+{
+	(void)state;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	static const char *const names[] = { "/c/checkpoint-0", "/c/checkpoint-1", "/c/checkpoint-soft" };
+	struct rig r;
+	uint64_t first, end, len;
+	rig_open(&r, &c, 0);
+	fill(&r, 5);
+	rig_close(&r);
+	for (int i = 0; i < 3; i++) {
+		uint8_t *bytes = logio_mem_bytes(mem, names[i], &len);
+		if (bytes)
+			bytes[9] ^= 1;
+	}
+	rig_open(&r, &c, 0);
+	content(&r, &first, &end);
+	assert_int_equal(first, 0);
+	assert_int_equal(end, 50);
+	r.next = 50;
+	fill(&r, 1);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+/* Segments are used again, behind the checkpoint: a long run takes few files. */
+static void
+visit(const char *name, void *context)
+{
+	*(uint32_t *)context += strncmp(name, "segment-", 8) == 0;
+}
+
+static void
+test_recycling(void **state)
+{
+	(void)state;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	struct rig r;
+	uint64_t first, end;
+	rig_open(&r, &c, 0);
+	for (int i = 0; i < 2000; i++) {		/* 2000 blocks of 12 KiB: 12 segments of 2 MiB */
+		(void)r.channel->ops->writer_step(r.channel, 0);
+		assert_int_equal(rig_put(&r, 10, 1000), 10);
+		rig_settle_down(&r);
+		if (i % 50 == 49)
+			content(&r, &first, &end);
+	}
+	uint32_t segments = 0;
+	logio_mem_io(mem)->ops->list(logio_mem_io(mem), "/d", visit, &segments);
+	assert_true(segments >= 2 && segments <= 5);
+	fill(&r, 3);
+	rig_close(&r);
+	rig_open(&r, &c, 0);
+	content(&r, &first, &end);
+	assert_int_equal(first, 20000);
+	assert_int_equal(end, 20030);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+static const struct channel_file_config *real_config;
+
+static int
+open_real(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
+{
+	(void)c, (void)capacity;
+	return channel_file.open(channel, real_config, env, err);
+}
+
+/* A process dies by SIGKILL while it writes; what it had told of as acknowledged is there. */
+static void
+test_kill(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/penstock-kill-XXXXXX", checkpoint[64], data[64], command[64];
+	assert_non_null(mkdtemp(dir));
+	snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", dir);
+	snprintf(data, sizeof data, "%s/data", dir);
+	const char *items[] = { data };
+	struct channel_file_config real = config;
+	real.checkpoint_dir = checkpoint;
+	real.data_dirs.items = items;
+	real_config = &real;
+	struct channel_case c = { .open = open_real };
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	struct rig r;
+	if (child == 0) {
+		rig_open(&r, &c, 0);
+		for (;;) {
+			(void)r.channel->ops->writer_step(r.channel, 0);
+			(void)rig_put(&r, 20, 200);
+			rig_reap(&r);
+			if (write(fds[1], &r.done, sizeof r.done) != sizeof r.done)
+				_exit(1);
+		}
+	}
+	close(fds[1]);
+	uint64_t done = 0, value;
+	while (done < 3000 && read(fds[0], &value, sizeof value) == sizeof value)
+		done = value;
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	while (read(fds[0], &value, sizeof value) == sizeof value)
+		done = value;
+	close(fds[0]);
+	uint64_t first, end;
+	rig_open(&r, &c, 0);
+	content(&r, &first, &end);
+	assert_int_equal(first, 0);
+	assert_true(end >= done);
+	rig_close(&r);
+	snprintf(command, sizeof command, "rm -rf '%s'", dir);
+	assert_int_equal(system(command), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_cut), cmocka_unit_test(test_damage), cmocka_unit_test(test_no_checkpoint),
+					    cmocka_unit_test(test_recycling), cmocka_unit_test(test_kill) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
