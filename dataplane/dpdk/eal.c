@@ -135,6 +135,8 @@ eal_start(const struct eal_config *config, struct err *err)
 	for (uint32_t i = 0; fixed[i]; i++)
 		args[n++] = strdup(fixed[i]);
 	args[n++] = strdup(eal.huge ? "--in-memory" : "--no-huge");	/* the two exclude each other */
+	if (eal.huge)
+		args[n++] = strdup("--single-file-segments");	/* a vhost-user peer is handed few files, not one a page */
 	if (config->pci_count == 0)
 		args[n++] = strdup("--no-pci");
 	for (uint32_t i = 0; i < config->pci_count; i++) {

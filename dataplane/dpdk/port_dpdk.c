@@ -313,6 +313,11 @@ configure(struct port_dpdk *dpdk, const struct port_dpdk_config *config, struct 
 	uint32_t room = RTE_PKTMBUF_HEADROOM + mtu + FRAME_EXTRA;
 	if (room < RTE_MBUF_DEFAULT_BUF_SIZE)
 		room = RTE_MBUF_DEFAULT_BUF_SIZE;
+	/* af_packet's kernel side joins fragments before it hands them over: framesz=16384,blocksz=65536 lets such datagrams through
+	 * (beyond framesz they come cut off, and are counted as truncated). */
+	const char *frame_size = strstr(config->device, "framesz=");
+	if (frame_size && strtoul(frame_size + 8, NULL, 10) + RTE_PKTMBUF_HEADROOM > room && strtoul(frame_size + 8, NULL, 10) <= 65536 - 512)
+		room = (uint32_t)strtoul(frame_size + 8, NULL, 10) + RTE_PKTMBUF_HEADROOM;
 	room = (room + 127) & ~127u;
 	char pool_name[RTE_MEMPOOL_NAMESIZE];
 	snprintf(pool_name, sizeof pool_name, "frames_%s", config->name);
