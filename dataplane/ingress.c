@@ -358,8 +358,12 @@ ingress_put(struct ingress *ingress)
 		return;
 	const struct pipeline_source *spec = in->spec;
 	struct trace *trace = atomic_load_explicit(&in->trace, memory_order_acquire);
-	if (__builtin_expect(trace != NULL, 0))
-		trace_begin(trace, batch);
+	if (__builtin_expect(trace != NULL, 0)) {
+		atomic_store(&in->tracing, 1);	/* control takes the trace away, then waits for this to be 0 */
+		trace = atomic_load(&in->trace);
+		if (trace)
+			trace_begin(trace, batch);
+	}
 	uint64_t no_room = batch->no_room;
 	for (uint32_t i = 0; i < spec->interceptor_count; i++) {
 		spec->interceptors[i].ops->run(spec->interceptors[i].compiled, in->scratch[i], batch);
@@ -383,6 +387,7 @@ ingress_put(struct ingress *ingress)
 	counter_add(&in->counters.routed, batch->count - dropped - unrouted);
 	if (__builtin_expect(trace != NULL, 0))
 		trace_end(trace, batch, ingress->pipeline);
+	atomic_store_explicit(&in->tracing, 0, memory_order_release);
 	if (in->direct >= 0)
 		put_direct(ingress, in);
 	else

@@ -42,6 +42,7 @@ struct ingress_source {
 	struct metric_set metrics;
 	/* trace: a bounded ring that control empties; NULL when off */
 	_Atomic(struct trace *) trace;
+	_Atomic int tracing;				/* the ingress looks at it just now */
 };
 
 struct ingress {

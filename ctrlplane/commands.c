@@ -1,0 +1,204 @@
+#include "ctrlplane/commands.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/dpdk/port_dpdk.h"
+#include "dataplane/trace.h"
+
+#define POLL_NS (50 * NS_PER_MS)
+#define INSTANCES_MAX 64
+#define COUNT_MAX UINT64_C(1000000000000)
+
+/* ---- trace SOURCE [COUNT] ---- */
+
+struct tracing {
+	struct ingress_source *in[INSTANCES_MAX];
+	struct trace trace[INSTANCES_MAX];
+	uint32_t instances;
+	uint64_t left;
+};
+
+static void
+trace_take_away(struct ingress_source *in, struct trace *trace)
+{
+	atomic_store(&in->trace, NULL);
+	while (atomic_load(&in->tracing))
+		sched_yield();		/* for the length of one batch */
+	trace_free(trace);
+}
+
+static void
+trace_closed(void *context)
+{
+	struct tracing *tracing = context;
+	for (uint32_t i = 0; i < tracing->instances; i++)
+		trace_take_away(tracing->in[i], &tracing->trace[i]);
+	free(tracing);
+}
+
+static void
+trace_poll(struct control_stream *stream, void *context)
+{
+	struct tracing *tracing = context;
+	for (uint32_t i = 0; i < tracing->instances && tracing->left; i++) {
+		char *line;
+		while (tracing->left && (line = spsc_pop(&tracing->trace[i].filled))) {
+			json_t *event = json_loads(line, 0, NULL);
+			spsc_push(&tracing->trace[i].empty, line);
+			if (event)
+				control_stream_write(stream, event);
+			json_decref(event);
+			tracing->left--;
+		}
+	}
+	if (!tracing->left)
+		control_stream_end(stream, NULL);
+}
+
+static int
+run_trace(struct control_call *call, void *context, struct err *err)
+{
+	struct topology *topology = context;
+	uint64_t count = 10;
+	if (call->arg_count < 1 || call->arg_count > 2)
+		return err_set(err, EINVAL, "trace: want a source and perhaps a count");
+	if (call->arg_count == 2) {
+		int rc = control_number(call->args[1], 1, COUNT_MAX, &count, err);
+		if (rc)
+			return rc;
+	}
+	struct tracing *tracing = calloc(1, sizeof *tracing);
+	if (!tracing)
+		return err_set(err, ENOMEM, "no memory");
+	tracing->left = count;
+	uint32_t n = topology_source_instances(topology, call->args[0], tracing->in, INSTANCES_MAX);
+	if (!n) {
+		free(tracing);
+		return err_set(err, ENOENT, "there is no source \"%s\": status shows them", call->args[0]);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (atomic_load(&tracing->in[i]->trace)) {
+			trace_closed(tracing);
+			return err_set(err, EBUSY, "source %s is being traced already", call->args[0]);
+		}
+		if (trace_init(&tracing->trace[i], count)) {
+			trace_closed(tracing);
+			return err_set(err, ENOMEM, "no memory");
+		}
+		tracing->instances++;
+		atomic_store(&tracing->in[i]->trace, &tracing->trace[i]);
+	}
+	struct control_stream *stream = control_stream_begin(call, trace_closed, tracing);
+	control_stream_every(stream, POLL_NS, trace_poll);
+	return 0;
+}
+
+/* ---- capture PORT [COUNT] ---- */
+
+static void
+capture_closed(void *context)
+{
+	struct port *port = context;
+	if (atomic_load(&port->capturing))
+		port_capture_stop(port, NULL, NULL);
+}
+
+static void
+capture_poll(struct control_stream *stream, void *context)
+{
+	struct port *port = context;
+	if (port_capture_step(port))
+		return;
+	uint64_t written = 0, lost = 0;
+	port_capture_stop(port, &written, &lost);
+	json_t *more = json_pack("{s:I,s:I}", "packets", (json_int_t)written, "lost", (json_int_t)lost);
+	control_stream_end(stream, more);
+	json_decref(more);
+}
+
+static int
+run_capture(struct control_call *call, void *context, struct err *err)
+{
+	uint64_t count = 0;
+	if (call->arg_count < 1 || call->arg_count > 2)
+		return err_set(err, EINVAL, "capture: want a port and perhaps a count");
+	if (call->arg_count == 2) {
+		int rc = control_number(call->args[1], 1, COUNT_MAX, &count, err);
+		if (rc)
+			return rc;
+	}
+	if (call->fd < 0)
+		return err_set(err, EINVAL, "capture: the client must pass the file's descriptor (penstockctl capture PORT -w FILE does)");
+	struct port *port = topology_port(context, call->args[0]);
+	if (!port)
+		return err_set(err, ENOENT, "there is no port \"%s\": status shows them; kernel sockets are seen by tcpdump", call->args[0]);
+	int rc = port_capture_start(port, call->fd, count, err);
+	if (rc)
+		return rc;
+	call->fd = -1;
+	struct control_stream *stream = control_stream_begin(call, capture_closed, port);
+	control_stream_every(stream, POLL_NS, capture_poll);
+	return 0;
+}
+
+/* ---- status, health ---- */
+
+static void
+add_xstat(void *context, const char *name, uint64_t value)
+{
+	if (value)
+		json_object_set_new(context, name, json_integer((json_int_t)value));
+}
+
+void
+commands_status(json_t *answer, void *context)
+{
+	struct topology *t = context;
+	json_t *ports = json_array(), *channels = json_array();
+	for (uint32_t p = 0; p < t->port_count; p++) {
+		struct port_dpdk_info info;
+		port_dpdk_info(t->ports[p].port, &info);
+		json_t *xstats = json_object();
+		if (t->ports[p].port->ops->xstats)
+			t->ports[p].port->ops->xstats(t->ports[p].port, add_xstat, xstats);
+		json_array_append_new(ports, json_pack("{s:s,s:s,s:b,s:i,s:i,s:b,s:b,s:i,s:o}", "name", t->ports[p].name, "driver",
+						       info.driver ? info.driver : "", "link_up", info.link_up, "queues", (int)info.rx_queues,
+						       "numa_node", info.numa_node, "rss", info.rss, "checksum_udp", info.checksum_udp,
+						       "speed_mbps", (int)info.speed_mbps, "xstats", xstats));
+	}
+	for (uint32_t i = 0; i < t->pipeline.channel_count; i++) {
+		struct channel *channel = t->pipeline.channels[i];
+		struct channel_promise promise = channel->ops->promise(channel);
+		json_array_append_new(channels, json_pack("{s:s,s:s,s:I,s:b,s:b}", "name", channel->name, "type", channel->ops->name, "unsettled",
+							  (json_int_t)channel->ops->unsettled(channel), "durable", promise.durable, "ordered",
+							  promise.ordered));
+	}
+	json_object_set_new(answer, "agent", json_string(t->config->agent));
+	json_object_set_new(answer, "lcores", json_integer(t->worker_count));
+	json_object_set_new(answer, "ports", ports);
+	json_object_set_new(answer, "channels", channels);
+}
+
+void
+commands_health(FILE *reasons, void *context)
+{
+	struct topology *t = context;
+	for (uint32_t i = 0; i < t->pipeline.channel_count; i++) {
+		const char *name = t->pipeline.channels[i]->name;
+		if (metrics_sum("CHANNEL", name, "Unhealthy"))
+			fprintf(reasons, "channel %s is unhealthy: see the log for the error of its disk\n", name);
+	}
+	for (uint32_t p = 0; p < t->port_count; p++)
+		if (!t->ports[p].port->ops->link_up(t->ports[p].port))
+			fprintf(reasons, "port %s has no link\n", t->ports[p].name);
+}
+
+void
+commands_add(struct control *control, struct topology *topology)
+{
+	control_add(control, "trace", "trace SOURCE [COUNT]", run_trace, topology);
+	control_add(control, "capture", "capture PORT [COUNT]", run_capture, topology);
+}

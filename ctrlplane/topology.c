@@ -1,0 +1,632 @@
+#include "ctrlplane/topology.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "ctrlplane/stats.h"
+#include "dataplane/dpdk/eal.h"
+#include "dataplane/dpdk/port_dpdk.h"
+#include "dataplane/resolve.h"
+
+#define BLOCK_BYTES (256u << 10)
+#define BLOCKS_MIN 32
+#define WRITER_WAIT_NS (20 * NS_PER_MS)
+#define SINK_WAIT_NS (200 * NS_PER_MS)
+
+/* ---- channels ---- */
+
+static void *
+run_writer(void *context)
+{
+	struct topology_channel *c = context;
+	while (!atomic_load_explicit(&c->stop, memory_order_relaxed))
+		c->channel->ops->writer_step(c->channel, WRITER_WAIT_NS);
+	while (!c->channel->ops->idle(c->channel))
+		c->channel->ops->writer_step(c->channel, NS_PER_MS);
+	return NULL;
+}
+
+static int
+start_channels(struct topology *t, uint32_t ingresses, bool huge_pages, struct err *err)
+{
+	const struct config *config = t->config;
+	t->channels = calloc(config->channel_count ? config->channel_count : 1, sizeof *t->channels);
+	if (!t->channels)
+		return err_set(err, ENOMEM, "no memory");
+	uint64_t share = config->appliance.options.memory_bytes / 2 / (config->channel_count ? config->channel_count : 1);
+	uint32_t blocks = (uint32_t)(share / BLOCK_BYTES);
+	uint32_t wanted = BLOCKS_MIN + 8 * ingresses;
+	for (size_t i = 0; i < config->channel_count; i++) {
+		const struct config_component *component = &config->channels[i];
+		const struct channel_ops *ops = component->kind->ops;
+		struct channel_env env = { .name = component->name, .clock = t->clock, .block_bytes = BLOCK_BYTES,
+					   .blocks = blocks > wanted ? blocks : wanted, .links_max = ingresses, .huge_pages = huge_pages };
+		int rc = ops->open(&t->channels[i].channel, component->config, &env, err);
+		if (rc)
+			return err_prefix(err, rc, "%s: channels.%s", component->origin, component->name);
+		stats_component_add(t->stats, STATS_CHANNEL, component->name, component->kind->name);
+		t->pipeline.channels[i] = t->channels[i].channel;
+	}
+	t->pipeline.channel_count = (uint32_t)config->channel_count;
+	return 0;
+}
+
+static int
+run_channels(struct topology *t, struct err *err)
+{
+	for (size_t i = 0; i < t->config->channel_count; i++) {
+		int rc = pthread_create(&t->channels[i].thread, NULL, run_writer, &t->channels[i]);
+		if (rc)
+			return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
+		t->channels[i].running = true;
+		pthread_setname_np(t->channels[i].thread, "writer");
+	}
+	return 0;
+}
+
+/* ---- sinks ---- */
+
+static void *
+run_sink(void *context)
+{
+	struct topology_sink *s = context;
+	while (!atomic_load_explicit(&s->stop, memory_order_acquire))
+		sink_runner_step(s->runner, SINK_WAIT_NS);
+	sink_runner_finish(s->runner, s->deadline_ns);
+	return NULL;
+}
+
+static int
+start_sinks(struct topology *t, struct err *err)
+{
+	const struct config *config = t->config;
+	t->sinks = calloc(config->sink_count ? config->sink_count : 1, sizeof *t->sinks);
+	if (!t->sinks)
+		return err_set(err, ENOMEM, "no memory");
+	for (size_t i = 0; i < config->sink_count; i++) {
+		const struct config_component *component = &config->sinks[i].component;
+		struct topology_sink *s = &t->sinks[i];
+		s->name = component->name;
+		int rc = sink_runner_open(&s->runner, component->kind->ops, component->config, config->agent, component->name,
+					  t->channels[config->sinks[i].channel].channel, t->clock, err);
+		if (rc)
+			return err_prefix(err, rc, "%s: sinks.%s", component->origin, component->name);
+		stats_component_add(t->stats, STATS_SINK, component->name, component->kind->name);
+	}
+	return 0;
+}
+
+static int
+run_sinks(struct topology *t, struct err *err)
+{
+	for (size_t i = 0; i < t->config->sink_count; i++) {
+		int rc = pthread_create(&t->sinks[i].thread, NULL, run_sink, &t->sinks[i]);
+		if (rc)
+			return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
+		t->sinks[i].running = true;
+		pthread_setname_np(t->sinks[i].thread, "sink");
+	}
+	return 0;
+}
+
+/* ---- pipeline ---- */
+
+static int
+build_pipeline(struct topology *t, struct err *err)
+{
+	const struct config *config = t->config;
+	struct pipeline *pipeline = &t->pipeline;
+	pipeline->generation = 1;
+	pipeline->sources = calloc(config->source_count ? config->source_count : 1, sizeof *pipeline->sources);
+	if (!pipeline->sources)
+		return err_set(err, ENOMEM, "no memory");
+	for (size_t i = 0; i < config->source_count; i++) {
+		const struct config_source *from = &config->sources[i];
+		struct pipeline_source *source = &pipeline->sources[i];
+		source->name = from->component.name;
+		source->ops = from->component.kind->ops;
+		source->config = from->component.config;
+		source->required = from->required;
+		source->optional = from->optional;
+		source->selector.otherwise = from->selector_header ? from->default_required : from->required | from->optional;
+		if (from->selector_header) {
+			source->selector.header = name_intern(from->selector_header, strlen(from->selector_header));
+			source->selector.mappings = calloc(from->mapping_count ? from->mapping_count : 1, sizeof *source->selector.mappings);
+			if (!source->selector.mappings)
+				return err_set(err, ENOMEM, "no memory");
+			for (size_t k = 0; k < from->mapping_count; k++)
+				source->selector.mappings[source->selector.mapping_count++] = (struct selector_mapping){
+					from->mappings[k].value, (uint32_t)strlen(from->mappings[k].value),
+					from->mappings[k].required | from->mappings[k].optional };
+		}
+		for (size_t k = 0; k < from->interceptor_count; k++) {
+			const struct config_component *component = &from->interceptors[k];
+			struct pipeline_interceptor *interceptor = &source->interceptors[k];
+			interceptor->name = component->name;
+			interceptor->ops = component->kind->ops;
+			int rc = interceptor->ops->compile(component->config, &interceptor->compiled, err);
+			if (rc)
+				return err_prefix(err, rc, "%s: sources.%s.interceptors.%s", component->origin, source->name, component->name);
+			source->interceptor_count++;
+		}
+		pipeline->source_count++;
+		stats_component_add(t->stats, STATS_SOURCE, source->name, from->component.kind->name);
+	}
+	return 0;
+}
+
+static void
+free_pipeline(struct topology *t)
+{
+	for (uint32_t i = 0; i < t->pipeline.source_count; i++) {
+		struct pipeline_source *source = &t->pipeline.sources[i];
+		for (uint32_t k = 0; k < source->interceptor_count; k++)
+			if (source->interceptors[k].ops->free)
+				source->interceptors[k].ops->free(source->interceptors[k].compiled);
+		free(source->selector.mappings);
+	}
+	free(t->pipeline.sources);
+	t->pipeline.sources = NULL;
+	t->pipeline.source_count = 0;
+}
+
+/* ---- which path a listen address takes ---- */
+
+/* The addresses of the dataplane's ports that the listen means; 0: kernel sockets. */
+static uint32_t
+port_addresses(const struct topology *t, const struct source_listen *listen, struct address *out, uint32_t max)
+{
+	const struct appliance *appliance = &t->config->appliance;
+	struct address host = { .port = (uint16_t)listen->port };
+	bool any = !listen->host || (address_parse_ip(&host, listen->host) == 0 && address_is_any(&host));
+	if (!any && address_parse_ip(&host, listen->host)) {
+		struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *list = NULL;
+		if (getaddrinfo(listen->host, NULL, &hints, &list))
+			return 0;	/* the kernel socket says what is wrong with it */
+		if (list->ai_family == AF_INET) {
+			memset(host.ip, 0, 10);
+			host.ip[10] = host.ip[11] = 0xff;
+			memcpy(host.ip + 12, &((struct sockaddr_in *)list->ai_addr)->sin_addr, 4);
+		} else {
+			memcpy(host.ip, &((struct sockaddr_in6 *)list->ai_addr)->sin6_addr, 16);
+		}
+		freeaddrinfo(list);
+	}
+	uint32_t n = 0;
+	for (uint32_t p = 0; p < appliance->port_count; p++) {
+		for (uint32_t a = 0; a < appliance->ports[p].address_count && n < max; a++) {
+			struct address own = appliance->ports[p].addresses[a].address;
+			own.port = (uint16_t)listen->port;
+			if (any || memcmp(own.ip, host.ip, 16) == 0)
+				out[n++] = own;
+		}
+	}
+	return n;
+}
+
+static bool
+needs_runner(const struct topology *t)
+{
+	for (uint32_t i = 0; i < t->pipeline.source_count; i++) {
+		const struct pipeline_source *source = &t->pipeline.sources[i];
+		struct source_listen listens[16];
+		struct address addresses[64];
+		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, 16) : 0;
+		for (uint32_t k = 0; k < n; k++)
+			if (!port_addresses(t, &listens[k], addresses, 64))
+				return true;
+	}
+	return false;
+}
+
+/* ---- data cores ---- */
+
+static int
+start_eal(struct topology *t, struct err *err)
+{
+	const struct appliance *appliance = &t->config->appliance;
+	if (!appliance->port_count)
+		return 0;
+	uint32_t cpus[EAL_LCORES_MAX];
+	const char *pci[APPLIANCE_PORTS_MAX];
+	struct eal_config eal = { .lcore_count = appliance->lcores.count, .lcore_cpus = cpus, .pci = pci,
+				  .memory_bytes = appliance->options.memory_bytes / 2, .no_huge = appliance->options.hugepages == HUGEPAGES_NONE };
+	if (!appliance->lcores.count || appliance->lcores.count > EAL_LCORES_MAX)
+		return err_set(err, EINVAL, "penstock.lcores: ports need 1 to %d data cores: set penstock.lcores = 1", EAL_LCORES_MAX);
+	for (uint32_t i = 0; i < appliance->lcores.count; i++)
+		cpus[i] = appliance->lcores.ids[i];
+	for (uint32_t p = 0; p < appliance->port_count; p++)
+		if (strncmp(appliance->ports[p].options.device, "net_", 4) != 0)
+			pci[eal.pci_count++] = appliance->ports[p].options.device;
+	int rc = eal_start(&eal, err);
+	if (rc)
+		return err_prefix(err, rc, "penstock.ports");
+	t->eal_started = true;
+	t->worker_count = appliance->lcores.count;
+	return 0;
+}
+
+static void
+refresh_port(struct metric_set *set)
+{
+	struct topology_port *p = set->context;
+	struct port_stats stats;
+	p->port->ops->stats(p->port, &stats);
+	counter_set(&p->counters.nic_missed, stats.nic_missed);
+	counter_set(&p->counters.no_mbuf, stats.no_mbuf);
+	counter_set(&p->counters.nic_error, stats.nic_error);
+	counter_set(&p->counters.frames_in, stats.nic_missed + stats.no_mbuf + stats.nic_error);
+	counter_set(&p->counters.tx_frames, stats.tx_frames);
+	counter_set(&p->counters.tx_failed, stats.tx_failed);
+}
+
+static const struct metric port_metrics[] = {
+	{ "frames_in", METRIC_COUNTER, offsetof(struct port_counters, frames_in), "frames", "Frames that came in." },
+	{ "drop_nic_missed", METRIC_COUNTER, offsetof(struct port_counters, nic_missed), "frames", "The device's receive queue was full." },
+	{ "drop_no_mbuf", METRIC_COUNTER, offsetof(struct port_counters, no_mbuf), "frames", "The device had no receive buffer." },
+	{ "drop_nic_error", METRIC_COUNTER, offsetof(struct port_counters, nic_error), "frames", "Bad at the wire." },
+	{ "tx_frames", METRIC_COUNTER, offsetof(struct port_counters, tx_frames), "frames", "Frames sent." },
+	{ "tx_failed", METRIC_COUNTER, offsetof(struct port_counters, tx_failed), "frames", "Frames the device did not take." },
+};
+
+static int
+open_port(struct topology *t, const struct appliance_port *from, struct err *err)
+{
+	struct topology_port *p = &t->ports[t->port_count];
+	struct port_dpdk_config config = { .name = from->name, .device = from->options.device, .lcores = t->worker_count, .mtu = from->options.mtu,
+					   .multicast = true };
+	p->name = from->name;
+	p->port = port_dpdk_open(&config, err);
+	if (!p->port)
+		return err_prefix(err, -EIO, "penstock.ports.%s", from->name);
+	p->metrics = (struct metric_set){ .kind = STATS_PORT, .component = from->name, .metrics = port_metrics,
+					  .count = sizeof port_metrics / sizeof *port_metrics, .counters = &p->counters, .refresh = refresh_port,
+					  .context = p };
+	metrics_add(&p->metrics);
+	t->port_count++;
+	return 0;
+}
+
+/* net's counters as metrics: its own table, then one entry for each frame drop. Made once, kept for good. */
+static const struct metric *
+net_metric_table(uint32_t *count)
+{
+	static struct metric table[64 + DROP_COUNT];
+	static char names[DROP_COUNT][48];
+	static uint32_t n;
+	if (!n) {
+		assert(net_metric_count <= 64);
+		memcpy(table, net_metrics, net_metric_count * sizeof *table);
+		n = net_metric_count;
+		for (int d = 1; d < DROP_EVENT_FIRST; d++) {
+			if (d == DROP_NIC_MISSED || d == DROP_NO_MBUF || d == DROP_NIC_ERROR)
+				continue;
+			snprintf(names[d], sizeof names[d], "drop_%s", drop_name[d]);
+			table[n++] = (struct metric){ names[d], METRIC_COUNTER, offsetof(struct net_counters, drops) + (size_t)d * sizeof(struct counter),
+						      "frames", drop_help[d] };
+		}
+	}
+	*count = n;
+	return table;
+}
+
+static int
+open_net(struct topology *t, uint32_t w, uint32_t p, struct err *err)
+{
+	struct worker *worker = t->workers[w];
+	const struct appliance_port *from = &t->config->appliance.ports[p];
+	if (w >= t->ports[p].port->queues)
+		return 0;	/* the device has fewer queues than there are lcores */
+	struct worker_port *wp = &worker->ports[worker->port_count];
+	*wp = (struct worker_port){ .port = t->ports[p].port, .queue = w, .worker = worker };
+	struct net_config config = { .vlan = (uint16_t)from->options.vlan, .mtu = from->options.mtu,
+				     .trust_udp_checksum = false };
+	for (uint32_t a = 0; a < from->address_count && a < NET_ADDRESSES_MAX; a++) {
+		struct address_prefix *prefix = &config.addresses[config.address_count++];
+		memcpy(prefix->ip, from->addresses[a].address.ip, 16);
+		prefix->bits = (uint8_t)(from->addresses[a].bits + (address_is_v4(&from->addresses[a].address) ? 96 : 0));
+	}
+	for (uint32_t g = 0; g < from->gateway_count; g++) {
+		if (address_is_v4(&from->gateways[g]))
+			config.gateway4 = from->gateways[g];
+		else
+			config.gateway6 = from->gateways[g];
+	}
+	wp->net = net_open(&config, wp->port, wp->queue, worker_on_udp, wp, err);
+	if (!wp->net)
+		return err_prefix(err, -EINVAL, "penstock.ports.%s", from->name);
+	struct metric_set *set = &t->worker_ports[w][worker->port_count];
+	*set = (struct metric_set){ .kind = STATS_PORT, .component = from->name, .counters = net_counters(wp->net) };
+	set->metrics = net_metric_table(&set->count);
+	metrics_add(set);
+	worker->port_count++;
+	return 0;
+}
+
+static int
+listen_lcores(struct topology *t, struct worker *worker, struct err *err)
+{
+	for (uint32_t i = 0; i < t->pipeline.source_count; i++) {
+		const struct pipeline_source *source = &t->pipeline.sources[i];
+		struct source_listen listens[16];
+		struct address addresses[64];
+		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, 16) : 0;
+		for (uint32_t k = 0; k < n; k++) {
+			uint32_t count = port_addresses(t, &listens[k], addresses, 64);
+			for (uint32_t a = 0; a < count; a++) {
+				int rc = listeners_add(&worker->listeners, &addresses[a], &listens[k].allow, &worker->ingress.sources[i], err);
+				if (rc)
+					return rc;
+			}
+		}
+	}
+	return 0;
+}
+
+static int
+start_workers(struct topology *t, struct err *err)
+{
+	const struct appliance *appliance = &t->config->appliance;
+	if (!t->worker_count)
+		return 0;
+	t->workers = calloc(t->worker_count, sizeof *t->workers);
+	t->worker_ports = calloc(t->worker_count, sizeof *t->worker_ports);
+	if (!t->workers || !t->worker_ports)
+		return err_set(err, ENOMEM, "no memory");
+	for (uint32_t w = 0; w < t->worker_count; w++) {
+		struct worker *worker = t->workers[w] = aligned_alloc(64, (sizeof *worker + 63) & ~(size_t)63);
+		if (!worker)
+			return err_set(err, ENOMEM, "no memory");
+		memset(worker, 0, sizeof *worker);
+		snprintf(worker->name, sizeof worker->name, "lcore%u", appliance->lcores.ids[w]);
+		worker->sleeps = appliance->options.idle == IDLE_SLEEP;
+		int rc = ingress_open(&worker->ingress, worker->name, &t->pipeline, t->clock, -1, err);
+		if (rc)
+			return rc;
+		worker->metrics = (struct metric_set){ .kind = "WORKER", .component = worker->name, .metrics = worker_metrics,
+						       .count = worker_metric_count, .counters = &worker->counters };
+		metrics_add(&worker->metrics);
+		rc = listen_lcores(t, worker, err);
+		if (rc)
+			return rc;
+	}
+	for (uint32_t p = 0; p < appliance->port_count; p++) {
+		int rc = open_port(t, &appliance->ports[p], err);
+		if (rc)
+			return rc;
+	}
+	for (uint32_t w = 0; w < t->worker_count; w++) {
+		for (uint32_t p = 0; p < t->port_count; p++) {
+			int rc = open_net(t, w, p, err);
+			if (rc)
+				return rc;
+		}
+		int rc = eal_launch(w, worker_run, t->workers[w], err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- kernel sockets ---- */
+
+static int
+start_runner(struct topology *t, struct err *err)
+{
+	if (!needs_runner(t))
+		return 0;
+	struct source_runner *runner = t->runner = calloc(1, sizeof *runner);
+	if (!runner)
+		return err_set(err, ENOMEM, "no memory");
+	runner->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (runner->wake_fd < 0)
+		return err_set(err, errno, "eventfd: %s", strerror(errno));
+	int rc = ingress_open(&runner->ingress, "kernel", &t->pipeline, t->clock, runner->wake_fd, err);
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < t->pipeline.source_count; i++) {
+		const struct pipeline_source *source = &t->pipeline.sources[i];
+		struct source_listen listens[16];
+		struct address addresses[64];
+		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, 16) : 0;
+		for (uint32_t k = 0; k < n; k++) {
+			if (port_addresses(t, &listens[k], addresses, 64))
+				continue;
+			if (runner->listen_count == SOURCE_RUNNER_LISTENS_MAX)
+				return err_set(err, ENOSPC, "more than %d kernel sockets", SOURCE_RUNNER_LISTENS_MAX);
+			rc = kernel_listen_open(&runner->listens[runner->listen_count], &listens[k], &runner->ingress.sources[i], err);
+			if (rc)
+				return rc;
+			runner->listen_count++;
+		}
+	}
+	rc = pthread_create(&t->runner_thread, NULL, source_runner_run, runner);
+	if (rc)
+		return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
+	t->runner_running = true;
+	pthread_setname_np(t->runner_thread, "sources");
+	return 0;
+}
+
+static void
+pin_control(const struct appliance *appliance)
+{
+	if (!appliance->control_cores.count)
+		return;
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	for (uint32_t i = 0; i < appliance->control_cores.count; i++)
+		CPU_SET(appliance->control_cores.ids[i], &set);
+	if (sched_setaffinity(0, sizeof set, &set))
+		log_warn("penstock.control.cores: %s: these CPUs are not all there; threads run where they like", strerror(errno));
+}
+
+static int
+start(struct topology *t, struct err *err)
+{
+	int rc = start_eal(t, err);
+	if (rc)
+		return rc;
+	pin_control(&t->config->appliance);
+	rc = start_channels(t, t->worker_count + 1, t->eal_started && eal_has_huge_pages(), err);
+	if (!rc)
+		rc = start_sinks(t, err);
+	if (!rc)
+		rc = build_pipeline(t, err);
+	if (!rc)
+		rc = run_channels(t, err);
+	if (!rc)
+		rc = run_sinks(t, err);
+	if (!rc && resolve_start())
+		rc = err_set(err, EAGAIN, "cannot start the resolver's thread");
+	if (!rc)
+		rc = start_workers(t, err);
+	if (!rc)
+		rc = start_runner(t, err);
+	return rc;
+}
+
+int
+topology_start(struct topology *t, const struct config *config, struct clock *clock, struct stats *stats, struct err *err)
+{
+	*t = (struct topology){ .config = config, .clock = clock, .stats = stats };
+	int rc = start(t, err);
+	if (rc)
+		topology_stop(t, 0, NULL, NULL);
+	return rc;
+}
+
+/* ---- stop ---- */
+
+static void
+stop_intake(struct topology *t)
+{
+	if (t->runner_running) {
+		source_runner_stop(t->runner);
+		pthread_join(t->runner_thread, NULL);
+	}
+	for (uint32_t w = 0; w < t->worker_count && t->workers && t->workers[w]; w++)
+		atomic_store(&t->workers[w]->stop, true);
+	for (uint32_t w = 0; w < t->worker_count && t->workers && t->workers[w]; w++)
+		eal_wait(w, 10000, NULL);
+}
+
+static bool
+drained(struct topology *t)
+{
+	for (size_t i = 0; i < t->config->sink_count; i++) {
+		struct channel *channel = t->channels[t->config->sinks[i].channel].channel;
+		if (channel->ops->unsettled(channel))
+			return false;
+	}
+	return true;
+}
+
+static void
+stop_sinks(struct topology *t, uint64_t deadline_ns, bool (*hurry)(void *context), void *context)
+{
+	if (!t->sinks)
+		return;
+	while (clock_now_ns(t->clock) < deadline_ns && !drained(t) && !(hurry && hurry(context)))
+		usleep(2000);
+	for (size_t i = 0; i < t->config->sink_count; i++) {
+		struct topology_sink *s = &t->sinks[i];
+		s->deadline_ns = deadline_ns;
+		atomic_store_explicit(&s->stop, true, memory_order_release);
+	}
+	for (size_t i = 0; i < t->config->sink_count; i++) {
+		struct topology_sink *s = &t->sinks[i];
+		if (s->running)
+			pthread_join(s->thread, NULL);
+		else if (s->runner)
+			sink_runner_finish(s->runner, 0);
+	}
+}
+
+static void
+close_dataplane(struct topology *t)
+{
+	if (t->runner) {
+		for (uint32_t i = 0; i < t->runner->listen_count; i++)
+			kernel_listen_close(&t->runner->listens[i]);
+		if (t->runner->ingress.pipeline)
+			ingress_close(&t->runner->ingress);
+		if (t->runner->wake_fd > 0)
+			close(t->runner->wake_fd);
+		free(t->runner);
+	}
+	for (uint32_t w = 0; w < t->worker_count && t->workers && t->workers[w]; w++) {
+		struct worker *worker = t->workers[w];
+		for (uint32_t p = 0; p < worker->port_count; p++) {
+			metrics_remove(&t->worker_ports[w][p]);
+			net_close(worker->ports[p].net);
+		}
+		metrics_remove(&worker->metrics);
+		if (worker->ingress.pipeline)
+			ingress_close(&worker->ingress);
+		listeners_free(&worker->listeners);
+		free(worker);
+	}
+	free(t->workers);
+	free(t->worker_ports);
+	for (uint32_t p = 0; p < t->port_count; p++) {
+		metrics_remove(&t->ports[p].metrics);
+		port_close(t->ports[p].port);
+	}
+}
+
+void
+topology_stop(struct topology *t, uint64_t deadline_ns, bool (*hurry)(void *context), void *context)
+{
+	stop_intake(t);
+	stop_sinks(t, deadline_ns, hurry, context);
+	for (size_t i = 0; i < t->config->channel_count && t->channels; i++) {
+		if (!t->channels[i].running)
+			continue;
+		atomic_store(&t->channels[i].stop, true);
+		t->channels[i].channel->ops->writer_wake(t->channels[i].channel);
+		pthread_join(t->channels[i].thread, NULL);
+	}
+	close_dataplane(t);
+	for (size_t i = 0; i < t->config->channel_count && t->channels; i++)
+		if (t->channels[i].channel)
+			t->channels[i].channel->ops->close(t->channels[i].channel);
+	resolve_stop();
+	free_pipeline(t);
+	free(t->channels);
+	free(t->sinks);
+	if (t->eal_started)
+		eal_stop();
+}
+
+uint32_t
+topology_source_instances(struct topology *t, const char *source, struct ingress_source **instances, uint32_t max)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < t->pipeline.source_count; i++) {
+		if (strcmp(t->pipeline.sources[i].name, source) != 0)
+			continue;
+		for (uint32_t w = 0; w < t->worker_count && n < max; w++)
+			instances[n++] = &t->workers[w]->ingress.sources[i];
+		if (t->runner && n < max)
+			instances[n++] = &t->runner->ingress.sources[i];
+	}
+	return n;
+}
+
+struct port *
+topology_port(struct topology *t, const char *name)
+{
+	for (uint32_t p = 0; p < t->port_count; p++)
+		if (strcmp(t->ports[p].name, name) == 0)
+			return t->ports[p].port;
+	return NULL;
+}
