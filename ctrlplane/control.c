@@ -146,7 +146,7 @@ control_open(struct control **control, const char *path, struct clock *clock, st
 	*control = NULL;
 	if (strlen(path) >= sizeof address.sun_path)
 		return err_set(err, ENAMETOOLONG, "control socket: %s: longer than %zu bytes", path, sizeof address.sun_path - 1);
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	int rc = directory_make(path, err);
 	if (rc == 0)
 		rc = stale_remove(&address, err);
@@ -171,7 +171,7 @@ control_open(struct control **control, const char *path, struct clock *clock, st
 		unlink(path);
 		return err_set(err, ENOMEM, "control socket: out of memory");
 	}
-	strcpy(made->path, path);
+	memcpy(made->path, path, strlen(path) + 1);
 	made->dev = st.st_dev;
 	made->ino = st.st_ino;
 	made->clock = clock;

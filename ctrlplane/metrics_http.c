@@ -79,7 +79,7 @@ wants_text(struct MHD_Connection *connection)
 
 static enum MHD_Result
 answer(void *context, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-       const char *upload, size_t *upload_bytes, void **state)
+	const char *upload, size_t *upload_bytes, void **state)
 {
 	static const char prometheus[] = "text/plain; version=0.0.4; charset=utf-8";
 	struct metrics_http *http = context;
@@ -136,7 +136,7 @@ bind_parse(const char *bind, union address *address, struct err *err)
 		goto wrong;
 	memset(address, 0, sizeof *address);
 	if (strcmp(host, "localhost") == 0)
-		strcpy(host, "127.0.0.1");
+		snprintf(host, sizeof host, "127.0.0.1");
 	if (from == bind && inet_pton(AF_INET, host, &address->v4.sin_addr) == 1) {
 		address->v4.sin_family = AF_INET;
 		address->v4.sin_port = htons(port);

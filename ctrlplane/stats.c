@@ -15,7 +15,8 @@
 const struct stats_account stats_accounts[] = {
 	{ "frames", STATS_PORT, STATS_FRAMES_IN, {
 		{ STATS_PORT, STATS_ARP }, { STATS_PORT, STATS_ICMP }, { STATS_PORT, STATS_IGMP },
-		{ STATS_PORT, STATS_FRAGMENT_JOINED }, { STATS_PORT, STATS_FRAGMENT_HELD }, { STATS_PORT, STATS_TCP_CONTROL }, { STATS_PORT, STATS_TO_SOURCE }, { STATS_PORT, STATS_DROP } } },
+		{ STATS_PORT, STATS_FRAGMENT_JOINED }, { STATS_PORT, STATS_FRAGMENT_HELD },
+		{ STATS_PORT, STATS_TCP_CONTROL }, { STATS_PORT, STATS_TO_SOURCE }, { STATS_PORT, STATS_DROP } } },
 	{ "datagrams", STATS_LISTEN, STATS_DATAGRAMS_IN, {
 		{ STATS_LISTEN, STATS_TO_SOURCE }, { STATS_LISTEN, STATS_DROP } } },
 	{ "events", STATS_SOURCE, STATS_EVENTS_PARSED, {
@@ -317,10 +318,10 @@ stats_java_double(double value, char text[STATS_NUMBER_BYTES])
 	if (size != 0 && (size < 1e-3 || size >= 1e7)) {
 		char *e = strchr(digits, 'e');
 		*e = 0;
-		snprintf(text, STATS_NUMBER_BYTES, "%s%sE%d", digits, strchr(digits, '.') ? "" : ".0", atoi(e + 1));
+		snprintf(text, STATS_NUMBER_BYTES, "%s%sE%d", digits, strchr(digits, '.') ? "" : ".0", (int)strtol(e + 1, NULL, 10));
 		return;
 	}
-	int exponent = size == 0 ? 0 : atoi(strchr(digits, 'e') + 1);
+	int exponent = size == 0 ? 0 : (int)strtol(strchr(digits, 'e') + 1, NULL, 10);
 	int decimals = precision - exponent;
 	snprintf(text, STATS_NUMBER_BYTES, "%.*f", decimals < 1 ? 1 : decimals, value);
 }
@@ -552,7 +553,7 @@ stats_prometheus(struct stats *stats)
 		prometheus_name(sample, name, sizeof name, &scale);
 		if (strcmp(name, last) != 0)
 			put_head(out, name, sample->help, sample->unit, sample->type);
-		strcpy(last, name);
+		memcpy(last, name, sizeof last);
 		put_series(out, name, sample->component);
 		if (scale == 1)
 			fprintf(out, "%llu\n", (unsigned long long)sample->value);

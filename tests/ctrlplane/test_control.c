@@ -24,7 +24,7 @@
 
 struct fixture {
 	struct clock_manual clock;
-	char dir[64], path[128];
+	char dir[64], path[128];	/* a socket's path has 108 */
 	struct control *control;
 	struct stats *stats;
 	struct control_stream *stream;
@@ -89,7 +89,7 @@ setup(void **state)
 	struct fixture *f = calloc(1, sizeof *f);
 	struct err err;
 	clock_manual_init(&f->clock, NS_PER_S, NS_PER_S);
-	strcpy(f->dir, "/tmp/penstock-control-XXXXXX");
+	snprintf(f->dir, sizeof f->dir, "/tmp/penstock-control-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->path, sizeof f->path, "%s/deep/a1.sock", f->dir);
 	f->passed = -1;
@@ -123,7 +123,7 @@ static int
 client_open(struct fixture *f)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	strcpy(address.sun_path, f->path);
+	memcpy(address.sun_path, f->path, sizeof address.sun_path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
 		close(fd);

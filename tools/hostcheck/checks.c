@@ -193,7 +193,7 @@ nic_look(const struct host *host, const char *name, void *context)
 		strncmp(driver, "mlx", 3) == 0;	/* mlx5 works beside its kernel driver */
 	if (!nics->first[0]) {
 		snprintf(nics->first, sizeof nics->first, "%s", name);
-		nics->first_node = read_text(host, node, sizeof node, "/sys/bus/pci/devices/%s/numa_node", name) ? atoi(node) : -1;
+		nics->first_node = read_text(host, node, sizeof node, "/sys/bus/pci/devices/%s/numa_node", name) ? (int)strtol(node, NULL, 10) : -1;
 	}
 	nics->all++;
 	nics->ready += ready;
@@ -291,7 +291,7 @@ check_interrupts(const struct host *host, struct finding *finding)
 	FILE *file = fopen(path, "re");
 	while (file && fgets(line, sizeof line, file)) {
 		char *name = strstr(line, bus), text[256];
-		int irq = atoi(line);
+		int irq = (int)strtol(line, NULL, 10);
 		size_t n = strlen(bus);
 		if (!name || irq <= 0 || (name[n] >= '0' && name[n] <= '9') || strstr(name, "config"))
 			continue;
