@@ -64,4 +64,22 @@ setup_build() {
 		tail -n 60 "$log" >&2
 		return 1
 	fi
+	# The programs stand in DIR itself, wherever meson made them.
+	local path
+	for path in "$SETUP_ROOT/$dir"/*/penstock "$SETUP_ROOT/$dir"/*/penstock[a-z-]* "$SETUP_ROOT/$dir"/tools/*/penstock*; do
+		if [ -f "$path" ] && [ -x "$path" ] && [ ! -L "$path" ]; then
+			ln -sfn "${path#"$SETUP_ROOT/$dir"/}" "$SETUP_ROOT/$dir/${path##*/}"
+		fi
+	done
+}
+
+# setup_promtool: Prometheus' checker on the PATH. Its package would start a server, so it is only unpacked, into a cache outside the clone.
+setup_promtool() {
+	local cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock/promtool
+	command -v promtool >/dev/null && return 0
+	if [ ! -x "$cache/usr/bin/promtool" ]; then
+		mkdir -p "$cache"
+		(cd "$cache" && apt-get download -q prometheus && dpkg -x prometheus_*.deb . && rm -f prometheus_*.deb) >/dev/null 2>&1 || return 0
+	fi
+	PATH=$PATH:$cache/usr/bin
 }

@@ -40,7 +40,7 @@ def check(path, text):
         if not quoted:
             continue
         target = name.split("/")[0]
-        if target == room:
+        if target == room or (room == "tests" and "/" not in name):  # tests may share a header in their folder
             continue
         if target not in MAY_INCLUDE:
             troubles.append((path, line, f'"{name}": include from the root ("{room}/...")'))

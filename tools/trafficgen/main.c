@@ -46,7 +46,7 @@ static const char help[] =
 	"  exit status 0 only when nothing acknowledged is lost and nothing is corrupted or phantom\n";
 
 enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_NO_HUGE, OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
-       OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
+	OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
 
 static const struct option_word {
 	const char *name, *instead;
