@@ -55,8 +55,13 @@ csum_pseudo4(const void *from4, const void *to4, uint8_t protocol, uint32_t len)
 uint64_t
 csum_pseudo6(const void *from16, const void *to16, uint8_t protocol, uint32_t len)
 {
-	uint8_t rest[8] = { (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, 0, 0, 0, protocol };
-	return csum_add(csum_add(csum_add(0, from16, 16), to16, 16), rest, 8);
+	uint32_t words[10] = { [8] = __builtin_bswap32(len), [9] = (uint32_t)protocol << 24 };
+	uint64_t sum = 0;
+	memcpy(words, from16, 16);
+	memcpy(words + 4, to16, 16);
+	for (int i = 0; i < 10; i++)
+		sum += words[i];
+	return sum;
 }
 
 void

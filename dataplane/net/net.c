@@ -293,13 +293,16 @@ net_tick(struct net *net, uint64_t now_ns)
 		return;
 	net->now_ns = now_ns;
 	net->tick_ns = now_ns + TICK_NS;
-	if (!net->announced) {
-		net->announced = true;
-		if (net->queue == 0) {	/* once for the port */
+	if (!net->announced && now_ns >= net->announce_ns) {
+		/* Once for the port; again each second while the other end is not there (memif, link down). */
+		uint64_t failed = counter_read(&net->counters.sent_failed);
+		if (net->queue == 0) {
 			arp_announce(net);
 			icmp6_announce(net);
 			group_report_all(net, true, true);
 		}
+		net->announced = counter_read(&net->counters.sent_failed) == failed;
+		net->announce_ns = now_ns + NS_PER_S;
 	}
 	if (net->frag_used)
 		frag_tick(net);

@@ -54,7 +54,8 @@ struct net {
 	struct address gateway4, gateway6;
 	bool has_gateway4, has_gateway6, has_ip6;
 	uint32_t mtu;
-	uint64_t tick_ns, report_ns, icmp_ns;	/* next tick; last group report; when icmp_tokens was filled */
+	uint64_t tick_ns, announce_ns;	/* when due */
+	uint64_t report_ns, icmp_ns;	/* last group report; when icmp_tokens was filled */
 	uint32_t icmp_tokens;
 	uint16_t ip_id;
 	bool announced;

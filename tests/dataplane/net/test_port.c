@@ -51,6 +51,7 @@ capture_and_replay(void **state)
 	assert_int_equal(stats.rx_frames, 550);
 	assert_int_equal(bench_drops(&again, DROP_NO_LISTENER), 50);
 	assert_int_equal(bench_drops(&again, DROP_NOT_FOR_US), 50);	/* our answers, heard back: the peer's MAC */
+	unlink(path);
 	bench_close(&again);
 	bench_close(&b);
 }
@@ -72,6 +73,7 @@ slow_capture_loses_copies_not_frames(void **state)
 	port_capture_stop(b.port, &written, &lost);
 	assert_int_equal(written, 1024);
 	assert_int_equal(lost, 3000 - 1024);
+	unlink(path);
 	/* and again, with a count */
 	fd = mkstemp(strcpy(path, "/tmp/test_port_XXXXXX"));
 	assert_int_equal(port_capture_start(b.port, fd, 10, NULL), 0);
@@ -80,6 +82,7 @@ slow_capture_loses_copies_not_frames(void **state)
 	assert_false(port_capture_step(b.port));
 	port_capture_stop(b.port, &written, &lost);
 	assert_int_equal(written, 10);
+	unlink(path);
 	bench_close(&b);
 }
 
