@@ -57,6 +57,7 @@ node_new(struct parser *parser, enum node_kind kind)
 	struct node *node = calloc(1, sizeof *node);
 	assert(node);
 	node->kind = kind;
+	node->at = parser->at;
 	node->unix_lines = parser->flags & FLAG_D;
 	node->unicode = parser->flags & FLAG_W;
 	parser->nodes[parser->node_count++] = node;
@@ -732,7 +733,8 @@ parse_sequence(struct parser *parser)
 		case '?':
 			fail(parser, EINVAL, start, "%c with nothing to repeat", (char)c);
 		case '{':
-			fail(parser, EINVAL, start, "{ with nothing to repeat (write \\{ for the brace itself)");
+			/* An error in Java too, but behind (?i) it takes it, for nothing useful. */
+			fail(parser, ENOTSUP, start, "{ with nothing to repeat (write \\{ for the brace itself)");
 		default:
 			parser->at++;
 			atom = point_node(parser, c);
@@ -754,6 +756,70 @@ parse_alternatives(struct parser *parser)
 		node_adopt(alt, parse_sequence(parser));
 	}
 	return alt ? alt : first;
+}
+
+/* ---- what neither engine does as Java ---- */
+
+static bool
+encloses(const struct node *node, const struct node *inner)
+{
+	if (node == inner)
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (encloses(node->kids[i], inner))
+			return true;
+	return false;
+}
+
+/* Does a branch of an alternation hold the group, but not the reference? Then the reference may be reached with the group unset. */
+static bool
+is_parted(const struct parser *parser, const struct node *group, const struct node *reference)
+{
+	for (uint32_t i = 0; i < parser->node_count; i++)
+		for (uint32_t k = 0; parser->nodes[i]->kind == NODE_ALT && k < parser->nodes[i]->kid_count; k++)
+			if (encloses(parser->nodes[i]->kids[k], group) && !encloses(parser->nodes[i]->kids[k], reference))
+				return true;
+	return false;
+}
+
+/* May Java leave in the group what it saw on a way that failed? `around`: any node that encloses it. */
+static bool
+is_stale(const struct parser *parser, const struct node *around, const struct node *group, const struct node *reference)
+{
+	bool possessive = around->kind == NODE_REPEAT && around->how == REPEAT_POSSESSIVE;
+	if (around->kind == NODE_REPEAT && (around->kids[0] != group || (possessive && !around->min)))
+		return true;
+	if (around->kind == NODE_LOOK && around->negative)
+		return true;
+	return (possessive || around->kind == NODE_LOOK || around->kind == NODE_ATOMIC) && is_parted(parser, group, reference);
+}
+
+/* The back references of a pattern whose group lies where Java leaves stale captures: within a repeated part or a negative look-around that
+ * the reference stands outside of; and a reference within its own group. */
+static void
+check_references(struct parser *parser)
+{
+	for (uint32_t i = 0; i < parser->node_count; i++) {
+		const struct node *node = parser->nodes[i];
+		if (node->kind == NODE_REPEAT && node->kids[0]->kind != NODE_BREAK)
+			for (uint32_t j = 0; j < parser->node_count; j++)
+				if (parser->nodes[j]->kind == NODE_BREAK && encloses(node, parser->nodes[j]))
+					fail(parser, ENOTSUP, parser->nodes[j]->at, "\\R within a repeated group is not supported");
+		if (node->kind != NODE_BACKREF || node->number > parser->groups)
+			continue;
+		const struct node *group = NULL;
+		for (uint32_t j = 0; j < parser->node_count && !group; j++)
+			if (parser->nodes[j]->kind == NODE_GROUP && parser->nodes[j]->number == node->number)
+				group = parser->nodes[j];
+		if (encloses(group, node))
+			fail(parser, ENOTSUP, node->at, "a back reference within its own group is not supported");
+		for (uint32_t j = 0; j < parser->node_count; j++) {
+			const struct node *around = parser->nodes[j];
+			if (encloses(around, group) && !encloses(around, node) && is_stale(parser, around, group, node))
+				fail(parser, ENOTSUP, node->at, "a back reference to a group within a repeated part or a look-around is not supported here: "
+				     "Java may see what the group held on a way that failed");
+		}
+	}
 }
 
 /* ---- the pattern's characters ---- */
@@ -847,6 +913,7 @@ javaregex_parse(const char *pattern, struct javaregex **regex, struct err *err)
 		struct node *root = parse_alternatives(parser);
 		if (parser->at < parser->len)
 			fail(parser, EINVAL, parser->at, ") without (");
+		check_references(parser);
 		made->pcre = javaregex_emit_pcre(root, parser->groups);
 		made->always = javaregex_node_always(root);
 		made->prefilter = made->always ? NULL : javaregex_emit_prefilter(root);

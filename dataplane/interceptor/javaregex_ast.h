@@ -32,6 +32,7 @@ struct node {
 	bool unix_lines;		/* (?d) */
 	bool unicode;			/* (?U), for \b */
 	uint32_t min, max, number;
+	uint32_t at;			/* where in the pattern, for messages */
 	enum repeat_how how;
 	struct charset set;
 	uint32_t kid_count, kid_room;

@@ -139,9 +139,9 @@ pcre(struct text *out, const struct node *node, uint32_t groups)
 	case NODE_REPEAT: {
 		const struct node *kid = node->kids[0];
 		bool bare = kid->kind == NODE_SET && !is_empty(&kid->set);
-		/* Java's possessive loop keeps each single turn, not only the whole. */
+		/* Java's possessive loop, and any over \R, keeps each single turn, not only the whole. */
 		if (!bare)
-			put(out, "%s", node->how == REPEAT_POSSESSIVE ? "(?>" : "(?:");
+			put(out, "%s", node->how == REPEAT_POSSESSIVE || kid->kind == NODE_BREAK ? "(?>" : "(?:");
 		pcre(out, kid, groups);
 		put(out, "%s", bare ? "" : ")");
 		if (node->max == REPEAT_NO_MAX)
