@@ -83,7 +83,8 @@ set(rd_kafka_conf_t *conf, const char *key, const char *to, const char *value, s
 	case RD_KAFKA_CONF_OK:
 		return 0;
 	case RD_KAFKA_CONF_UNKNOWN:
-		return err_set(err, EINVAL, "%s is not supported: it is no property of a Kafka client that penstock knows; leave it out or use librdkafka's name", key);
+		return err_set(err, EINVAL, "%s is not supported: it is no property of a Kafka client that penstock knows; leave it out or use "
+			"librdkafka's name", key);
 	default:
 		return err_set(err, EINVAL, "%s: the value cannot be used: %s", key, text);
 	}
@@ -123,7 +124,8 @@ jaas_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct err *
 {
 	char text[512];
 	if (!strstr(value, "PlainLoginModule") && !strstr(value, "ScramLoginModule"))
-		return err_set(err, EINVAL, "%s: only PlainLoginModule and ScramLoginModule are understood; for Kerberos use sasl.kerberos.keytab and sasl.kerberos.principal", key);
+		return err_set(err, EINVAL, "%s: only PlainLoginModule and ScramLoginModule are understood; for Kerberos use sasl.kerberos.keytab "
+			"and sasl.kerberos.principal", key);
 	if (!jaas_word(value, "username", text, sizeof text))
 		return err_set(err, EINVAL, "%s: no username=\"...\" in it", key);
 	int rc = set(conf, key, "sasl.username", text, err);
@@ -156,17 +158,20 @@ special_set(rd_kafka_conf_t *conf, enum kafka_role role, const char *key, const 
 	if (strcmp(key, "ssl.truststore.type") == 0) {
 		if (strcasecmp(value, "PEM") == 0)
 			return 0;
-		return err_set(err, EINVAL, "%s \"%s\" is not supported: write the certificates into a PEM file (keytool -exportcert -rfc) and use ssl.truststore.type = PEM", key, value);
+		return err_set(err, EINVAL, "%s \"%s\" is not supported: write the certificates into a PEM file (keytool -exportcert -rfc) and use "
+			"ssl.truststore.type = PEM", key, value);
 	}
 	if (strcmp(key, "ssl.truststore.location") == 0) {
 		if (ends_with(value, ".jks") || ends_with(value, ".p12") || ends_with(value, ".pfx"))
-			return err_set(err, EINVAL, "%s \"%s\": this kind of store is not supported: write the certificates into a PEM file (keytool -exportcert -rfc) and name that", key, value);
+			return err_set(err, EINVAL, "%s \"%s\": this kind of store is not supported: write the certificates into a PEM file (keytool "
+				"-exportcert -rfc) and name that", key, value);
 		return set(conf, key, "ssl.ca.location", value, err);
 	}
 	if (strcmp(key, "ssl.keystore.type") == 0) {
 		if (strcasecmp(value, "PKCS12") == 0)
 			return 0;
-		return err_set(err, EINVAL, "%s \"%s\" is not supported: use PKCS12 (keytool -importkeystore -deststoretype PKCS12), or ssl.certificate.location and ssl.key.location with PEM files", key, value);
+		return err_set(err, EINVAL, "%s \"%s\" is not supported: use PKCS12 (keytool -importkeystore -deststoretype PKCS12), or "
+			"ssl.certificate.location and ssl.key.location with PEM files", key, value);
 	}
 	if (strcmp(key, "ssl.keystore.location") == 0 && ends_with(value, ".jks"))
 		return err_set(err, EINVAL, "%s \"%s\": JKS is not supported: convert it (keytool -importkeystore -deststoretype PKCS12)", key, value);
@@ -175,7 +180,8 @@ special_set(rd_kafka_conf_t *conf, enum kafka_role role, const char *key, const 
 			return set(conf, key, "partitioner", ends_with(value, ".DefaultPartitioner") ? "murmur2_random" : "random", err);
 		if (ends_with(value, ".RoundRobinPartitioner"))
 			return set(conf, key, "partitioner", "random", err);
-		return err_set(err, EINVAL, "%s \"%s\" is not supported: Java classes cannot be loaded; use partitioner = murmur2_random, random or consistent_random", key, value);
+		return err_set(err, EINVAL, "%s \"%s\" is not supported: Java classes cannot be loaded; use partitioner = murmur2_random, random or "
+			"consistent_random", key, value);
 	}
 	return 1;
 }

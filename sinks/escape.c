@@ -34,7 +34,7 @@ host_word(const char *word, size_t len, char *text, size_t room)
 {
 	char host[256];
 	if (gethostname(host, sizeof host))
-		strcpy(host, "localhost");
+		memcpy(host, "localhost", sizeof "localhost");
 	host[sizeof host - 1] = '\0';
 	if (len == 9 && strncasecmp(word, "localhost", 9) == 0) {
 		snprintf(text, room, "%s", host);
@@ -99,7 +99,8 @@ escape_parse(struct escape **made, const char *text, struct err *err)
 		if (close) {
 			char host[512];
 			if (host_word(p + 2, (size_t)(close - p - 2), host, sizeof host)) {
-				int rc = err_set(err, EINVAL, "\"%s\": %%[%.*s] is not known: use %%[localhost], %%[IP] or %%[FQDN]", text, (int)(close - p - 2), p + 2);
+				int rc = err_set(err, EINVAL, "\"%s\": %%[%.*s] is not known: use %%[localhost], %%[IP] or %%[FQDN]", text,
+					(int)(close - p - 2), p + 2);
 				escape_free(escape);
 				return rc;
 			}

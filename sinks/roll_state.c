@@ -67,7 +67,7 @@ roll_state_write(struct roll_state *state, const char *name, uint64_t length, bo
 	state->sequence = sequence;
 	state->length = length;
 	if (name != state->name)
-		strcpy(state->name, name);
+		memcpy(state->name, name, name_bytes + 1);
 	return 0;
 }
 

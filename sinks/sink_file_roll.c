@@ -56,18 +56,23 @@ struct roll_sink {
 	uint64_t write_at_ns, sync_at_ns;	/* when what is gathered or written is due; UINT64_MAX: nothing is */
 	struct span *pending[PENDING_SPANS];
 	uint32_t pending_count;
+	uint32_t released_count;		/* of them, the first: their bytes are the kernel's */
 };
 
 static const struct option roll_options[] = {
 	{ "sink.directory", OPT_STRING, offsetof(struct roll_config, directory), .help = "Where the files go; must exist.", .flags = OPTION_REQUIRED },
-	{ "sink.pathManager", OPT_STRING, offsetof(struct roll_config, path_manager), "DEFAULT", .help = "Names of files: DEFAULT (start of the sink) or ROLLTIME (opening of the file)." },
+	{ "sink.pathManager", OPT_STRING, offsetof(struct roll_config, path_manager), "DEFAULT",
+		.help = "Names of files: DEFAULT (start of the sink) or ROLLTIME (opening of the file)." },
 	{ "sink.pathManager.prefix", OPT_STRING, offsetof(struct roll_config, prefix), .help = "In front of each file name." },
 	{ "sink.pathManager.extension", OPT_STRING, offsetof(struct roll_config, extension), .help = "Behind each file name, after a dot." },
-	{ "sink.rollInterval", OPT_U64, offsetof(struct roll_config, roll_interval_s), "30", 0, INT32_MAX, "s", "Time to the next file; 0: one file for ever." },
+	{ "sink.rollInterval", OPT_U64, offsetof(struct roll_config, roll_interval_s), "30", 0, INT32_MAX, "s",
+		"Time to the next file; 0: one file for ever." },
 	{ "sink.batchSize", OPT_U32, offsetof(struct roll_config, batch_events), "100", 1, 1000000, "events", "Events a transaction." },
 	SERIALIZER_OPTIONS("sink.serializer", offsetof(struct roll_config, serializer)),
-	{ "penstock.sync", OPT_CHOICE, offsetof(struct roll_config, sync), "interval", .help = "When files are synced: always (each transaction), interval, or off.", .choices = sync_choices },
-	{ "penstock.syncInterval", OPT_U64, offsetof(struct roll_config, sync_interval_ns), "100ms", .help = "Longest time to the next sync; events are settled then.", .flags = OPTION_DURATION },
+	{ "penstock.sync", OPT_CHOICE, offsetof(struct roll_config, sync), "interval",
+		.help = "When files are synced: always (each transaction), interval, or off.", .choices = sync_choices },
+	{ "penstock.syncInterval", OPT_U64, offsetof(struct roll_config, sync_interval_ns), "100ms",
+		.help = "Longest time to the next sync; events are settled then.", .flags = OPTION_DURATION },
 	{ "penstock.syncBytes", OPT_U64, offsetof(struct roll_config, sync_bytes), "16m", .help = "Most bytes to the next sync.", .flags = OPTION_SIZE },
 	{ NULL },
 };
@@ -148,7 +153,7 @@ name_make(struct roll_sink *sink)
 		snprintf(series, sizeof series, "%llu", (unsigned long long)sink->series_ms);
 	}
 	if (strcmp(series, sink->series) != 0) {
-		strcpy(sink->series, series);
+		memcpy(sink->series, series, sizeof series);
 		sink->number = 0;
 	}
 	const char *extension = text_or_empty(config->extension);
@@ -196,9 +201,18 @@ static void
 pending_end(struct roll_sink *sink, enum sink_result result)
 {
 	uint32_t count = sink->pending_count;
-	sink->pending_count = 0;
+	sink->pending_count = sink->released_count = 0;
 	for (uint32_t i = 0; i < count; i++)
 		sink->env->done(sink->env, sink->pending[i], result);
+}
+
+/* The kernel has the bytes of all pending spans: the channel may have its memory back while they wait for the sync. */
+static void
+pending_release(struct roll_sink *sink)
+{
+	const struct channel_ops *channel = sink->env->channel;
+	for (; channel->span_release && sink->released_count < sink->pending_count; sink->released_count++)
+		channel->span_release(sink->pending[sink->released_count]->taker, sink->pending[sink->released_count]);
 }
 
 /* Back to what is synced; the next deliver opens another file. */
@@ -230,6 +244,8 @@ file_write(struct roll_sink *sink, bool settle)
 	if (!rc)
 		rc = out_flush(sink->out);
 	sink->write_at_ns = UINT64_MAX;
+	if (!rc && !settle)
+		pending_release(sink);
 	if (!rc && settle) {
 		bool sync = sink->config->sync != SYNC_OFF;
 		if (sync && fdatasync(sink->fd)) {

@@ -65,13 +65,19 @@ struct kafka_sink {
 };
 
 static const struct option kafka_options[] = {
-	{ "kafka.bootstrap.servers", OPT_LIST, offsetof(struct kafka_config, servers), .help = "Brokers as host:port, comma separated.", .flags = OPTION_REQUIRED, .old_names = "brokerList", .separator = ", " },
-	{ "kafka.topic", OPT_STRING, offsetof(struct kafka_config, topic), "default-flume-topic", .help = "Topic, with %{header} and time escapes (only with allowTopicOverride).", .old_names = "topic" },
-	{ "flumeBatchSize", OPT_U32, offsetof(struct kafka_config, batch_events), "100", 1, 100000, "events", "Events a transaction.", .old_names = "batchSize kafka.flumeBatchSize" },
-	{ "kafka.producer.acks", OPT_STRING, offsetof(struct kafka_config, acks), "1", .help = "Acknowledgements before a message counts as sent: 0, 1 or all.", .old_names = "requiredAcks" },
+	{ "kafka.bootstrap.servers", OPT_LIST, offsetof(struct kafka_config, servers), .help = "Brokers as host:port, comma separated.",
+		.flags = OPTION_REQUIRED, .old_names = "brokerList", .separator = ", " },
+	{ "kafka.topic", OPT_STRING, offsetof(struct kafka_config, topic), "default-flume-topic",
+		.help = "Topic, with %{header} and time escapes (only with allowTopicOverride).", .old_names = "topic" },
+	{ "flumeBatchSize", OPT_U32, offsetof(struct kafka_config, batch_events), "100", 1, 100000, "events", "Events a transaction.",
+		.old_names = "batchSize kafka.flumeBatchSize" },
+	{ "kafka.producer.acks", OPT_STRING, offsetof(struct kafka_config, acks), "1",
+		.help = "Acknowledgements before a message counts as sent: 0, 1 or all.", .old_names = "requiredAcks" },
 	{ "kafka.producer.", OPT_FAMILY, offsetof(struct kafka_config, producer), .help = "Properties of the producer, with Java's names or librdkafka's." },
-	{ "useFlumeEventFormat", OPT_BOOL, offsetof(struct kafka_config, event_format), "false", .help = "Messages are Avro data with headers and body, not bodies alone." },
-	{ "defaultPartitionId", OPT_I64, offsetof(struct kafka_config, default_partition), "-1", -1, INT32_MAX, NULL, "Partition for all events; -1: the partitioner decides." },
+	{ "useFlumeEventFormat", OPT_BOOL, offsetof(struct kafka_config, event_format), "false",
+		.help = "Messages are Avro data with headers and body, not bodies alone." },
+	{ "defaultPartitionId", OPT_I64, offsetof(struct kafka_config, default_partition), "-1", -1, INT32_MAX, NULL,
+		"Partition for all events; -1: the partitioner decides." },
 	{ "partitionIdHeader", OPT_STRING, offsetof(struct kafka_config, partition_header), .help = "Header with the number of the partition." },
 	{ "allowTopicOverride", OPT_BOOL, offsetof(struct kafka_config, topic_override), "true", .help = "The header topicHeader may name another topic." },
 	{ "topicHeader", OPT_STRING, offsetof(struct kafka_config, topic_header), "topic", .help = "Header that names another topic." },
@@ -99,11 +105,9 @@ conf_make(rd_kafka_conf_t **made, const struct kafka_config *config, const char 
 		rd_kafka_conf_destroy(conf);
 		return err_set(err, ENOMEM, "no memory");
 	}
-	for (size_t i = 0; i < config->servers.count; i++) {
-		if (i)
-			strcat(servers, ",");
-		strcat(servers, config->servers.items[i]);
-	}
+	size_t used = 0;
+	for (size_t i = 0; i < config->servers.count; i++)
+		used += (size_t)snprintf(servers + used, room - used, "%s%s", i ? "," : "", config->servers.items[i]);
 	snprintf(client, sizeof client, "%s-%s", agent ? agent : "penstock", name);
 	int rc = kafka_conf_set(conf, KAFKA_PRODUCER, "bootstrap.servers", servers, err);
 	free(servers);
@@ -342,7 +346,8 @@ partition_find(struct kafka_sink *sink, const struct event_view *event)
 			return (int32_t)number;
 		/* Flume fails the batch and would try it for ever. */
 		static struct log_limit limit;
-		log_limited(&limit, LOG_WARN, "sink %s: header %s of an event is no number of a partition: sent without one", sink->env->name, config->partition_header);
+		log_limited(&limit, LOG_WARN, "sink %s: header %s of an event is no number of a partition: sent without one", sink->env->name,
+			config->partition_header);
 	}
 	return config->default_partition < 0 ? RD_KAFKA_PARTITION_UA : (int32_t)config->default_partition;
 }
@@ -442,7 +447,9 @@ kafka_deliver(void *self, struct span *span)
 			flight->unanswered--;
 			flight->failed = true;
 			snprintf(sink->reason, sizeof sink->reason, "%s%s", rd_kafka_err2str(error),
-				 error == RD_KAFKA_RESP_ERR__INVALID_ARG ? " (kafka.topic needs a header or a timestamp that the event does not have, or there is no such topic name)" : "");
+				 error == RD_KAFKA_RESP_ERR__INVALID_ARG ?
+					" (kafka.topic needs a header or a timestamp that the event does not have, or there is no such topic name)" :
+					"");
 		}
 	}
 	flight_answer(sink, flight, 1);

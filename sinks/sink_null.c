@@ -18,7 +18,8 @@ struct null_sink {
 
 static const struct option null_options[] = {
 	{ "batchSize", OPT_U32, offsetof(struct null_config, batch_events), "100", 1, 1000000, "events", "Events a transaction." },
-	{ "logEveryNEvents", OPT_U32, offsetof(struct null_config, log_every_events), "10000", 1, INT32_MAX, "events", "A line in the log after so many events." },
+	{ "logEveryNEvents", OPT_U32, offsetof(struct null_config, log_every_events), "10000", 1, INT32_MAX, "events",
+		"A line in the log after so many events." },
 	{ NULL },
 };
 

@@ -120,7 +120,7 @@ sink_runner_open(struct sink_runner **made, const struct sink_ops *ops, const vo
 	struct sink_runner *runner = calloc(1, sizeof *runner + strlen(name) + 1);
 	if (!runner)
 		return err_set(err, ENOMEM, "no memory for sink %s", name);
-	strcpy(runner->name, name);
+	memcpy(runner->name, name, strlen(name));
 	runner->ops = ops;
 	runner->channel = channel;
 	runner->batch_events = ops->batch_events ? ops->batch_events(config) : 1;

@@ -56,9 +56,9 @@ event_dump(const struct event_view *event, uint32_t max_body_bytes, char **text,
 	for (uint32_t row = 0; row < body_len; row += ROW_BYTES) {
 		uint32_t n = body_len - row < ROW_BYTES ? body_len - row : ROW_BYTES;
 		if (row)
-			p += sprintf(p, "\n%08X", row);
+			p += snprintf(p, 10, "\n%08X", row);
 		for (uint32_t i = 0; i < ROW_BYTES; i++)
-			p += i < n ? sprintf(p, " %02X", event->body[row + i]) : sprintf(p, "   ");
+			p += i < n ? snprintf(p, 4, " %02X", event->body[row + i]) : snprintf(p, 4, "   ");
 		*p++ = ' ';
 		for (uint32_t i = 0; i < n; i++) {
 			uint8_t byte = event->body[row + i];

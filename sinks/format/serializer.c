@@ -173,7 +173,8 @@ const struct serializer_ops serializer_text = {
 
 const struct serializer_ops serializer_header_and_text = {
 	.name = "HEADER_AND_TEXT",
-	.class_names = "org.apache.flume.serialization.HeaderAndBodyTextEventSerializer$Builder org.apache.flume.serialization.HeaderAndBodyTextEventSerializer",
+	.class_names = "org.apache.flume.serialization.HeaderAndBodyTextEventSerializer$Builder "
+		"org.apache.flume.serialization.HeaderAndBodyTextEventSerializer",
 	.open = text_open, .begin = text_begin, .write = header_and_text_write, .flush = text_flush, .close = text_close,
 };
 

@@ -36,10 +36,15 @@ const struct serializer_ops *serializer_find(const struct serializer_config *con
 
 /* Lines of an option table: `prefix` is "sink.serializer" or "serializer", `base` the offset of a struct serializer_config. */
 #define SERIALIZER_OPTIONS(prefix, base) \
-	{ prefix, OPT_STRING, (base) + offsetof(struct serializer_config, type), "TEXT", .help = "How events are written: TEXT, HEADER_AND_TEXT, AVRO_EVENT, or Flume's class name." }, \
-	{ prefix ".appendNewline", OPT_BOOL, (base) + offsetof(struct serializer_config, append_newline), "true", .help = "Text kinds: a line feed behind each event." }, \
-	{ prefix ".syncIntervalBytes", OPT_U32, (base) + offsetof(struct serializer_config, sync_interval_bytes), "2048000", 32, 1 << 30, "bytes", "AVRO_EVENT: data in a block, at most." }, \
-	{ prefix ".compressionCodec", OPT_STRING, (base) + offsetof(struct serializer_config, codec), "null", .help = "AVRO_EVENT: null, deflate or snappy." }, \
-	{ prefix ".schemaURL", OPT_STRING, .flags = OPTION_REFUSED, .help = "Schema of the bodies.", .note = "bodies that are Avro data themselves are not written to files yet; use AVRO_EVENT, which keeps them as bytes" }
+	{ prefix, OPT_STRING, (base) + offsetof(struct serializer_config, type), "TEXT", \
+		.help = "How events are written: TEXT, HEADER_AND_TEXT, AVRO_EVENT, or Flume's class name." }, \
+	{ prefix ".appendNewline", OPT_BOOL, (base) + offsetof(struct serializer_config, append_newline), "true", \
+		.help = "Text kinds: a line feed behind each event." }, \
+	{ prefix ".syncIntervalBytes", OPT_U32, (base) + offsetof(struct serializer_config, sync_interval_bytes), "2048000", 32, 1 << 30, "bytes", \
+		"AVRO_EVENT: data in a block, at most." }, \
+	{ prefix ".compressionCodec", OPT_STRING, (base) + offsetof(struct serializer_config, codec), "null", \
+		.help = "AVRO_EVENT: null, deflate or snappy." }, \
+	{ prefix ".schemaURL", OPT_STRING, .flags = OPTION_REFUSED, .help = "Schema of the bodies.", \
+		.note = "bodies that are Avro data themselves are not written to files yet; use AVRO_EVENT, which keeps them as bytes" }
 
 #endif

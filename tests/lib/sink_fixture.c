@@ -99,13 +99,11 @@ files_list(const char *directory)
 {
 	struct dirent **names;
 	int count = scandir(directory, &names, NULL, alphasort);
-	char *text = calloc(1, 1 << 16);
+	size_t room = 1 << 16, used = 0;
+	char *text = calloc(1, room);
 	for (int i = 0; i < count; i++) {
-		if (names[i]->d_name[0] != '.') {
-			if (text[0])
-				strcat(text, " ");
-			strcat(text, names[i]->d_name);
-		}
+		if (names[i]->d_name[0] != '.')
+			used += (size_t)snprintf(text + used, room - used, "%s%s", used ? " " : "", names[i]->d_name);
 		free(names[i]);
 	}
 	free(names);

@@ -70,14 +70,15 @@ topic_read(const char *topic, int count)
 		rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
 	rd_kafka_assign(consumer, list);
 	rd_kafka_topic_partition_list_destroy(list);
-	char *all = calloc(1, 1 << 16), *p = all;
+	char *all = calloc(1, 1 << 16), *p = all, *all_end = all + (1 << 16);
 	uint64_t end = clock_now_ns(&clock_system) + 20 * NS_PER_S;
 	while (count && clock_now_ns(&clock_system) < end) {
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 100);
 		if (!message)
 			continue;
 		if (!message->err) {
-			p += sprintf(p, "%d:%.*s:", message->partition, (int)message->key_len, message->key ? (char *)message->key : "");
+			p += snprintf(p, (size_t)(all_end - p), "%d:%.*s:", message->partition, (int)message->key_len, message->key ?
+				(char *)message->key : "");
 			memcpy(p, message->payload, message->len);
 			p += message->len;
 			rd_kafka_headers_t *headers;
@@ -86,13 +87,13 @@ topic_read(const char *topic, int count)
 			size_t len;
 			if (rd_kafka_message_headers(message, &headers) == 0) {
 				for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0; i++)
-					p += sprintf(p, "[%s=%.*s]", name, (int)len, (const char *)value);
+					p += snprintf(p, (size_t)(all_end - p), "[%s=%.*s]", name, (int)len, (const char *)value);
 			}
 			rd_kafka_timestamp_type_t type;
 			int64_t ms = rd_kafka_message_timestamp(message, &type);
 			if (ms == 1700000000123)
-				p += sprintf(p, "@");
-			p += sprintf(p, ";");
+				p += snprintf(p, (size_t)(all_end - p), "@");
+			p += snprintf(p, (size_t)(all_end - p), ";");
 			count--;
 		}
 		rd_kafka_message_destroy(message);
@@ -162,7 +163,7 @@ errors_are_tried_again(void **state)
 	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "flumeBatchSize=10", "kafka.producer.retries=0", NULL), 0);
 	char body[32];
 	for (int i = 0; i < 95; i++)
-		fake_put(&f.channel, body, (uint32_t)sprintf(body, "e%d", i), NULL);
+		fake_put(&f.channel, body, (uint32_t)snprintf(body, sizeof body, "e%d", i), NULL);
 	rd_kafka_mock_push_request_errors(mock, 0 /* Produce */, 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
 	settle_all(95);
 	assert_true(f.channel.rollbacks >= 1);
@@ -245,7 +246,8 @@ java_names(void **state)
 	conf_is("request.timeout.ms", "1500", "request.timeout.ms", "1500");
 	conf_is("security.protocol", "SASL_SSL", "security.protocol", "sasl_ssl");
 	conf_is("sasl.mechanism", "PLAIN", "sasl.mechanisms", "PLAIN");
-	conf_is("sasl.jaas.config", "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"p w\";", "sasl.username", "u");
+	conf_is("sasl.jaas.config", "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"p w\";",
+		"sasl.username", "u");
 	conf_is("sasl.jaas.config", "org.apache.kafka.common.security.scram.ScramLoginModule required username='a' password='b';", "sasl.username", "a");
 	conf_is("ssl.truststore.location", "/etc/ca.pem", "ssl.ca.location", "/etc/ca.pem");
 	conf_is("ssl.endpoint.identification.algorithm", "", "ssl.endpoint.identification.algorithm", "none");
