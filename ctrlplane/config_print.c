@@ -134,7 +134,7 @@ component_write(struct text *text, const struct config *config, const struct con
 			line_write(text, line, secret);
 			continue;
 		}
-		if (!option_format(option, component->config, value, sizeof value))
+		if ((!line && !option->value) || !option_format(option, component->config, value, sizeof value))
 			continue;
 		comment_write(text, line ? line->origin : "default");
 		note_write(text, option);
@@ -189,7 +189,7 @@ table_write(struct text *text, const struct config *config, const char *prefix, 
 		snprintf(key, sizeof key, "%s%s", prefix, option->name);
 		const struct property_line *line = properties_find(&config->properties, key);
 		bool set = line && *line->resolved;
-		if (!set && (!option->value || strcmp(value, "0") == 0))
+		if (!set && !option->value)
 			continue;
 		comment_write(text, set ? line->origin : "default");
 		resolved_write(text, key, value);
