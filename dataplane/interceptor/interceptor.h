@@ -5,6 +5,7 @@
 #ifndef PENSTOCK_DATAPLANE_INTERCEPTOR_H
 #define PENSTOCK_DATAPLANE_INTERCEPTOR_H
 
+#include "base/counter.h"
 #include "base/err.h"
 #include "base/event.h"
 #include "base/option.h"
@@ -22,6 +23,10 @@ struct interceptor_ops {
 	void (*run)(const void *compiled, void *scratch, struct batch *batch);
 	void (*detach)(void *scratch);
 	void (*free)(void *compiled);
+	/* What the scratch of one thread counts; all NULL and 0 when the kind counts nothing. To be registered by whoever attached it. */
+	const struct metric *metrics;
+	uint32_t metric_count;
+	const void *(*counters)(void *scratch);
 };
 
 extern const struct interceptor_ops interceptor_timestamp, interceptor_host, interceptor_static, interceptor_regex_filter, interceptor_regex_extractor;

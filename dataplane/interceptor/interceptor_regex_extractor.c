@@ -107,7 +107,7 @@ extractor_attach(const void *compiled, void **scratch, struct err *err)
 }
 
 static void
-extract(const struct extractor *self, struct batch *batch, struct event *event, const struct regex_match *match)
+extract(const struct extractor *self, struct regex_scratch *scratch, struct batch *batch, struct event *event, const struct regex_match *match)
 {
 	for (uint32_t i = 0; i < self->count && i + 1 < match->count; i++) {
 		const struct serializer *serializer = &self->serializers[i];
@@ -117,8 +117,10 @@ extract(const struct extractor *self, struct batch *batch, struct event *event, 
 		uint32_t len = (uint32_t)(end - start);
 		int64_t ms;
 		if (serializer->millis) {
-			if (!joda_parse(serializer->millis, match->text + start, len, &ms))
+			if (!joda_parse(serializer->millis, match->text + start, len, &ms)) {
+				counter_add(&regex_counters(scratch)->unread, 1);
 				continue;
+			}
 			if (!event_set_number(batch, event, serializer->header, ms))
 				return;
 		} else if (!match->copied) {
@@ -147,8 +149,14 @@ extractor_run(const void *compiled, void *scratch, struct batch *batch)
 		struct event *event = &batch->events[i];
 		struct regex_match match;
 		if (regex_marked(&marks, i) && regex_find(self->regex, scratch, event->body, event->body_len, &match))
-			extract(self, batch, event, &match);
+			extract(self, scratch, batch, event, &match);
 	}
+}
+
+static const void *
+extractor_counters(void *scratch)
+{
+	return regex_counters(scratch);
 }
 
 static void
@@ -168,4 +176,7 @@ const struct interceptor_ops interceptor_regex_extractor = {
 	.run = extractor_run,
 	.detach = extractor_detach,
 	.free = extractor_free,
+	.metrics = regex_metrics,
+	.metric_count = REGEX_METRICS,
+	.counters = extractor_counters,
 };

@@ -70,6 +70,12 @@ filter_run(const void *compiled, void *scratch, struct batch *batch)
 	}
 }
 
+static const void *
+filter_counters(void *scratch)
+{
+	return regex_counters(scratch);
+}
+
 static void
 filter_detach(void *scratch)
 {
@@ -95,4 +101,7 @@ const struct interceptor_ops interceptor_regex_filter = {
 	.run = filter_run,
 	.detach = filter_detach,
 	.free = filter_free,
+	.metrics = regex_metrics,
+	.metric_count = REGEX_METRICS,
+	.counters = filter_counters,
 };

@@ -16,6 +16,16 @@
 #define MODE_WINDOW 4096u		/* events after which the way of scanning is thought over */
 #define MODE_RETRY (64u * MODE_WINDOW)	/* events after which the batch scan gets another chance */
 
+#define METRIC(field, unit, help) {#field, METRIC_COUNTER, offsetof(struct regex_counters, field), unit, help}
+const struct metric regex_metrics[REGEX_METRICS] = {
+	METRIC(scanned, "events", "Events that the prefilter was asked about."),
+	METRIC(confirmed, "events", "Events that were searched by PCRE2."),
+	METRIC(found, "events", "Events in which the pattern was found."),
+	METRIC(limit, "events", "Searches given up at the match limit; counted as not found."),
+	METRIC(invalid, "events", "Searched events whose body is not UTF-8."),
+	METRIC(unread, "groups", "Groups that are no time by the serializer's pattern; no header was set."),
+};
+
 struct regex {
 	struct javaregex *java;
 	pcre2_code *code;

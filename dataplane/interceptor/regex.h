@@ -22,7 +22,11 @@ struct regex_counters {
 	struct counter found;		/* events */
 	struct counter limit;		/* searches given up at the match limit or for want of memory */
 	struct counter invalid;		/* events whose body is not UTF-8 */
+	struct counter unread;		/* groups that regex_extractor's serializer could not read as a time */
 };
+
+#define REGEX_METRICS 6
+extern const struct metric regex_metrics[REGEX_METRICS];
 
 struct regex_match {
 	const uint8_t *text;	/* the body, or its repaired copy in the scratch (good until the next find) */

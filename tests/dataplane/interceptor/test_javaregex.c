@@ -231,10 +231,37 @@ test_match_limit(void **state)
 	assert_int_equal(limit, 1);
 }
 
+/* No byte string as a pattern does harm: it compiles or is refused with words. */
+static void
+test_any_pattern(void **state)
+{
+	static const char pieces[] = "()[]{}?*+|^$.\\\\\\&&--:=!<>aQEpPxuLk01,}(?[^i";
+	uint64_t seed = 3;
+	uint32_t compiled = 0;
+	(void)state;
+	for (uint32_t i = 0; i < 20000; i++) {
+		char pattern[24];
+		size_t len = 0, want = 1 + i % 22;
+		while (len < want) {
+			seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+			uint32_t random = (uint32_t)(seed >> 33);
+			pattern[len++] = random % 16 ? pieces[random / 16 % (sizeof pieces - 1)] : (char)(1 + random / 16 % 255);
+		}
+		pattern[len] = '\0';
+		struct javaregex *regex;
+		struct err err = {""};
+		int rc = javaregex_parse(pattern, &regex, &err);
+		assert_true(rc == 0 || ((rc == -EINVAL || rc == -ENOTSUP) && err.text[0]));
+		compiled += rc == 0;
+		javaregex_free(regex);
+	}
+	assert_true(compiled > 1000);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_find), cmocka_unit_test(test_refused), cmocka_unit_test(test_prefilter),
-					   cmocka_unit_test(test_match_limit)};
+					   cmocka_unit_test(test_match_limit), cmocka_unit_test(test_any_pattern)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
