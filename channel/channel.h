@@ -102,6 +102,8 @@ struct channel_ops {
 	int (*take)(struct taker *taker, uint32_t max_events, uint64_t max_bytes, uint64_t wait_ns, struct span **span);
 	/* Ends the span and frees it. With set: only those events get `how`, the rest the other. 0, -ECANCELED when it was lost. */
 	int (*settle)(struct taker *taker, struct span *span, enum settle how, const struct event_range *set, uint32_t set_count);
+	/* The sink has copied what it needs: the span's bytes may go (pins, read buffers), its name stays until settle. */
+	void (*span_release)(struct taker *taker, struct span *span);
 	void (*taker_idle)(struct taker *taker);
 	void (*taker_close)(struct taker *taker);
 	bool (*span_next)(const struct span *span, struct span_cursor *cursor, struct event_view *event);	/* cursor zeroed to begin */

@@ -265,7 +265,7 @@ const struct channel_ops channel_file = {
 	.name = "file", .class_names = "org.apache.flume.channel.file.FileChannel", .help = "Events wait in a ring log on disk, synced before they are acknowledged.",
 	.options = options, .config_size = sizeof(struct channel_file_config), .check = check, .open = open_channel, .link = engine_link,
 	.writer_step = engine_writer_step, .writer_wake = engine_writer_wake, .note = engine_note, .taker_open = engine_taker_open,
-	.take = engine_take, .settle = engine_settle, .taker_idle = engine_taker_idle, .taker_close = engine_taker_close,
+	.take = engine_take, .settle = engine_settle, .span_release = engine_span_release, .taker_idle = engine_taker_idle, .taker_close = engine_taker_close,
 	.span_next = engine_span_next, .reconfigure = reconfigure, .promise = promise, .idle = engine_idle, .unsettled = engine_unsettled,
 	.close = close_channel,
 };

@@ -108,7 +108,8 @@ struct engine {
 	uint32_t entry_mask;
 	struct memory **tail;		/* oldest first */
 	uint32_t tail_count, pinned;
-	uint64_t acked, taken;
+	uint64_t acked;
+	_Atomic uint64_t taken;
 	_Atomic uint64_t durable;	/* number behind the last durable event; written under lock */
 	_Atomic uint64_t settled_total, stored_total;	/* since the numbers began: stored - settled = unsettled */
 	uint64_t bytes_held;		/* slots of 100 bytes, of entries in memory */
@@ -154,6 +155,7 @@ void engine_tend(struct engine *engine);	/* the helper's work, once */
 int engine_taker_open(struct channel *channel, const char *sink, struct taker **taker, struct err *err);
 int engine_take(struct taker *taker, uint32_t max_events, uint64_t max_bytes, uint64_t wait_ns, struct span **span);
 int engine_settle(struct taker *taker, struct span *span, enum settle how, const struct event_range *set, uint32_t set_count);
+void engine_span_release(struct taker *taker, struct span *span);
 void engine_taker_idle(struct taker *taker);
 void engine_taker_close(struct taker *taker);
 bool engine_span_next(const struct span *span, struct span_cursor *cursor, struct event_view *event);

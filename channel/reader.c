@@ -97,8 +97,9 @@ entry_find(struct engine *e, uint64_t number)
 	return low;
 }
 
+/* NULL with *trouble: -EAGAIN when open spans hold all buffers, -EIO when the log gives nothing good. */
 static struct buffer *
-buffer_get(struct taker *t, uint64_t position, uint32_t bytes)
+buffer_get(struct taker *t, uint64_t position, uint32_t bytes, int *trouble)
 {
 	struct buffer *unused = NULL;
 	for (uint32_t i = 0; i < t->buffer_count; i++) {
@@ -111,10 +112,12 @@ buffer_get(struct taker *t, uint64_t position, uint32_t bytes)
 			unused = b;
 	}
 	if (!unused) {
+		*trouble = -EAGAIN;
 		if (t->buffer_count == BUFFERS_MAX || !(unused = calloc(1, sizeof *unused)))
 			return NULL;
 		t->buffers[t->buffer_count++] = unused;
 	}
+	*trouble = -EIO;
 	unused->position = UINT64_MAX;
 	if (unused->room < bytes) {
 		free(unused->bytes);
@@ -126,6 +129,7 @@ buffer_get(struct taker *t, uint64_t position, uint32_t bytes)
 	if (ringlog_read(t->engine->log, position, unused->bytes, bytes) || block_check(unused->bytes, bytes) ||
 	    ((struct block_header *)unused->bytes)->position != position)
 		return NULL;
+	*trouble = 0;
 	unused->position = position;
 	unused->refs = 1;
 	return unused;
@@ -231,11 +235,9 @@ span_open(struct taker *t, struct window_span *s, uint64_t max_bytes, int *troub
 		struct record_view record;
 		const uint8_t *bytes = p->memory ? p->memory->block.bytes : NULL;
 		if (!bytes) {
-			p->buffer = buffer_get(t, p->position, p->bytes);
-			if (!p->buffer) {
-				*trouble = -EIO;
+			p->buffer = buffer_get(t, p->position, p->bytes, trouble);
+			if (!p->buffer)
 				break;
-			}
 			bytes = p->buffer->bytes;
 		}
 		bool ok = block_view_open(&p->view, bytes, p->bytes);
@@ -325,6 +327,8 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 		}
 		pthread_mutex_unlock(&e->lock);
 	}
+	if (trouble == -EAGAIN)
+		trouble = 0;	/* later, when spans have ended or were released */
 	if (trouble) {
 		static struct log_limit limit;
 		log_limited(&limit, LOG_ERROR, "channel %s: the log cannot be read at event %llu: %s", e->name,
@@ -409,6 +413,16 @@ engine_settle(struct taker *t, struct span *span, enum settle how, const struct 
 	if (atomic_load_explicit(&e->starved, memory_order_relaxed))
 		engine_writer_wake(&e->channel);
 	return 0;
+}
+
+void
+engine_span_release(struct taker *t, struct span *span)
+{
+	struct window_span *s = span->impl;
+	pthread_mutex_lock(&t->engine->lock);
+	while (s->piece_count)
+		piece_end(t->engine, &s->pieces[--s->piece_count]);
+	pthread_mutex_unlock(&t->engine->lock);
 }
 
 void

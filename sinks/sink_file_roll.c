@@ -73,7 +73,7 @@ static const struct option roll_options[] = {
 		.help = "When files are synced: always (each transaction), interval, or off.", .choices = sync_choices },
 	{ "penstock.syncInterval", OPT_U64, offsetof(struct roll_config, sync_interval_ns), "100ms",
 		.help = "Longest time to the next sync; events are settled then.", .flags = OPTION_DURATION },
-	{ "penstock.syncBytes", OPT_U64, offsetof(struct roll_config, sync_bytes), "16m", .help = "Most bytes to the next sync.", .flags = OPTION_SIZE },
+	{ "penstock.syncBytes", OPT_U64, offsetof(struct roll_config, sync_bytes), "4m", .help = "Most bytes to the next sync.", .flags = OPTION_SIZE },
 	{ NULL },
 };
 
