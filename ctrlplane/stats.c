@@ -548,8 +548,9 @@ stats_prometheus(struct stats *stats)
 		const struct sample *sample = &samples.list[i];
 		char name[256];
 		double scale;
-		if (strcmp(sample->name, "ChannelFillPercentage") == 0)
-			continue;	/* worked out below, as a ratio */
+		if (strcmp(sample->name, "ChannelFillPercentage") == 0 || strcmp(sample->name, "StartTime") == 0 ||
+		    strcmp(sample->name, "StopTime") == 0)
+			continue;	/* below, as a ratio and from the components */
 		prometheus_name(sample, name, sizeof name, &scale);
 		if (strcmp(name, last) != 0)
 			put_head(out, name, sample->help, sample->unit, sample->type);

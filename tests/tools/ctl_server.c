@@ -41,10 +41,20 @@ static const struct metric source_metrics[] = {
 	{ "EventReceivedCount", METRIC_COUNTER, 16, "events", "Events received." },
 };
 
+static struct {
+	struct counter start, timer, delivered, backing_off;
+} sink;
+static const struct metric sink_metrics[] = {
+	{ "StartTime", METRIC_GAUGE, 0, "ms", "Wall time of the start." },
+	{ "KafkaEventSendTimer", METRIC_COUNTER, 8, "ms", "Time spent in sending." },
+	{ "delivered_bytes", METRIC_COUNTER, 16, "bytes", "Bodies delivered." },
+	{ "backing_off", METRIC_GAUGE, 24, "", "1 while the sink waits." },
+};
+
 #define SET(kind_, component_, table, counters_) \
 	{ .kind = kind_, .component = component_, .metrics = table, .count = sizeof table / sizeof *table, .counters = counters_ }
 static struct metric_set sets[] = { SET("PORT", "p0", port_metrics, &port), SET("CHANNEL", "c1", channel_metrics, &channel),
-				    SET("SOURCE", "r1", source_metrics, &source) };
+				    SET("SOURCE", "r1", source_metrics, &source), SET("SINK", "k1", sink_metrics, &sink) };
 
 static bool stopping, ill;
 

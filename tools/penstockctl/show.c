@@ -99,7 +99,7 @@ show_value(const char *key, const json_t *value, int depth)
 		const char *name;
 		json_t *member;
 		if (*key)
-			printf("%*s%s:\n", depth * 2, "", key);
+			printf("%*s%s:%s\n", depth * 2, "", key, json_object_size(value) || json_array_size(value) ? "" : " none");
 		if (json_is_object(value)) {
 			json_object_foreach((json_t *)value, name, member)
 				show_value(name, member, depth + (*key != 0));
@@ -137,6 +137,7 @@ show_any(const json_t *answer)
 void
 show_status(const json_t *answer)
 {
+	static const char *const kinds[] = { "SOURCE", "CHANNEL", "SINK" };
 	struct table table = { .right = { [4] = true, [5] = true } };
 	long long seconds = (long long)json_number_value(json_object_get(answer, "uptime_seconds"));
 	size_t i;
@@ -144,12 +145,16 @@ show_status(const json_t *answer)
 	printf("penstock %s  pid %lld  up %lldd %02lld:%02lld:%02lld\n\n", text_of(answer, "version"), number_of(answer, "pid"),
 	       seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
 	table_row(&table, "KIND\tNAME\tTYPE\tSTATE\tIN\tOUT");
-	json_array_foreach(json_object_get(answer, "components"), i, c) {
-		char fill[64] = "";
-		if (json_object_get(c, "capacity"))
-			snprintf(fill, sizeof fill, " %lld of %lld", number_of(c, "size"), number_of(c, "capacity"));
-		table_row(&table, "%s\t%s\t%s\t%s%s\t%lld\t%lld", text_of(c, "kind"), text_of(c, "name"), text_of(c, "type"),
-			  text_of(c, "state"), fill, number_of(c, "events_in"), number_of(c, "events_out"));
+	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {	/* the way an event goes */
+		json_array_foreach(json_object_get(answer, "components"), i, c) {
+			char fill[64] = "";
+			if (strcmp(text_of(c, "kind"), kinds[k]) != 0)
+				continue;
+			if (json_object_get(c, "capacity"))
+				snprintf(fill, sizeof fill, ", %lld of %lld", number_of(c, "size"), number_of(c, "capacity"));
+			table_row(&table, "%s\t%s\t%s\t%s%s\t%lld\t%lld", text_of(c, "kind"), text_of(c, "name"), text_of(c, "type"),
+				  text_of(c, "state"), fill, number_of(c, "events_in"), number_of(c, "events_out"));
+		}
 	}
 	table_print(&table);
 	const char *key;
@@ -250,7 +255,8 @@ show_top(const json_t *before, const json_t *line, bool clear)
 		}
 		bool gauge = strcmp(text_of(m, "type"), "gauge") == 0;
 		char rate[32] = "";
-		if (value == 0 || (before && !gauge && value == was))
+		if (value == 0 || (before && !gauge && value == was) || strcmp(text_of(m, "unit"), "boolean") == 0 ||
+		    strcmp(text_of(m, "name"), "StartTime") == 0)
 			continue;
 		if (before && !gauge && seconds > 0)
 			snprintf(rate, sizeof rate, "%.0f", (double)(value - was) / seconds);
