@@ -151,8 +151,10 @@ static void
 props_collect(struct load *load, struct config_component *component)
 {
 	const struct properties *properties = &load->config->properties;
-	size_t len = strlen(component->prefix);
-	component->props = pool_get(&load->config->pool, (properties->count + 1) * sizeof *component->props);
+	size_t len = strlen(component->prefix), count = 0;
+	for (size_t i = 0; i < properties->count; i++)
+		count += strncmp(properties->lines[i]->key, component->prefix, len) == 0;
+	component->props = pool_get(&load->config->pool, (count + 1) * sizeof *component->props);
 	for (size_t i = 0; i < properties->count; i++) {
 		const struct property_line *line = properties->lines[i];
 		if (strncmp(line->key, component->prefix, len) == 0 && line->key[len] && *line->resolved)

@@ -13,7 +13,7 @@
 
 #include "ctrlplane/config.h"
 #include "ctrlplane/config_print.h"
-#include "test_kinds.h"
+#include "tests/ctrlplane/test_kinds.h"
 
 static bool writing;
 
