@@ -758,145 +758,6 @@ parse_alternatives(struct parser *parser)
 	return alt ? alt : first;
 }
 
-/* ---- what neither engine does as Java ---- */
-
-static bool
-encloses(const struct node *node, const struct node *inner)
-{
-	if (node == inner)
-		return true;
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (encloses(node->kids[i], inner))
-			return true;
-	return false;
-}
-
-/* Does a branch of an alternation hold the group, but not the reference? Then the reference may be reached with the group unset. */
-static bool
-is_parted(const struct parser *parser, const struct node *group, const struct node *reference)
-{
-	for (uint32_t i = 0; i < parser->node_count; i++)
-		for (uint32_t k = 0; parser->nodes[i]->kind == NODE_ALT && k < parser->nodes[i]->kid_count; k++)
-			if (encloses(parser->nodes[i]->kids[k], group) && !encloses(parser->nodes[i]->kids[k], reference))
-				return true;
-	return false;
-}
-
-/* May Java leave in the group what it saw on a way that failed? `around`: any node that encloses it. */
-static bool
-is_stale(const struct parser *parser, const struct node *around, const struct node *group, const struct node *reference)
-{
-	bool possessive = around->kind == NODE_REPEAT && around->how == REPEAT_POSSESSIVE;
-	if (around->kind == NODE_REPEAT && (around->kids[0] != group || (possessive && !around->min)))
-		return true;
-	if (around->kind == NODE_LOOK && around->negative)
-		return true;
-	return (possessive || around->kind == NODE_LOOK || around->kind == NODE_ATOMIC) && is_parted(parser, group, reference);
-}
-
-/* The back references of a pattern whose group lies where Java leaves stale captures: within a repeated part or a negative look-around that
- * the reference stands outside of; and a reference within its own group. */
-static void
-check_references(struct parser *parser)
-{
-	for (uint32_t i = 0; i < parser->node_count; i++) {
-		const struct node *node = parser->nodes[i];
-		if (node->kind == NODE_REPEAT && node->kids[0]->kind != NODE_BREAK)
-			for (uint32_t j = 0; j < parser->node_count; j++)
-				if (parser->nodes[j]->kind == NODE_BREAK && encloses(node, parser->nodes[j]))
-					fail(parser, ENOTSUP, parser->nodes[j]->at, "\\R within a repeated group is not supported");
-		if (node->kind != NODE_BACKREF || node->number > parser->groups)
-			continue;
-		const struct node *group = NULL;
-		for (uint32_t j = 0; j < parser->node_count && !group; j++)
-			if (parser->nodes[j]->kind == NODE_GROUP && parser->nodes[j]->number == node->number)
-				group = parser->nodes[j];
-		if (encloses(group, node))
-			fail(parser, ENOTSUP, node->at, "a back reference within its own group is not supported");
-		for (uint32_t j = 0; j < parser->node_count; j++) {
-			const struct node *around = parser->nodes[j];
-			if (encloses(around, group) && !encloses(around, node) && is_stale(parser, around, group, node))
-				fail(parser, ENOTSUP, node->at, "a back reference to a group within a repeated part or a look-around is not supported here: "
-				     "Java may see what the group held on a way that failed");
-		}
-	}
-}
-
-/* ---- the pattern's characters ---- */
-
-/* One code point of UTF-8; a byte that is none stands for itself (a properties file is Latin-1 with escapes, so this is rare). */
-static uint32_t
-decode(const uint8_t **text)
-{
-	const uint8_t *p = *text;
-	uint32_t more = p[0] >= 0xf0 ? 3 : p[0] >= 0xe0 ? 2 : p[0] >= 0xc2 ? 1 : 0, c = p[0];
-	if (p[0] >= 0xf5)
-		more = 0;
-	if (more)
-		c &= 0x3fu >> more;
-	for (uint32_t i = 1; i <= more; i++) {
-		if ((p[i] & 0xc0) != 0x80) {
-			*text = p + 1;
-			return p[0];
-		}
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	*text = p + 1 + more;
-	return c > CHAR_MAX_POINT ? 0xfffd : c;
-}
-
-static void
-put(struct parser *parser, uint32_t c, uint32_t place)
-{
-	parser->text[parser->len] = c;
-	parser->place[parser->len++] = place;
-}
-
-/* Decodes, and writes what stands between \Q and \E as escapes, as Java does first of all. */
-static void
-read_characters(struct parser *parser, const char *pattern)
-{
-	size_t bytes = strlen(pattern);
-	parser->text = malloc((bytes * 5 + 8) * sizeof *parser->text);
-	parser->place = malloc((bytes * 5 + 8) * sizeof *parser->place);
-	assert(parser->text && parser->place);
-	bool quoted = false, first = false;
-	uint32_t place = 0;
-	for (const uint8_t *p = (const uint8_t *)pattern; *p; place++) {
-		uint32_t c = decode(&p);
-		if (quoted) {
-			if (c == '\\' && *p == 'E') {
-				p++;
-				place++;
-				quoted = false;
-			} else if (first && c >= '0' && c <= '9') {
-				/* as \x3N: it must not become part of an escape before the quote */
-				put(parser, '\\', place);
-				put(parser, 'x', place);
-				put(parser, '3', place);
-				put(parser, c, place);
-			} else {
-				bool plain = c >= 128 || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
-				if (!plain)
-					put(parser, '\\', place);
-				put(parser, c, place);
-			}
-			first = false;
-		} else if (c == '\\' && *p == 'Q') {
-			p++;
-			place++;
-			quoted = first = true;
-		} else {
-			put(parser, c, place);
-			if (c == '\\' && *p) {
-				c = decode(&p);
-				put(parser, c, ++place);
-			}
-		}
-	}
-	parser->place[parser->len] = place;
-}
-
 int
 javaregex_parse(const char *pattern, struct javaregex **regex, struct err *err)
 {
@@ -908,12 +769,15 @@ javaregex_parse(const char *pattern, struct javaregex **regex, struct err *err)
 	parser->pattern = pattern;
 	parser->names = calloc(1, sizeof *parser->names);
 	assert(parser->names);
-	read_characters(parser, pattern);
+	parser->len = javaregex_text(pattern, &parser->text, &parser->place);
 	if (setjmp(parser->out) == 0) {
 		struct node *root = parse_alternatives(parser);
 		if (parser->at < parser->len)
 			fail(parser, EINVAL, parser->at, ") without (");
-		check_references(parser);
+		const char *words;
+		const struct node *odd = javaregex_check(parser->nodes, parser->node_count, parser->groups, &words);
+		if (odd)
+			fail(parser, ENOTSUP, odd->at, "%s", words);
 		made->pcre = javaregex_emit_pcre(root, parser->groups);
 		made->always = javaregex_node_always(root);
 		made->prefilter = made->always ? NULL : javaregex_emit_prefilter(root);

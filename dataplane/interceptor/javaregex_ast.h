@@ -1,4 +1,4 @@
-/* javaregex_ast: the tree between javaregex.c (parser) and javaregex_emit.c (both translations). Nobody else includes it. */
+/* javaregex_ast: what javaregex.c (parser) shares with _text.c (characters), _check.c (limits) and _emit.c (both translations). Nobody else includes it. */
 #ifndef PENSTOCK_DATAPLANE_INTERCEPTOR_JAVAREGEX_AST_H
 #define PENSTOCK_DATAPLANE_INTERCEPTOR_JAVAREGEX_AST_H
 
@@ -39,6 +39,10 @@ struct node {
 	struct node **kids;
 };
 
+/* Decodes a pattern and resolves \Q..\E. *points: code points; *places [len + 1]: where each began in the pattern, in characters. Both to be freed. */
+uint32_t javaregex_text(const char *pattern, uint32_t **points, uint32_t **places);
+/* The first node that cannot be had as Java has it, and why; NULL when all can. */
+const struct node *javaregex_check(struct node *const *nodes, uint32_t count, uint32_t groups, const char **words);
 char *javaregex_emit_pcre(const struct node *root, uint32_t groups);
 char *javaregex_emit_prefilter(const struct node *root);	/* NULL: the pattern may match without consuming anything */
 bool javaregex_node_always(const struct node *node);		/* matches at every place, whatever stands there */

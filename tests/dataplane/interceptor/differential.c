@@ -87,7 +87,13 @@ atom(struct text *text, uint32_t depth)
 	case 5: case 6: case 7:
 		if (depth) { text->groups++; add(text, "("); alternatives(text, depth - 1); add(text, ")"); }
 		break;
-	case 8: if (depth) { add(text, ONE_OF("(?:", "(?:", "(?>", "(?i:", "(?s:", "(?m:", "(?iu:", "(?U:", "(?d:", "(?-i:", "(?x: ")); alternatives(text, depth - 1); add(text, ")"); } break;
+	case 8:
+		if (!depth)
+			break;
+		add(text, ONE_OF("(?:", "(?:", "(?>", "(?i:", "(?s:", "(?m:", "(?iu:", "(?U:", "(?d:", "(?-i:", "(?x: "));
+		alternatives(text, depth - 1);
+		add(text, ")");
+		break;
 	case 9: if (depth) { add(text, ONE_OF("(?=", "(?!")); alternatives(text, depth - 1); add(text, ")"); } break;
 	case 10: add(text, ONE_OF("(?<=", "(?<!")); add(text, ONE_OF("a", "b|c", "\\w", "ab", "\\s", "^", "[^a]", "a|bc", "\xc3\xbc")); add(text, ")"); break;
 	case 11: if (text->groups) { snprintf(number, sizeof number, "\\%u", 1 + pick(text->groups + 1)); add(text, number); } break;

@@ -192,7 +192,8 @@ test_prefilter(void **state)
 		javaregex_free(regex);
 	}
 	/* Hyperscan takes what we write for it. */
-	static const char *const taken[] = {"ERROR|WARN", "^(?:a|b)+c$", "user=(\\w+).*\\1$", "(?i)\\berror\\b", "\\d{1,3}(\\.\\d{1,3}){3}", "[^ ]+ \xe2\x82\xac", "x{200}"};
+	static const char *const taken[] = {"ERROR|WARN", "^(?:a|b)+c$", "user=(\\w+).*\\1$", "(?i)\\berror\\b", "\\d{1,3}(\\.\\d{1,3}){3}",
+					   "[^ ]+ \xe2\x82\xac", "x{200}"};
 	for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
 		struct regex *regex;
 		assert_int_equal(regex_compile(taken[i], &regex, NULL), 0);
