@@ -160,8 +160,8 @@ eal_start(const struct eal_config *config, struct err *err)
 	free(args);
 	free(kept);
 	if (rc < 0)
-		return err_set(err, errnum > 0 ? errnum : EIO, "DPDK does not start (%s); penstock.log-dpdk or --verbose shows what it says. "
-			       "As an ordinary user only kernel sockets work", rte_strerror(errnum));
+		return err_set(err, errnum > 0 ? errnum : EIO, "DPDK does not start: %s. Remedy: run as root (or with CAP_SYS_ADMIN, CAP_NET_ADMIN "
+			       "and CAP_IPC_LOCK), or take the ports out: sources over kernel sockets need no DPDK", rte_strerror(errnum));
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

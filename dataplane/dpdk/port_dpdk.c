@@ -297,14 +297,18 @@ configure(struct port_dpdk *dpdk, const struct port_dpdk_config *config, struct 
 		dpdk->rss = true;
 	}
 	conf.rxmode.offloads = offloads;
-	conf.rxmode.mtu = mtu;
+	/* Virtual devices name a longest frame of 1518 bytes and take longer ones all the same: told afterwards, with set_mtu. */
+	uint32_t configured = mtu, frame_most = info->max_rx_pktlen;
+	if (frame_most > FRAME_EXTRA && frame_most < 65536 && mtu > frame_most - 18)
+		configured = frame_most - 18;
+	conf.rxmode.mtu = configured;
 	if (info->max_mtu && mtu > info->max_mtu)
 		return err_set(err, EINVAL, "port %s: mtu %u is more than device %s takes (%u)", config->name, mtu, dpdk->device, info->max_mtu);
 	int rc = rte_eth_dev_configure(dpdk->id, (uint16_t)dpdk->port.queues, (uint16_t)dpdk->port.queues, &conf);
 	if (rc)
 		return err_set(err, -rc, "port %s: device %s cannot be configured: %s", config->name, dpdk->device, rte_strerror(-rc));
-	if (mtu != 1500 && rte_eth_dev_set_mtu(dpdk->id, (uint16_t)mtu) != 0 && mtu > 1500)
-		log_warn("port %s: device %s does not let its mtu be set to %u", config->name, dpdk->device, mtu);
+	if (mtu != configured && rte_eth_dev_set_mtu(dpdk->id, (uint16_t)mtu) != 0)
+		log_info("port %s: device %s does not let its mtu be set to %u: set it at the other end", config->name, dpdk->device, mtu);
 
 	uint16_t rx_ring = ring_entries(config->rx_ring, &info->rx_desc_lim), tx_ring = ring_entries(config->tx_ring, &info->tx_desc_lim);
 	rte_eth_dev_adjust_nb_rx_tx_desc(dpdk->id, &rx_ring, &tx_ring);
