@@ -26,7 +26,7 @@ a1.channels = c1
 a1.sinks = k1
 
 a1.sources.r1.type = syslogudp
-a1.sources.r1.bind = {bind}
+a1.sources.r1.host = {bind}
 a1.sources.r1.port = {port}
 a1.sources.r1.channels = c1
 a1.sources.r1.interceptors = i1
@@ -247,7 +247,7 @@ def settle(agent, sent, what, seconds=90):
     before = None
     while time.monotonic() < end:
         if agent.child.poll() is not None:
-            raise Trouble("the collector ended:\n" + agent.tail())
+            raise Trouble(f"the collector ended with status {agent.child.returncode}:\n" + agent.tail())
         now = agent.figures()
         progress(f"{what}: {now['received']:,} received, {now['stored']:,} stored, {now['delivered']:,} delivered of {sent:,} sent")
         still = still + 1 if now == before else 0
@@ -308,7 +308,7 @@ def main_run(children, way, rate, count):
     child = send(children, way, report, ["--count", str(count), "--rate", str(int(rate)), "--seed", "1"])
     while child.poll() is None:
         if agent.child.poll() is not None:
-            raise Trouble("the collector ended:\n" + agent.tail())
+            raise Trouble(f"the collector ended with status {agent.child.returncode}:\n" + agent.tail())
         now = agent.figures()
         left = (count - now["received"]) / rate
         progress(f"paced at {rate:,.0f}/s: {now['received']:,} received, {now['stored']:,} stored, {now['delivered']:,} delivered, {left:.0f} s left")
