@@ -66,21 +66,21 @@ segment_file(struct ringlog *log, uint64_t index)
 	return file;
 }
 
+/* Makes the segment in place, under the lock: a file of that name is never replaced while somebody writes to it. */
 static int
-segment_make(struct ringlog *log, uint64_t index, unsigned flags)
+segment_make(struct ringlog *log, uint64_t index)
 {
 	char path[PATH_BYTES];
 	struct logio_file *file;
+	int rc = 0;
 	segment_path(log, index, path);
-	int rc = log->io->ops->file_open(log->io, path, log->segment_bytes, LOGIO_CREATE | flags, &file);
-	if (rc)
-		return rc;
 	pthread_mutex_lock(&log->lock);
 	uint32_t i = segment_at(log, index);
-	if (i < log->segment_count && log->segments[i].index == index)
-		log->io->ops->file_close(log->io, file);	/* the other thread was faster */
-	else
-		rc = segment_insert(log, index, file);
+	if (i == log->segment_count || log->segments[i].index != index) {	/* else the other thread was faster */
+		rc = log->io->ops->file_open(log->io, path, log->segment_bytes, LOGIO_CREATE, &file);
+		if (!rc)
+			rc = segment_insert(log, index, file);
+	}
 	pthread_mutex_unlock(&log->lock);
 	return rc;
 }
@@ -221,6 +221,9 @@ ringlog_close(struct ringlog *log)
 	for (int i = 0; i < 2; i++)
 		if (log->backup_files[i])
 			log->io->ops->file_close(log->io, log->backup_files[i]);
+	for (uint32_t i = 0; i < log->dir_count; i++)
+		if (log->spare[i])
+			log->io->ops->file_close(log->io, log->spare[i]);
 	free(log->segments);
 	free(log->checkpoint);
 	pthread_mutex_destroy(&log->lock);
@@ -362,6 +365,14 @@ recover(struct scan *scan, void (*visit)(const struct block_header *block, const
 		at = end = group_search(scan, 0, 0, false);
 		if (at == UINT64_MAX)
 			at = end = 0;
+		uint64_t begin = at / log->segment_bytes * log->segment_bytes;
+		if (at != begin) {	/* a segment always begins with a group */
+			(void)group_read(scan, begin, &crc);
+			log->damage_count++;
+			log->damage_bytes += at - begin;
+			if (damage)
+				damage(begin, at, scan->wrong, context);
+		}
 	}
 	log->first_position = at;
 	for (;;) {
@@ -439,7 +450,7 @@ ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct lo
 	uint64_t index = at / log->segment_bytes;
 	*file = segment_file(log, index);
 	if (!*file) {		/* the helper was too slow: without zeros it is right too, only slower */
-		int rc = segment_make(log, index, 0);
+		int rc = segment_make(log, index);
 		if (rc)
 			return rc;
 		if (!(*file = segment_file(log, index)))
@@ -477,36 +488,53 @@ ringlog_checkpoint(struct ringlog *log, bool sync)
 	return 0;
 }
 
+/* Under the lock. */
+static bool
+segment_has(const struct ringlog *log, uint64_t index)
+{
+	uint32_t i = segment_at(log, index);
+	return i < log->segment_count && log->segments[i].index == index;
+}
+
 void
 ringlog_tend(struct ringlog *log, uint64_t position)
 {
 	uint64_t next = position / log->segment_bytes + 1, free_bytes;
-	char from[PATH_BYTES], to[PATH_BYTES];
+	char from[PATH_BYTES], to[PATH_BYTES], spare[PATH_BYTES];
 	if (!log->io->ops->free_bytes(log->io, log->dirs[next % log->dir_count], &free_bytes))
 		atomic_store(&log->no_space, free_bytes < log->required_space);
 	for (uint64_t index = next - 1; index <= next; index++) {
 		if (segment_file(log, index))
 			continue;
-		/* The oldest segment that nobody needs, of the same directory. */
-		struct segment old = { .index = UINT64_MAX };
+		uint32_t dir = index % log->dir_count;
+		snprintf(spare, sizeof spare, "%s/segment-spare", log->dirs[dir]);
+		segment_path(log, index, to);
+		/* The oldest segment that nobody needs, of the same directory; renamed and listed before the writer can look again. */
+		bool made = false;
 		pthread_mutex_lock(&log->lock);
-		for (uint32_t i = 0; i < log->segment_count; i++)
-			if ((log->segments[i].index + 1) * log->segment_bytes <= log->checkpoint_position &&
-			    log->segments[i].index % log->dir_count == index % log->dir_count) {
-				old = log->segments[i];
-				memmove(&log->segments[i], &log->segments[i + 1], (--log->segment_count - i) * sizeof *log->segments);
+		for (uint32_t i = 0; i < log->segment_count && !made; i++) {
+			struct segment *old = &log->segments[i];
+			if ((old->index + 1) * log->segment_bytes > log->checkpoint_position)
 				break;
-			}
-		pthread_mutex_unlock(&log->lock);
-		if (old.index != UINT64_MAX) {
-			if (old.file)
-				log->io->ops->file_close(log->io, old.file);
-			segment_path(log, old.index, from);
-			segment_path(log, index, to);
-			if (log->io->ops->rename(log->io, from, to) == 0 && segment_make(log, index, 0) == 0)
+			if (old->index % log->dir_count != dir || segment_has(log, index))
 				continue;
+			segment_path(log, old->index, from);
+			struct logio_file *file = old->file;
+			if (log->io->ops->rename(log->io, from, to))
+				break;
+			memmove(old, old + 1, (--log->segment_count - i) * sizeof *old);
+			made = segment_insert(log, index, file) == 0;
+			break;
 		}
-		if (!atomic_load(&log->no_space))
-			(void)segment_make(log, index, LOGIO_ZERO);
+		pthread_mutex_unlock(&log->lock);
+		if (made || atomic_load(&log->no_space))
+			continue;
+		if (!log->spare[dir] && log->io->ops->file_open(log->io, spare, log->segment_bytes, LOGIO_CREATE | LOGIO_ZERO, &log->spare[dir]))
+			continue;
+		pthread_mutex_lock(&log->lock);
+		if (!segment_has(log, index) && log->io->ops->rename(log->io, spare, to) == 0 &&
+		    segment_insert(log, index, log->spare[dir]) == 0)
+			log->spare[dir] = NULL;
+		pthread_mutex_unlock(&log->lock);
 	}
 }

@@ -36,6 +36,7 @@ struct ringlog {
 	struct segment *segments;	/* by index, ascending */
 	uint32_t segment_count, segment_room;
 
+	struct logio_file *spare[RINGLOG_DIRS_MAX];	/* zero-filled and not yet a segment; tend's */
 	struct logio_file *checkpoint_files[3], *backup_files[2];
 	uint64_t checkpoint_serial;
 	unsigned checkpoint_turn;	/* which copy the next synced one overwrites */

@@ -195,6 +195,7 @@ group_send(struct engine *e, struct group *g)
 	struct logio_write writes[LOGIO_WRITES_MAX];
 	struct logio_file *file;
 	uint64_t offset;
+	atomic_store_explicit(&e->channel.hungry, 0, memory_order_relaxed);	/* at once: a plain sync keeps this thread */
 	counter_add(&e->counters.put_attempt, g->events);
 	atomic_fetch_add_explicit(&e->pending_blocks, g->count, memory_order_relaxed);
 	e->writing += g->events;
@@ -343,14 +344,15 @@ int
 engine_writer_step(struct channel *channel, uint64_t wait_ns)
 {
 	struct engine *e = (struct engine *)channel;
-	int did = groups_end(e);
-	did += gather(e);
-	did += groups_end(e);
+	int did = groups_end(e), gathered = gather(e);
+	did += gathered + groups_end(e);
 	did += credit(e);
 	if (e->log && !e->helper_runs)
 		engine_tend(e);
-	/* The writer is free: small groups at low load, full blocks while one is under way. */
-	uint32_t hungry = e->group_count == 0;
+	/* The writer is free: small groups at low load, full blocks while one is under way. Without a disk the takers decide. */
+	uint32_t hungry = e->group_count == 0 && !gathered;
+	if (!e->log && hungry)
+		hungry = atomic_load_explicit(&e->taken, memory_order_relaxed) >= atomic_load_explicit(&e->durable, memory_order_relaxed);
 	if (atomic_load_explicit(&channel->hungry, memory_order_relaxed) != hungry)
 		atomic_store_explicit(&channel->hungry, hungry, memory_order_relaxed);
 	if (did || !wait_ns)
