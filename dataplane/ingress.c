@@ -417,9 +417,21 @@ ingress_seal_due(struct ingress *ingress, bool all)
 {
 	for (uint32_t slot = 0; slot < ingress->pipeline->channel_count; slot++) {
 		struct ingress_channel *channel = &ingress->channels[slot];
-		if (channel->open && channel->open->events && (all || channel_hungry(channel->link->channel)))
+		if (!channel->open || !channel->open->events)
+			continue;
+		/* One block on its way is what a hungry writer needs; more would spend the credit on small ones. */
+		if (all || (channel_hungry(channel->link->channel) && !spsc_count(&channel->link->submit)))
 			submit(channel);
 	}
+}
+
+bool
+ingress_open_events(const struct ingress *ingress)
+{
+	for (uint32_t slot = 0; slot < ingress->pipeline->channel_count; slot++)
+		if (ingress->channels[slot].open && ingress->channels[slot].open->events)
+			return true;
+	return false;
 }
 
 bool

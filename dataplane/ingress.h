@@ -75,6 +75,8 @@ void ingress_put(struct ingress *ingress);
 void ingress_reap(struct ingress *ingress);
 /* Seals and submits full blocks and those the writer is free to take; with all: every block that holds an event. */
 void ingress_seal_due(struct ingress *ingress, bool all);
+/* An open block holds an event: do not sleep for long. */
+bool ingress_open_events(const struct ingress *ingress);
 /* Nothing staged, open or in flight. */
 bool ingress_drained(const struct ingress *ingress);
 /* Before and after sleeping: writers signal wake_fd in between. ingress_sleep is false when something already waits. */

@@ -18,7 +18,8 @@ static void
 sleep_until_woken(struct source_runner *runner, int wait_ms)
 {
 	struct pollfd fds[SOURCE_RUNNER_LISTENS_MAX + 1];
-	ingress_seal_due(&runner->ingress, true);	/* a thread about to sleep seals first */
+	if (ingress_open_events(&runner->ingress))
+		wait_ms = 1;	/* the writer is busy: it is offered the block again soon */
 	if (!ingress_sleep(&runner->ingress))
 		return;
 	for (uint32_t i = 0; i < runner->listen_count; i++)

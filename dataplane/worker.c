@@ -65,7 +65,6 @@ nap(struct worker *worker)
 {
 	if (!worker->sleeps || worker->idle_turns < IDLE_TURNS_BEFORE_SLEEP)
 		return;
-	ingress_seal_due(&worker->ingress, true);	/* a thread about to sleep seals first */
 	counter_add(&worker->counters.sleeps, 1);
 	nanosleep(&(struct timespec){ .tv_nsec = (long)IDLE_SLEEP_NS }, NULL);
 }
