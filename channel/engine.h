@@ -13,7 +13,7 @@
 
 #define ENGINE_BLOCK_BYTES (256u << 10)
 #define ENGINE_BLOCKS 128u
-#define ENGINE_RESERVE_EVENTS 16384u	/* most events that one credit may stand for */
+#define ENGINE_RESERVE_EVENTS 2048u	/* most events of one block, and so what one credit may stand for */
 
 enum memory_state { MEMORY_FREE, MEMORY_OUT, MEMORY_WRITING, MEMORY_TAIL };
 

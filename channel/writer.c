@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "channel/engine.h"
 
+#define CREDIT_MAX 128u		/* blocks a link holds ready: what it takes in while the disk is away for a moment */
+
 void
 engine_writer_wake(struct channel *channel)
 {
@@ -280,7 +282,7 @@ credit(struct engine *e)
 	if (!links)
 		return 0;
 	uint32_t target = e->block_count / (2 * links);
-	target = target > 8 ? 8 : target < 2 ? 2 : target;
+	target = target > CREDIT_MAX ? CREDIT_MAX : target < 2 ? 2 : target;
 	for (uint32_t i = 0; i < links; i++)
 		missing += e->links[i]->out < target ? target - e->links[i]->out : 0;
 	if (!missing) {
