@@ -377,6 +377,8 @@ class_parse(struct parser *parser, bool consume)
 			parser->depth--;
 			if (!right_any)
 				fail(parser, any ? ENOTSUP : EINVAL, operator, "&& with nothing behind it");
+			if (raw(parser, 0) == '&' && raw(parser, 1) != '&')
+				fail(parser, ENOTSUP, parser->at, "a single & behind && is not supported: Java takes it for more than it says; write \\&");
 			if (any) {
 				charset_intersect(set, right);
 			} else {

@@ -7,7 +7,7 @@
  * only) and accepts at least every text that holds a match, also when the text has other texts and line feeds around it, and also when it
  * is not UTF-8: no hit means no match, a hit means nothing yet.
  *
- * Known differences to Java: a group inside a repeated part that failed later on stays unset (Java leaves what it saw there on the way), or
+ * Known differences to Java: a group inside a repeated part that failed later on stays as it was (Java leaves what it saw there on the way), or
  * is empty where Java leaves it unset after an empty turn; Unicode is that of ICU and PCRE2, not of the JVM; \b sees at most three combining
  * marks after a letter. Control thread. */
 #ifndef PENSTOCK_DATAPLANE_INTERCEPTOR_JAVAREGEX_H

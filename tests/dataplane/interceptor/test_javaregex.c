@@ -139,6 +139,7 @@ test_refused(void **state)
 		{"\\X", -ENOTSUP, "\\X"},
 		{"\\b{g}", -ENOTSUP, "\\b{g}"},
 		{"(?i)(a)\\1", -ENOTSUP, "(?i)"},
+		{"[a&&[a]&]", -ENOTSUP, "&"},
 		{"a{2}{3}", -ENOTSUP, "quantifier"},
 		{"(a\\1)", -ENOTSUP, "own group"},
 		{"(?:(a)b)*\\1", -ENOTSUP, "back reference"},
