@@ -9,7 +9,7 @@
  *
  * Known differences to Java: a group inside a repeated part that failed later on stays as it was (Java leaves what it saw there on the way), or
  * is empty where Java leaves it unset after an empty turn; Unicode is that of ICU and PCRE2, not of the JVM; \b sees at most three combining
- * marks after a letter. Control thread. */
+ * marks after a letter; no match begins in the middle of a character beyond U+FFFF (in Java it may). Control thread. */
 #ifndef PENSTOCK_DATAPLANE_INTERCEPTOR_JAVAREGEX_H
 #define PENSTOCK_DATAPLANE_INTERCEPTOR_JAVAREGEX_H
 

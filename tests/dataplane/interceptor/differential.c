@@ -177,6 +177,11 @@ answer(const struct regex *regex, struct regex_scratch *scratch, const struct te
 static bool
 same(const char *java, const char *ours, uint32_t *stale)
 {
+	/* Java may begin in the middle of a character beyond U+FFFF; the half comes out as "?", which no text here has. */
+	if (strncmp(java, "3f", 2) == 0) {
+		++*stale;
+		return true;
+	}
 	for (bool first = true;; first = false) {
 		size_t a = strcspn(java, " "), b = strcspn(ours, " ");
 		if (a != b || memcmp(java, ours, a) != 0) {
