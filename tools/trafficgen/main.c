@@ -27,6 +27,7 @@ static const char help[] =
 	"  --from ADDRESS/LEN  own address of the device\n"
 	"  --cpu N             CPU of the sending thread of a device (default 0)\n"
 	"  --no-huge           DPDK without huge pages\n"
+	"  --hold              a device stays connected after the report is written, until SIGTERM\n"
 	"  --to ADDRESS:PORT   where to\n"
 	"  --as WHAT           syslog-udp, netcat-udp\n"
 	"  --format F          rfc3164 (syslog-udp's default), rfc5424, raw (netcat-udp's default), or a file whose lines are messages\n"
@@ -45,7 +46,7 @@ static const char help[] =
 	"  --require-all       everything sent counts as acknowledged\n"
 	"  exit status 0 only when nothing acknowledged is lost and nothing is corrupted or phantom\n";
 
-enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_NO_HUGE, OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
+enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_NO_HUGE, OPT_HOLD, OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
 	OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
 
 static const struct option_word {
@@ -56,7 +57,7 @@ static const struct option_word {
 
 static const struct option options[] = {
 	{ "kernel", no_argument, NULL, OPT_KERNEL }, { "device", required_argument, NULL, OPT_DEVICE }, { "from", required_argument, NULL, OPT_FROM },
-	{ "no-huge", no_argument, NULL, OPT_NO_HUGE }, { "cpu", required_argument, NULL, OPT_CPU }, { "to", required_argument, NULL, OPT_TO }, { "as", required_argument, NULL, OPT_AS },
+	{ "no-huge", no_argument, NULL, OPT_NO_HUGE }, { "hold", no_argument, NULL, OPT_HOLD }, { "cpu", required_argument, NULL, OPT_CPU }, { "to", required_argument, NULL, OPT_TO }, { "as", required_argument, NULL, OPT_AS },
 	{ "format", required_argument, NULL, OPT_FORMAT }, { "size", required_argument, NULL, OPT_SIZE },
 	{ "sources", required_argument, NULL, OPT_SOURCES }, { "count", required_argument, NULL, OPT_COUNT },
 	{ "seconds", required_argument, NULL, OPT_SECONDS }, { "rate", required_argument, NULL, OPT_RATE },
@@ -136,6 +137,7 @@ take(struct arguments *a, int option, const char *text, struct err *err)
 	case OPT_AS: a->as = text; break;
 	case OPT_FORMAT: a->load.format = text; break;
 	case OPT_REPORT: a->report = text; break;
+	case OPT_HOLD: a->send.hold = true; break;
 	case OPT_NO_HUGE: a->send.no_huge = true; break;
 	case OPT_QUIET: a->pace.quiet = true; break;
 	case OPT_SENT: a->sent = text; break;
@@ -200,6 +202,24 @@ check_send(struct arguments *a, struct err *err)
 	return 0;
 }
 
+struct sending {
+	struct arguments *arguments;
+	struct load *load;
+	struct send_result *result;
+	struct err *err;
+	bool told;
+	int rc;
+};
+
+static void
+tell_sent(void *context)
+{
+	struct sending *sending = context;
+	struct arguments *a = sending->arguments;
+	sending->told = true;
+	sending->rc = report_send(a->report, sending->load, &a->load, sending->result, sending->err);
+}
+
 static int
 run_send(struct arguments *a, struct err *err)
 {
@@ -216,14 +236,20 @@ run_send(struct arguments *a, struct err *err)
 		return rc == -ENOMEM ? EXIT_FAILURE : EXIT_USAGE;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	struct err report_err = { "" };
+	struct sending sending = { .arguments = a, .load = &load, .result = &result, .err = &report_err };
+	a->send.sent = tell_sent;
+	a->send.context = &sending;
 	rc = a->kernel ? send_kernel(&a->send, &load, &a->pace, &result, err) : send_device(&a->send, &load, &a->pace, &result, err);
 	/* What went before a failure went: the report is written all the same. */
-	struct err second;
-	int reported = report_send(a->report, &load, &a->load, &result, rc ? &second : err);
+	if (!sending.told)
+		tell_sent(&sending);
 	load_close(&load);
+	if (!rc && sending.rc)
+		*err = report_err;
 	if (rc == -EINVAL)
 		return EXIT_USAGE;
-	return rc || reported ? EXIT_FAILURE : EXIT_SUCCESS;
+	return rc || sending.rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int

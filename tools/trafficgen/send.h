@@ -17,6 +17,9 @@ struct send_config {
 	uint32_t cpu;			/* of the sending thread of a device */
 	bool no_huge;			/* DPDK on ordinary memory */
 	const volatile sig_atomic_t *stop;
+	bool hold;			/* stay on the wire after the last event until *stop (DPDK 22.11's memif can crash the far side by leaving) */
+	void (*sent)(void *context);	/* called after the last event, before the wire is closed; may be NULL */
+	void *context;
 };
 
 struct send_result {

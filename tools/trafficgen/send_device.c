@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "dataplane/dpdk/eal.h"
@@ -223,6 +224,13 @@ send_device(const struct send_config *config, struct load *load, struct pace *pa
 		rc = -EIO;
 	if (!rc && !(rc = eal_launch(0, send_loop, &s, err)) && !(rc = eal_wait(0, -1, &returned)))
 		rc = returned;
+	if (config->sent)
+		config->sent(config->context);
+	while (!rc && config->hold && !*config->stop) {
+		struct timespec nap = { 0, 10 * (long)NS_PER_MS };
+		listen_step(&s, clock_now_ns(&clock_system));
+		nanosleep(&nap, NULL);
+	}
 	net_close(s.net);
 	port_close(s.port);
 	free(s.templates);
