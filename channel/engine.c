@@ -409,7 +409,7 @@ engine_close(struct channel *channel)
 {
 	struct engine *e = (struct engine *)channel;
 	metrics_remove(&channel->metrics);
-	while (e->group_count && !e->failed)		/* what is in flight still ends: the kernel may be reading our memory */
+	for (int i = 0; i < 10000 && e->group_count; i++)	/* what is in flight still ends: the kernel may be reading our memory */
 		(void)engine_writer_step(channel, NS_PER_MS);
 	if (e->helper_runs) {
 		pthread_mutex_lock(&e->helper_lock);

@@ -502,7 +502,10 @@ ringlog_tend(struct ringlog *log, uint64_t position)
 	uint64_t next = position / log->segment_bytes + 1, free_bytes;
 	char from[PATH_BYTES], to[PATH_BYTES], spare[PATH_BYTES];
 	if (!log->io->ops->free_bytes(log->io, log->dirs[next % log->dir_count], &free_bytes))
-		atomic_store(&log->no_space, free_bytes < log->required_space);
+		if (atomic_exchange(&log->no_space, free_bytes < log->required_space) != (free_bytes < log->required_space))
+			log_warn("%s: %" PRIu64 " bytes free, minimumRequiredSpace is %" PRIu64 ": the channel %s", log->dirs[next % log->dir_count],
+				 free_bytes, log->required_space,
+				 free_bytes < log->required_space ? "takes nothing in, and drains" : "takes events in again");
 	for (uint64_t index = next - 1; index <= next; index++) {
 		if (segment_file(log, index))
 			continue;

@@ -15,8 +15,8 @@ void
 engine_writer_wake(struct channel *channel)
 {
 	struct engine *e = (struct engine *)channel;
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&e->writer_sleeps, memory_order_relaxed)) {
+	/* An exchange on both sides: either we see that it sleeps, or it sees what we pushed before. */
+	if (atomic_exchange(&e->writer_sleeps, false)) {
 		uint64_t one = 1;
 		(void)!write(e->wake_fd, &one, sizeof one);
 	}
@@ -25,8 +25,7 @@ engine_writer_wake(struct channel *channel)
 static void
 link_wake(struct engine_link *l)
 {
-	atomic_thread_fence(memory_order_seq_cst);
-	if (l->link.wake_fd >= 0 && atomic_load_explicit(&l->link.sleeping, memory_order_relaxed)) {
+	if (l->link.wake_fd >= 0 && atomic_exchange(&l->link.sleeping, false)) {
 		uint64_t one = 1;
 		(void)!write(l->link.wake_fd, &one, sizeof one);
 	}
@@ -359,8 +358,7 @@ engine_writer_step(struct channel *channel, uint64_t wait_ns)
 		atomic_store_explicit(&channel->hungry, hungry, memory_order_relaxed);
 	if (did || !wait_ns)
 		return did;
-	atomic_store(&e->writer_sleeps, true);
-	atomic_thread_fence(memory_order_seq_cst);
+	(void)atomic_exchange(&e->writer_sleeps, true);
 	bool more_room = atomic_load(&e->starved) && atomic_load(&e->settled_total) != e->settled_seen;
 	if (!more_room && (!submitted(e) || e->group_count == e->groups_max)) {
 		struct timespec wait = { .tv_sec = (time_t)(wait_ns / NS_PER_S), .tv_nsec = (long)(wait_ns % NS_PER_S) };

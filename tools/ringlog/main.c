@@ -201,18 +201,19 @@ main(int argc, char **argv)
 		return 2;
 	}
 	int rc = logio_pwrite_open(&log.io, -1, &err);
-	if (!rc)
+	if (!rc) {
 		rc = ringlog_open(&log, false, &err);
-	if (!rc)
-		rc = ringlog_recover(&log, false, visit, damage, &look, &err);
+		if (!rc)
+			rc = ringlog_recover(&log, false, visit, damage, &look, &err);
+		if (!rc && !look.dump)
+			report(&log, &look);
+		ringlog_close(&log);
+		log.io->ops->close(log.io);
+	}
 	if (rc) {
 		fprintf(stderr, "penstock-ringlog: %s\n", err.text);
 		return 2;
 	}
-	if (!look.dump)
-		report(&log, &look);
-	ringlog_close(&log);
-	log.io->ops->close(log.io);
 	if (fflush(stdout)) {
 		fprintf(stderr, "penstock-ringlog: standard output: %s\n", strerror(errno));
 		return 2;
