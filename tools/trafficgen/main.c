@@ -46,7 +46,8 @@ static const char help[] =
 	"  --require-all       everything sent counts as acknowledged\n"
 	"  exit status 0 only when nothing acknowledged is lost and nothing is corrupted or phantom\n";
 
-enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_NO_HUGE, OPT_HOLD, OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
+enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_NO_HUGE, OPT_HOLD,
+	OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
 	OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
 
 static const struct option_word {
@@ -57,7 +58,8 @@ static const struct option_word {
 
 static const struct option options[] = {
 	{ "kernel", no_argument, NULL, OPT_KERNEL }, { "device", required_argument, NULL, OPT_DEVICE }, { "from", required_argument, NULL, OPT_FROM },
-	{ "no-huge", no_argument, NULL, OPT_NO_HUGE }, { "hold", no_argument, NULL, OPT_HOLD }, { "cpu", required_argument, NULL, OPT_CPU }, { "to", required_argument, NULL, OPT_TO }, { "as", required_argument, NULL, OPT_AS },
+	{ "no-huge", no_argument, NULL, OPT_NO_HUGE },
+	{ "hold", no_argument, NULL, OPT_HOLD }, { "cpu", required_argument, NULL, OPT_CPU }, { "to", required_argument, NULL, OPT_TO }, { "as", required_argument, NULL, OPT_AS },
 	{ "format", required_argument, NULL, OPT_FORMAT }, { "size", required_argument, NULL, OPT_SIZE },
 	{ "sources", required_argument, NULL, OPT_SOURCES }, { "count", required_argument, NULL, OPT_COUNT },
 	{ "seconds", required_argument, NULL, OPT_SECONDS }, { "rate", required_argument, NULL, OPT_RATE },
