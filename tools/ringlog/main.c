@@ -158,7 +158,7 @@ report(const struct ringlog *log, const struct look *look)
 {
 	char id[2 * LOG_ID_BYTES + 1];
 	for (uint32_t i = 0; i < LOG_ID_BYTES; i++)
-		sprintf(id + 2 * i, "%02x", log->log_id[i]);
+		snprintf(id + 2 * i, sizeof id - 2 * i, "%02x", log->log_id[i]);
 	const char *format = look->json ?
 		"{\"log_id\":\"%s\",\"segments\":%u,\"segment_bytes\":%" PRIu64 ",\"first_position\":%" PRIu64 ",\"end_position\":%" PRIu64
 		",\"groups\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\"events\":%" PRIu64 ",\"first_number\":%" PRIu64 ",\"end_number\":%" PRIu64
