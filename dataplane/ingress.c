@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,19 @@ const struct metric intake_metrics[] = {
 };
 const uint32_t intake_metric_count = sizeof intake_metrics / sizeof *intake_metrics;
 
+/* Kind INTERCEPTOR, component r1.i1: what the kind counts, if anything. */
+static void
+count_interceptor(struct ingress_source *in, uint32_t i)
+{
+	const struct pipeline_interceptor *interceptor = &in->spec->interceptors[i];
+	if (!interceptor->ops->metric_count || !in->scratch[i])
+		return;
+	snprintf(in->interceptor_names[i], sizeof in->interceptor_names[i], "%s.%s", in->spec->name, interceptor->name);
+	in->interceptor_metrics[i] = (struct metric_set){ .kind = "INTERCEPTOR", .component = in->interceptor_names[i],
+		.metrics = interceptor->ops->metrics, .count = interceptor->ops->metric_count, .counters = interceptor->ops->counters(in->scratch[i]) };
+	metrics_add(&in->interceptor_metrics[i]);
+}
+
 static int
 open_source(struct ingress *ingress, struct ingress_source *in, const struct pipeline_source *spec, struct err *err)
 {
@@ -56,6 +70,7 @@ open_source(struct ingress *ingress, struct ingress_source *in, const struct pip
 		int rc = interceptor->ops->attach ? interceptor->ops->attach(interceptor->compiled, &in->scratch[i], err) : 0;
 		if (rc)
 			return err_prefix(err, rc, "sources.%s.interceptors.%s", spec->name, interceptor->name);
+		count_interceptor(in, i);
 	}
 	uint64_t named = spec->required | spec->optional;
 	in->direct = -1;
@@ -123,6 +138,9 @@ ingress_close(struct ingress *ingress)
 				metrics_remove(&in->metrics);
 			if (in->self)
 				in->spec->ops->close(in->self);
+			for (uint32_t k = 0; k < in->spec->interceptor_count; k++)
+				if (in->interceptor_metrics[k].counters)
+					metrics_remove(&in->interceptor_metrics[k]);
 			for (uint32_t k = 0; k < in->spec->interceptor_count; k++)
 				if (in->scratch[k] && in->spec->interceptors[k].ops->detach)
 					in->spec->interceptors[k].ops->detach(in->scratch[k]);

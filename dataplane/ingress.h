@@ -40,6 +40,8 @@ struct ingress_source {
 	int direct;					/* slot whose open block is the staging block; -1: staged apart */
 	struct source_counters counters;
 	struct metric_set metrics;
+	struct metric_set interceptor_metrics[PIPELINE_INTERCEPTORS_MAX];
+	char interceptor_names[PIPELINE_INTERCEPTORS_MAX][64];	/* r1.i1 */
 	/* trace: a bounded ring that control empties; NULL when off */
 	_Atomic(struct trace *) trace;
 	_Atomic int tracing;				/* the ingress looks at it just now */
