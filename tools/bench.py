@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -39,7 +40,17 @@ def copy_gib():
     return 8 * 64 / 1024 / (time.perf_counter() - began)
 
 
-PROBES = {"sync": ("synced write of 256 KiB", "us", sync_us), "copy": ("memory copy", "GiB/s", copy_gib)}
+def core():
+    """The data core alone: frames from memory through net, syslogudp and blocks."""
+    program = os.path.join(ROOT, "build", "tests", "dataplane", "test_worker")
+    if not os.access(program, os.X_OK):
+        sys.exit("bench: core: build first: ./check, or meson setup build && ninja -C build")
+    cpu = str(max(os.sched_getaffinity(0)))
+    out = subprocess.run(["taskset", "-c", cpu, program, "bench", "1.5"], capture_output=True, text=True, check=True)
+    return json.loads(out.stdout)["events_per_second"] / 1e6
+
+
+PROBES = {"sync": ("synced write of 256 KiB", "us", sync_us), "copy": ("memory copy", "GiB/s", copy_gib), "core": ("data core alone", "M/s", core)}
 
 
 def main():
