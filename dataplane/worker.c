@@ -7,6 +7,9 @@
 #define YIELD_NS (50 * NS_PER_US)
 #define IDLE_TURNS_BEFORE_SLEEP 2000
 #define IDLE_SLEEP_NS (500 * NS_PER_US)
+/* After a second of naps they get longer: a ring of 1,024 descriptors holds what 300,000 frames a second bring meanwhile. */
+#define IDLE_LONG_TURNS 4000
+#define IDLE_LONG_SLEEP_NS (3 * NS_PER_MS)
 #define DRAIN_NS (5 * NS_PER_S)
 
 const struct metric worker_metrics[] = {
@@ -66,7 +69,8 @@ nap(struct worker *worker)
 	if (!worker->sleeps || worker->idle_turns < IDLE_TURNS_BEFORE_SLEEP)
 		return;
 	counter_add(&worker->counters.sleeps, 1);
-	nanosleep(&(struct timespec){ .tv_nsec = (long)IDLE_SLEEP_NS }, NULL);
+	uint64_t ns = worker->idle_turns < IDLE_LONG_TURNS ? IDLE_SLEEP_NS : IDLE_LONG_SLEEP_NS;
+	nanosleep(&(struct timespec){ .tv_nsec = (long)ns }, NULL);
 }
 
 int

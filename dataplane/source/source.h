@@ -49,6 +49,9 @@ struct source_ops {
 	void (*close)(void *source);
 };
 
+/* Every sender prefix of penstock.allow can be read. 0 or -EINVAL. Control. */
+int source_allow_check(const struct option_list *allow, const char *source, struct err *err);
+
 extern const struct source_ops source_syslogudp, source_netcatudp;
 extern const struct source_ops *const source_kinds[];	/* NULL terminated */
 

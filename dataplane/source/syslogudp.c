@@ -75,13 +75,7 @@ static int
 check(const void *config, const char *name, struct err *err)
 {
 	const struct syslogudp_config *c = config;
-	for (size_t i = 0; i < c->allow.count; i++) {
-		struct address_prefix prefix;
-		if (address_parse_prefix(&prefix, c->allow.items[i]))
-			return err_set(err, EINVAL, "sources.%s: penstock.allow: \"%s\" is no prefix (want 192.0.2.0/24 or 2001:db8::/32)", name,
-				       c->allow.items[i]);
-	}
-	return 0;
+	return source_allow_check(&c->allow, name, err);
 }
 
 static uint32_t
