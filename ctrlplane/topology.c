@@ -21,6 +21,17 @@
 #define WRITER_WAIT_NS (20 * NS_PER_MS)
 #define SINK_WAIT_NS (200 * NS_PER_MS)
 
+static int
+start_thread(pthread_t *thread, const char *name, void *(*run)(void *context), void *context, bool *running, struct err *err)
+{
+	int rc = pthread_create(thread, NULL, run, context);
+	if (rc)
+		return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
+	*running = true;
+	pthread_setname_np(*thread, name);
+	return 0;
+}
+
 /* ---- channels ---- */
 
 static void *
@@ -63,11 +74,10 @@ static int
 run_channels(struct topology *t, struct err *err)
 {
 	for (size_t i = 0; i < t->config->channel_count; i++) {
-		int rc = pthread_create(&t->channels[i].thread, NULL, run_writer, &t->channels[i]);
+		struct topology_channel *c = &t->channels[i];
+		int rc = start_thread(&c->thread, "writer", run_writer, c, &c->running, err);
 		if (rc)
-			return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
-		t->channels[i].running = true;
-		pthread_setname_np(t->channels[i].thread, "writer");
+			return rc;
 	}
 	return 0;
 }
@@ -108,11 +118,10 @@ static int
 run_sinks(struct topology *t, struct err *err)
 {
 	for (size_t i = 0; i < t->config->sink_count; i++) {
-		int rc = pthread_create(&t->sinks[i].thread, NULL, run_sink, &t->sinks[i]);
+		struct topology_sink *s = &t->sinks[i];
+		int rc = start_thread(&s->thread, "sink", run_sink, s, &s->running, err);
 		if (rc)
-			return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
-		t->sinks[i].running = true;
-		pthread_setname_np(t->sinks[i].thread, "sink");
+			return rc;
 	}
 	return 0;
 }
@@ -233,6 +242,9 @@ static int
 start_eal(struct topology *t, struct err *err)
 {
 	const struct appliance *appliance = &t->config->appliance;
+	uint32_t hugepages = appliance->options.hugepages;
+	if (hugepages == HUGEPAGES_2M || hugepages == HUGEPAGES_1G)
+		return err_set(err, EINVAL, "penstock.hugepages: one page size alone cannot be asked for: use auto (what is free) or none");
 	if (!appliance->port_count)
 		return 0;
 	uint32_t cpus[EAL_LCORES_MAX];
@@ -448,12 +460,7 @@ start_runner(struct topology *t, struct err *err)
 			runner->listen_count++;
 		}
 	}
-	rc = pthread_create(&t->runner_thread, NULL, source_runner_run, runner);
-	if (rc)
-		return err_set(err, rc, "cannot start a thread: %s", strerror(rc));
-	t->runner_running = true;
-	pthread_setname_np(t->runner_thread, "sources");
-	return 0;
+	return start_thread(&t->runner_thread, "sources", source_runner_run, runner, &t->runner_running, err);
 }
 
 static void

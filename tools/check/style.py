@@ -7,7 +7,7 @@ import tree
 
 LINE_COLUMNS = 200
 FILE_LINES = 1200
-PRIVATE = re.compile(r"/work/|\.\./shared")
+PRIVATE = re.compile(re.escape(tree.ROOT + "/") + r"|\.\./shared")	# of this checkout, and of a folder no clone has
 
 
 def check(path, text):
