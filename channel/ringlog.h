@@ -12,6 +12,7 @@
 #include "channel/record.h"
 
 #define RINGLOG_DIRS_MAX 16u
+#define RINGLOG_PATH_BYTES 4096u
 
 struct segment {
 	uint64_t index;
@@ -58,10 +59,15 @@ void ringlog_close(struct ringlog *log);
 int ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct block_header *block, const uint8_t *bytes, void *context),
 		    void (*damage)(uint64_t from, uint64_t to, const char *what, void *context), void *context, struct err *err);
 
+/* The file of a segment, opened when first needed; NULL when there is none. */
+struct logio_file *ringlog_segment(struct ringlog *log, uint64_t index);
+
 /* Where a group of so many bytes goes, with its file; moves on. */
 int ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
 int ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len);
 
+/* Reads all copies; the newest valid one is log->checkpoint. Called by ringlog_open. */
+int ringlog_checkpoints_open(struct ringlog *log, struct err *err);
 /* Stores the checkpoint (number, position, previous_crc, ranges, clean are filled in). */
 int ringlog_checkpoint(struct ringlog *log, bool sync);
 /* Makes the next segment, out of one that is not needed any more or new. */

@@ -1,0 +1,72 @@
+/* checkpoint: small copies of where the log stands, written in turn; the newest valid one counts. */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+#include "channel/ringlog.h"
+
+static bool
+checkpoint_valid(const struct ringlog *log, const struct checkpoint *c)
+{
+	return c->magic == CHECKPOINT_MAGIC && c->version == FORMAT_VERSION && c->crc == crc32c(0, c, offsetof(struct checkpoint, crc)) &&
+	       !memcmp(c->log_id, log->log_id, LOG_ID_BYTES) && c->range_count <= CHECKPOINT_RANGES;
+}
+
+int
+ringlog_checkpoints_open(struct ringlog *log, struct err *err)
+{
+	static const char *const names[3] = { "checkpoint-0", "checkpoint-1", "checkpoint-soft" };
+	struct checkpoint *c = aligned_alloc(4096, CHECKPOINT_BYTES);
+	char path[RINGLOG_PATH_BYTES];
+	int rc = c ? 0 : -ENOMEM;
+	uint64_t synced = 0;
+	for (int i = 0; i < 5 && !rc; i++) {
+		if (i >= 3 && !log->backup_dir)
+			break;
+		snprintf(path, sizeof path, "%s/%s", i < 3 ? log->checkpoint_dir : log->backup_dir, names[i < 3 ? i : i - 3]);
+		struct logio_file **file = i < 3 ? &log->checkpoint_files[i] : &log->backup_files[i - 3];
+		rc = log->io->ops->file_open(log->io, path, CHECKPOINT_BYTES, LOGIO_CREATE, file);
+		if (rc)
+			err_set(err, -rc, "%s: %s", path, strerror(-rc));
+		else if (!log->io->ops->read(log->io, *file, 0, c, CHECKPOINT_BYTES) && checkpoint_valid(log, c)) {
+			if (i < 2 && c->serial > synced) {
+				synced = c->serial;
+				log->checkpoint_turn = (unsigned)i ^ 1;	/* the newest copy is not the next to be overwritten */
+			}
+			if (c->serial > log->checkpoint_serial) {
+				memcpy(log->checkpoint, c, sizeof *c);
+				log->checkpoint_serial = c->serial;
+			}
+		}
+	}
+	free(c);
+	return rc;
+}
+
+int
+ringlog_checkpoint(struct ringlog *log, bool sync)
+{
+	struct checkpoint *c = log->checkpoint;
+	c->magic = CHECKPOINT_MAGIC;
+	c->version = FORMAT_VERSION;
+	memcpy(c->log_id, log->log_id, LOG_ID_BYTES);
+	c->epoch = log->epoch;
+	c->serial = log->checkpoint_serial + 1;
+	c->crc = crc32c(0, c, offsetof(struct checkpoint, crc));
+	unsigned which = sync ? log->checkpoint_turn : 2;
+	int rc = log->io->ops->write(log->io, log->checkpoint_files[which], 0, c, CHECKPOINT_BYTES, sync);
+	if (rc) {
+		atomic_fetch_add(&log->checkpoint_errors, 1);
+		return rc;
+	}
+	log->checkpoint_serial++;
+	if (sync) {
+		log->checkpoint_position = c->position;
+		log->checkpoint_turn ^= 1;
+	}
+	if (sync && log->backup_dir && log->io->ops->write(log->io, log->backup_files[which], 0, c, CHECKPOINT_BYTES, true))
+		atomic_fetch_add(&log->backup_errors, 1);
+	return 0;
+}
