@@ -43,11 +43,12 @@ struct channel_promise {
 	bool durable, ordered, settles_sets, notes, marks, live_resize;
 };
 
-/* Small durable key-values in the channel (ledger); the last of a key counts. */
+/* Small durable key-values in the channel (channel/ledger.h); the last of a key counts. */
 struct state_record {
 	uint8_t class;			/* enum state_class: consumer, source mark, flow, half line */
 	const void *key, *value;
-	uint16_t key_len, value_len;
+	uint16_t key_len;
+	uint32_t value_len;
 	uint64_t order;
 };
 
