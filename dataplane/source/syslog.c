@@ -25,22 +25,14 @@ is_word(uint8_t c)	/* \w */
 	return is_digit(c) || (uint8_t)((c | 0x20) - 'a') < 26 || c == '_';
 }
 
+/* What a host name goes on with: \w . @ - */
+static const uint8_t host_more[256] = { ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['_'] = 1, ['.'] = 1, ['@'] = 1, ['-'] = 1 };
+
 /* Does `.*` reach the end? Java's dot stops at \n, \r, U+0085, U+2028 and U+2029. */
 static bool
-dot_matches_all(const uint8_t *p, uint32_t len)
+dot_matches_bytes(const uint8_t *p, uint32_t len)
 {
-	uint32_t i = 0;
-#if defined(__SSE2__)
-	const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
-	int suspicious = 0;
-	for (; i + 16 <= len; i += 16) {
-		__m128i v = _mm_loadu_si128((const __m128i *)(p + i));
-		suspicious |= _mm_movemask_epi8(_mm_or_si128(v, _mm_or_si128(_mm_cmpeq_epi8(v, cr), _mm_cmpeq_epi8(v, lf))));
-	}
-	if (suspicious)
-		i = 0;
-#endif
-	for (; i < len; i++) {
+	for (uint32_t i = 0; i < len; i++) {
 		uint8_t c = p[i];
 		if (c == '\r' || c == '\n')
 			return false;
@@ -50,6 +42,28 @@ dot_matches_all(const uint8_t *p, uint32_t len)
 			return false;
 	}
 	return true;
+}
+
+static inline bool
+dot_matches_all(const uint8_t *p, uint32_t len)
+{
+#if defined(__SSE2__)
+	if (len >= 16) {	/* nearly always: no \r, no \n and nothing beyond ASCII in it, and that is all there is to know */
+		const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
+		__m128i suspicious = _mm_setzero_si128();
+		for (uint32_t i = 0;; i += 16) {
+			if (i + 16 > len)
+				i = len - 16;
+			__m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+			suspicious = _mm_or_si128(suspicious, _mm_or_si128(v, _mm_or_si128(_mm_cmpeq_epi8(v, cr), _mm_cmpeq_epi8(v, lf))));
+			if (i + 16 == len)
+				break;
+		}
+		if (!_mm_movemask_epi8(suspicious))
+			return true;
+	}
+#endif
+	return dot_matches_bytes(p, len);
 }
 
 /* YYYY-MM-DDThh:mm:ss[.1-6 digits][+-hh:mm|Z]; returns its length or 0. */
@@ -106,7 +120,7 @@ match_tail(struct syslog_message *m, const uint8_t *bytes, uint32_t len, uint32_
 		return false;
 	uint32_t host = ++at;
 	if (at < len && is_word(bytes[at])) {
-		while (at < len && (is_word(bytes[at]) || bytes[at] == '.' || bytes[at] == '@' || bytes[at] == '-'))
+		while (at < len && host_more[bytes[at]])
 			at++;
 		m->host = (struct syslog_slice){ host, at - host };
 		m->host_nil = false;
@@ -175,13 +189,9 @@ syslog_parse(struct syslog_message *m, const uint8_t *bytes, uint32_t len)
 	m->bad_priority = false;
 	m->priority_text = (struct syslog_slice){ 1, n - 1 };
 	n++;
-	m->rfc5424 = true;
-	if (match_head(m, bytes, len, n, true)) {
-		m->matched = true;
-		return;
-	}
-	m->rfc5424 = false;
-	m->matched = match_head(m, bytes, len, n, false);
+	/* The first pattern goes on with a digit, a blank or "-", never with the letter of a month. */
+	m->rfc5424 = n < len && (uint8_t)(bytes[n] - 'A') > 25 && match_head(m, bytes, len, n, true);
+	m->matched = m->rfc5424 || match_head(m, bytes, len, n, false);
 }
 
 static int

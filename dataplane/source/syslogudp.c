@@ -14,7 +14,8 @@
 #include "dataplane/source/syslog.h"
 
 #define SETS 1024		/* cached header sets, a power of two */
-#define SET_KEY_BYTES 160
+#define SET_KEY_BYTES 96	/* all zero at first; whole words are compared */
+#define STAMPS 16		/* a power of two; 10 seconds have a place each */
 #define SET_VALUE_BYTES 512
 
 struct syslogudp_config {
@@ -25,14 +26,23 @@ struct syslogudp_config {
 	struct option_list allow;
 };
 
-struct cached_set {
-	uint32_t key_len;
-	uint8_t key[SET_KEY_BYTES];		/* what the headers were made of */
-	uint8_t values[SET_VALUE_BYTES];
+struct cached_set {				/* what a hit reads stands in front */
+	uint32_t key_words;			/* 0: not in use */
 	uint32_t values_used;
 	bool hostname_known;
+	uint64_t key[SET_KEY_BYTES / 8];	/* what the headers were made of, the rest of the last word 0 */
 	struct header_set set;
 	struct header headers[8];		/* room of set.headers */
+	uint8_t values[SET_VALUE_BYTES];
+} __attribute__((aligned(64)));
+
+/* A stamp read before: most messages of a second share it, but not all senders' clocks agree on which it is. */
+struct cached_stamp {
+	uint32_t len;
+	uint8_t text[40];
+	bool good;
+	int64_t ms;
+	uint64_t until_ns;			/* RFC 3164 stamps are read anew after that: the year may turn */
 };
 
 struct syslogudp {
@@ -41,12 +51,7 @@ struct syslogudp {
 	uint32_t keep;				/* enum keep_fields */
 	const struct name *facility, *severity, *priority, *version, *timestamp, *host, *status, *client_ip, *client_hostname;
 	struct cached_set *sets;
-	/* The stamp read last: most messages of a second share it. */
-	uint8_t stamp[40];
-	uint32_t stamp_len;
-	bool stamp_good;
-	int64_t stamp_ms;
-	uint64_t stamp_year_until_ns;		/* RFC 3164 stamps are read anew after that: the year may turn */
+	struct cached_stamp stamps[STAMPS];
 	uint8_t *scratch;			/* bodies with kept fields */
 };
 
@@ -109,10 +114,11 @@ open_source(void **source, const void *config, struct ingress_source *in, struct
 		s->client_ip = name_intern(c->client_ip_header, strlen(c->client_ip_header));
 	if (c->client_hostname_header)
 		s->client_hostname = name_intern(c->client_hostname_header, strlen(c->client_hostname_header));
-	s->sets = calloc(SETS, sizeof *s->sets);
+	s->sets = aligned_alloc(64, SETS * sizeof *s->sets);
 	s->scratch = malloc(1u << 17);
 	if (!s->sets || !s->scratch)
 		return err_set(err, ENOMEM, "no memory");
+	memset(s->sets, 0, SETS * sizeof *s->sets);
 	return 0;
 }
 
@@ -128,17 +134,27 @@ close_source(void *source)
 static bool
 stamp_ms(struct syslogudp *s, const uint8_t *stamp, uint32_t len, bool rfc5424, uint64_t now_ns, int64_t *ms)
 {
-	if (len == s->stamp_len && memcmp(stamp, s->stamp, len) == 0 && (rfc5424 || now_ns < s->stamp_year_until_ns)) {
-		*ms = s->stamp_ms;
-		return s->stamp_good;
+	/* The last digit but for a zone or a fraction: the second's. */
+	struct cached_stamp *c = &s->stamps[stamp[len - 1] & (STAMPS - 1)];
+	if (len == c->len && (rfc5424 || now_ns < c->until_ns)) {
+		/* At least 14 bytes: two words from either end and the bytes between. */
+		uint64_t a[2], b[2];
+		memcpy(&a[0], stamp, 8);
+		memcpy(&a[1], stamp + len - 8, 8);
+		memcpy(&b[0], c->text, 8);
+		memcpy(&b[1], c->text + len - 8, 8);
+		if (a[0] == b[0] && a[1] == b[1] && (len <= 16 || memcmp(stamp + 8, c->text + 8, len - 16) == 0)) {
+			*ms = c->ms;
+			return c->good;
+		}
 	}
 	bool good = syslog_time(stamp, len, rfc5424, now_ns, ms);
-	if (len <= sizeof s->stamp) {
-		memcpy(s->stamp, stamp, len);
-		s->stamp_len = len;
-		s->stamp_good = good;
-		s->stamp_ms = good ? *ms : 0;
-		s->stamp_year_until_ns = now_ns + NS_PER_S;
+	if (len >= 8 && len <= sizeof c->text) {
+		memcpy(c->text, stamp, len);
+		c->len = len;
+		c->good = good;
+		c->ms = good ? *ms : 0;
+		c->until_ns = now_ns + NS_PER_S;
 	}
 	return good;
 }
@@ -162,43 +178,49 @@ add_number(struct cached_set *c, const struct name *name, int64_t number)
 static struct header_set *
 header_set(struct syslogudp *s, const struct syslog_message *m, const uint8_t *bytes, const struct datagram *dg)
 {
-	uint8_t key[SET_KEY_BYTES + 8];
-	uint32_t host_len = m->matched ? m->host.len : 0;
-	uint32_t n = 0;
+	uint64_t key[SET_KEY_BYTES / 8];
+	uint32_t host_len = m->matched ? m->host.len : 0, words = 1 + (host_len + 7) / 8;
 	bool client = s->client_ip || s->client_hostname;
 	if (host_len > 64)
 		return NULL;
-	key[n++] = (uint8_t)((m->matched ? 1 : 0) | (m->bad_priority ? 2 : 0) | (uint8_t)(m->matched ? m->priority_text.len << 2 : 0));
-	key[n++] = (uint8_t)m->priority;
-	key[n++] = (uint8_t)(m->priority >> 8);
-	key[n++] = m->matched && m->version.len ? bytes[m->version.offset] : 0;
-	key[n++] = (uint8_t)host_len;
+	key[0] = (uint64_t)(m->matched | m->bad_priority << 1 | (m->matched ? m->priority_text.len << 2 : 0)) | (uint64_t)m->priority << 8 |
+		 (uint64_t)(m->matched && m->version.len ? bytes[m->version.offset] : 0) << 24 | (uint64_t)host_len << 32;
 	if (host_len) {
-		memcpy(key + n, bytes + m->host.offset, host_len);
-		n += host_len;
+		const uint8_t *host = bytes + m->host.offset;
+		uint32_t i = 1;
+		for (; host_len >= 8; host_len -= 8, host += 8)
+			memcpy(&key[i++], host, 8);
+		if (host_len) {
+			key[i] = 0;
+			for (uint32_t k = 0; k < host_len; k++)
+				key[i] |= (uint64_t)host[k] << 8 * k;
+		}
 	}
 	if (client) {
-		memcpy(key + n, dg->from.ip, 16);
-		n += 16;
+		memcpy(&key[words], dg->from.ip, 16);
+		words += 2;
 	}
-	uint32_t h = 0x9e3779b9u, word;
-	memset(key + n, 0, 4);
-	for (uint32_t i = 0; i < n; i += 4) {
-		memcpy(&word, key + i, 4);
-		h = (h ^ word) * 0x85ebca6bu;
-		h ^= h >> 15;
+	uint64_t h = 0x9e3779b97f4a7c15u;
+	for (uint32_t i = 0; i < words; i++) {
+		h = (h ^ key[i]) * 0xff51afd7ed558ccdu;
+		h ^= h >> 29;
 	}
-	struct cached_set *c = &s->sets[h & (SETS - 1)];
-	if (c->key_len == n && memcmp(c->key, key, n) == 0 && (!s->client_hostname || c->hostname_known))
+	struct cached_set *c = &s->sets[h >> 20 & (SETS - 1)];
+	__builtin_prefetch(&c->set);
+	uint64_t differs = c->key_words ^ words;
+	for (uint32_t i = 0; i < words; i++)
+		differs |= c->key[i] ^ key[i];
+	if (!differs && (!s->client_hostname || c->hostname_known))
 		return &c->set;
 	const struct resolved *resolved = s->client_hostname ? resolve_name(&dg->from) : NULL;
-	if (c->key_len == n && memcmp(c->key, key, n) == 0 && !resolved)
+	if (!differs && !resolved)
 		return &c->set;
 	/* The place is taken over: events of the batch may still point at what stood here. */
-	if (c->key_len && s->in->ingress->batch.count)
+	if (c->key_words && s->in->ingress->batch.count)
 		ingress_put(s->in->ingress);
-	memcpy(c->key, key, n);
-	c->key_len = n;
+	memcpy(c->key, key, words * sizeof *key);
+	c->key_words = words;
+	host_len = m->matched ? m->host.len : 0;
 	c->values_used = 0;
 	c->set.count = 0;
 	memset(c->set.in_block, 0, sizeof c->set.in_block);
