@@ -6,7 +6,7 @@
 #define PENSTOCK_CTRLPLANE_CONFIG_H
 
 #include "ctrlplane/appliance.h"
-#include "ctrlplane/properties.h"
+#include "base/properties.h"
 #include "ctrlplane/registry.h"
 #include "ctrlplane/substitute.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "ctrlplane/pool.h"
+#include "base/pool.h"
 
 const char *const kind_word[KIND_COUNT] = { "source", "channel", "sink", "interceptor" };
 const char *const kind_words[KIND_COUNT] = { "sources", "channels", "sinks", "interceptors" };

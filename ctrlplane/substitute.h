@@ -2,7 +2,7 @@
 #ifndef PENSTOCK_CTRLPLANE_SUBSTITUTE_H
 #define PENSTOCK_CTRLPLANE_SUBSTITUTE_H
 
-#include "ctrlplane/properties.h"
+#include "base/properties.h"
 
 struct define {
 	const char *key, *value;	/* -Dkey=value */

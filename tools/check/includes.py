@@ -12,7 +12,7 @@ MAY_INCLUDE = {
     "dataplane": ("base", "channel"),
     "sinks": ("base", "channel"),
     "ctrlplane": ("base", "channel", "dataplane", "sinks"),
-    "camus": ("base", "sinks"),
+    "camus": ("base", "channel", "sinks"),
     "tools": ("base", "channel", "dataplane", "sinks"),
     "tests": ("base", "channel", "dataplane", "sinks", "ctrlplane", "camus", "tools"),
 }

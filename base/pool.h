@@ -1,6 +1,6 @@
 /* pool: strings and tables that live as long as one configuration, freed in one go. Control thread. */
-#ifndef PENSTOCK_CTRLPLANE_POOL_H
-#define PENSTOCK_CTRLPLANE_POOL_H
+#ifndef PENSTOCK_BASE_POOL_H
+#define PENSTOCK_BASE_POOL_H
 
 #include <stddef.h>
 

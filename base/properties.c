@@ -1,4 +1,4 @@
-#include "ctrlplane/properties.h"
+#include "base/properties.h"
 
 #include <errno.h>
 #include <fcntl.h>

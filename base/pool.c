@@ -1,4 +1,4 @@
-#include "ctrlplane/pool.h"
+#include "base/pool.h"
 
 #include <stdarg.h>
 #include <stdio.h>

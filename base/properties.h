@@ -1,14 +1,14 @@
 /* properties: files as java.util.Properties.load(InputStream) reads them, each value with the place it came from.
  *
  * Bytes are ISO-8859-1 and \uXXXX; what comes out is UTF-8. A key given again replaces the value, and the place. Control thread. */
-#ifndef PENSTOCK_CTRLPLANE_PROPERTIES_H
-#define PENSTOCK_CTRLPLANE_PROPERTIES_H
+#ifndef PENSTOCK_BASE_PROPERTIES_H
+#define PENSTOCK_BASE_PROPERTIES_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
-#include "ctrlplane/pool.h"
+#include "base/pool.h"
 
 #define PROPERTIES_BYTES_MAX (16u << 20)	/* of one file */
 

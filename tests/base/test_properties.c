@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "ctrlplane/properties.h"
+#include "base/properties.h"
 
 static const struct {
 	const char *in, *key, *value;	/* key NULL: nothing comes out; value NULL: an error */
