@@ -44,8 +44,8 @@ struct regex_scratch {
 	struct regex_counters counters;
 };
 
-int
-regex_compile(const char *pattern, struct regex **made, struct err *err)
+static int
+compile(const char *pattern, uint32_t options, struct regex **made, struct err *err)
 {
 	struct regex *regex = calloc(1, sizeof *regex);
 	*made = NULL;
@@ -58,7 +58,7 @@ regex_compile(const char *pattern, struct regex **made, struct err *err)
 	}
 	int number;
 	PCRE2_SIZE place;
-	regex->code = pcre2_compile((PCRE2_SPTR)regex->java->pcre, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &number, &place, NULL);
+	regex->code = pcre2_compile((PCRE2_SPTR)regex->java->pcre, PCRE2_ZERO_TERMINATED, PCRE2_UTF | options, &number, &place, NULL);
 	if (!regex->code) {
 		char words[128] = "";
 		pcre2_get_error_message(number, (PCRE2_UCHAR *)words, sizeof words);
@@ -70,10 +70,22 @@ regex_compile(const char *pattern, struct regex **made, struct err *err)
 	pcre2_pattern_info(regex->code, PCRE2_INFO_CAPTURECOUNT, &captures);
 	assert(captures == regex->java->groups);
 	pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE);	/* without it pcre2_match does the same, slower */
-	if (regex->java->prefilter)
+	if (regex->java->prefilter && !options)
 		regex->prefilter = hs_pattern_new(regex->java->prefilter);
 	*made = regex;
 	return 0;
+}
+
+int
+regex_compile(const char *pattern, struct regex **made, struct err *err)
+{
+	return compile(pattern, 0, made, err);
+}
+
+int
+regex_compile_whole(const char *pattern, struct regex **made, struct err *err)
+{
+	return compile(pattern, PCRE2_ANCHORED | PCRE2_ENDANCHORED, made, err);
 }
 
 void
@@ -91,6 +103,17 @@ uint32_t
 regex_groups(const struct regex *regex)
 {
 	return regex->java->groups;
+}
+
+uint32_t
+regex_group_named(const struct regex *regex, const char *name, size_t len)
+{
+	for (uint32_t i = 1; i <= regex->java->groups; i++) {
+		const char *known = regex->java->group_names[i];
+		if (known && strlen(known) == len && memcmp(known, name, len) == 0)
+			return i;
+	}
+	return 0;
 }
 
 bool
@@ -234,6 +257,26 @@ utf8_repair(struct regex_scratch *scratch, const uint8_t *body, uint32_t len, si
 /* ---- confirm ---- */
 
 bool
+regex_find_from(const struct regex *regex, struct regex_scratch *scratch, const uint8_t *text, size_t len, size_t from, struct regex_match *match)
+{
+	int rc = pcre2_match(regex->code, len ? text : (PCRE2_SPTR)"", len, from, PCRE2_NO_UTF_CHECK, scratch->data, scratch->context);
+	if (rc < 0) {
+		if (rc != PCRE2_ERROR_NOMATCH)
+			counter_add(&scratch->counters.limit, 1);
+		return false;
+	}
+	counter_add(&scratch->counters.found, 1);
+	if (match) {
+		match->text = text;
+		match->copied = false;
+		match->count = pcre2_get_ovector_count(scratch->data);
+		match->spans = pcre2_get_ovector_pointer(scratch->data);
+		/* Groups above the highest that took part are set to PCRE2_UNSET (== SIZE_MAX) by pcre2_match too. */
+	}
+	return true;
+}
+
+bool
 regex_find(const struct regex *regex, struct regex_scratch *scratch, const uint8_t *body, uint32_t len, struct regex_match *match)
 {
 	const uint8_t *text = body;
@@ -247,20 +290,10 @@ regex_find(const struct regex *regex, struct regex_scratch *scratch, const uint8
 			return false;
 		}
 	}
-	int rc = pcre2_match(regex->code, text_len ? text : (PCRE2_SPTR)"", text_len, 0, PCRE2_NO_UTF_CHECK, scratch->data, scratch->context);
-	if (rc < 0) {
-		if (rc != PCRE2_ERROR_NOMATCH)
-			counter_add(&scratch->counters.limit, 1);
+	if (!regex_find_from(regex, scratch, text, text_len, 0, match))
 		return false;
-	}
-	counter_add(&scratch->counters.found, 1);
-	if (match) {
-		match->text = text;
+	if (match)
 		match->copied = text != body;
-		match->count = pcre2_get_ovector_count(scratch->data);
-		match->spans = pcre2_get_ovector_pointer(scratch->data);
-		/* Groups above the highest that took part are set to PCRE2_UNSET (== SIZE_MAX) by pcre2_match too. */
-	}
 	return true;
 }
 

@@ -36,8 +36,11 @@ struct regex_match {
 };
 
 int regex_compile(const char *pattern, struct regex **regex, struct err *err);
+/* The pattern must match the whole text (Java's matches()): for regex_find, not for scans. */
+int regex_compile_whole(const char *pattern, struct regex **regex, struct err *err);
 void regex_free(struct regex *regex);
 uint32_t regex_groups(const struct regex *regex);	/* capturing groups */
+uint32_t regex_group_named(const struct regex *regex, const char *name, size_t len);	/* 0: there is none */
 bool regex_always(const struct regex *regex);		/* finds something in every text: no need to look */
 
 int regex_attach(const struct regex *regex, struct regex_scratch **scratch, struct err *err);
@@ -46,6 +49,9 @@ struct regex_counters *regex_counters(struct regex_scratch *scratch);
 
 /* Confirms one body alone. match may be NULL. */
 bool regex_find(const struct regex *regex, struct regex_scratch *scratch, const uint8_t *body, uint32_t len, struct regex_match *match);
+
+/* The next one at or behind `from`, in a text that is UTF-8 and begins at a whole match's text. */
+bool regex_find_from(const struct regex *regex, struct regex_scratch *scratch, const uint8_t *text, size_t len, size_t from, struct regex_match *match);
 
 /* Marks the events that may hold a match (one bit each); all others (and dropped ones) do not. */
 struct regex_marks {

@@ -34,7 +34,7 @@ uint32_t
 keep_fields_body(uint32_t keep, const struct syslog_message *m, const uint8_t *bytes, uint8_t *out)
 {
 	uint32_t n = 0;
-	if (keep & KEEP_PRIORITY) {
+	if ((keep & KEEP_PRIORITY) && m->priority_text.len) {
 		out[n++] = '<';
 		memcpy(out + n, bytes + m->priority_text.offset, m->priority_text.len);
 		n += m->priority_text.len;
@@ -42,9 +42,9 @@ keep_fields_body(uint32_t keep, const struct syslog_message *m, const uint8_t *b
 	}
 	if ((keep & KEEP_VERSION) && m->version.len)
 		n = add(out, n, bytes, m->version);
-	if ((keep & KEEP_TIMESTAMP) && m->stamp.len)
+	if ((keep & KEEP_TIMESTAMP) && (m->stamp.len || m->stamp_empty))
 		n = add(out, n, bytes, m->stamp);
-	if ((keep & KEEP_HOSTNAME) && m->host.len)
+	if ((keep & KEEP_HOSTNAME) && (m->host.len || m->host_empty))
 		n = add(out, n, bytes, m->host);
 	memcpy(out + n, bytes + m->body.offset, m->body.len);
 	return n + m->body.len;

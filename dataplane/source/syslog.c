@@ -174,7 +174,7 @@ match_head(struct syslog_message *m, const uint8_t *bytes, uint32_t len, uint32_
 void
 syslog_parse(struct syslog_message *m, const uint8_t *bytes, uint32_t len)
 {
-	m->matched = false;
+	m->matched = m->has_body = m->stamp_empty = m->host_empty = false;
 	m->bad_priority = true;
 	m->priority = 0;
 	if (len < 3 || bytes[0] != '<')
@@ -192,6 +192,7 @@ syslog_parse(struct syslog_message *m, const uint8_t *bytes, uint32_t len)
 	/* The first pattern goes on with a digit, a blank or "-", never with the letter of a month. */
 	m->rfc5424 = n < len && (uint8_t)(bytes[n] - 'A') > 25 && match_head(m, bytes, len, n, true);
 	m->matched = m->rfc5424 || match_head(m, bytes, len, n, false);
+	m->has_body = m->matched;
 }
 
 static int

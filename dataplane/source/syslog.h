@@ -15,7 +15,9 @@ struct syslog_message {
 	uint32_t priority;		/* 0..999 */
 	bool matched;			/* one of the two patterns; the slices below are set */
 	struct syslog_slice priority_text, version, stamp, host, body;	/* len 0: took no part */
+	bool has_body;			/* the pattern's body took part, though it may be empty */
 	bool stamp_nil, host_nil;	/* "-" */
+	bool stamp_empty, host_empty;	/* took part with nothing in it */
 	bool rfc5424;
 };
 

@@ -12,6 +12,7 @@
 #include "dataplane/resolve.h"
 #include "dataplane/source/keep_fields.h"
 #include "dataplane/source/syslog.h"
+#include "dataplane/source/syslog_format.h"
 
 #define SETS 1024		/* cached header sets, a power of two */
 #define SET_KEY_BYTES 96	/* all zero at first; whole words are compared */
@@ -23,6 +24,7 @@ struct syslogudp_config {
 	uint32_t port;
 	const char *keep_fields;
 	const char *client_ip_header, *client_hostname_header;
+	struct syslog_format_config format;
 	struct option_list allow;
 };
 
@@ -49,6 +51,7 @@ struct syslogudp {
 	const struct syslogudp_config *config;
 	struct ingress_source *in;
 	uint32_t keep;				/* enum keep_fields */
+	struct syslog_format *format;		/* NULL: the two built-in patterns only */
 	const struct name *facility, *severity, *priority, *version, *timestamp, *host, *status, *client_ip, *client_hostname;
 	struct cached_set *sets;
 	struct cached_stamp stamps[STAMPS];
@@ -64,14 +67,14 @@ static const struct option syslogudp_options[] = {
 	{ "clientIPHeader", OPT_STRING, offsetof(struct syslogudp_config, client_ip_header), NULL, 0, 0, NULL, "Header for the sender's address." },
 	{ "clientHostnameHeader", OPT_STRING, offsetof(struct syslogudp_config, client_hostname_header), NULL, 0, 0, NULL,
 	  "Header for the sender's host name; its address until the name is known." },
-	{ "format.regex", OPT_STRING, 0, NULL, 0, 0, NULL, "One more message pattern, tried first.", OPTION_REFUSED,
-	  .note = "use a regex_extractor interceptor on a source with keepFields = all" },
-	{ "format.search", OPT_STRING, 0, NULL, 0, 0, NULL, "One more message pattern, tried first.", OPTION_REFUSED,
-	  .note = "use a regex_extractor interceptor on a source with keepFields = all" },
-	{ "format.replace", OPT_STRING, 0, NULL, 0, 0, NULL, "One more message pattern, tried first.", OPTION_REFUSED,
-	  .note = "use a regex_extractor interceptor on a source with keepFields = all" },
-	{ "format.dateFormat", OPT_STRING, 0, NULL, 0, 0, NULL, "One more message pattern, tried first.", OPTION_REFUSED,
-	  .note = "use a regex_extractor interceptor on a source with keepFields = all" },
+	{ "format.regex", OPT_STRING, offsetof(struct syslogudp_config, format.regex), NULL, 0, 0, NULL,
+	  "One more message pattern (java.util.regex, over the whole message), tried first; groups: priority, version, timestamp, host, body." },
+	{ "format.search", OPT_STRING, offsetof(struct syslogudp_config, format.search), NULL, 0, 0, NULL,
+	  "With format.regex: pattern in its timestamp; every match is replaced." },
+	{ "format.replace", OPT_STRING, offsetof(struct syslogudp_config, format.replace), NULL, 0, 0, NULL,
+	  "With format.search: what stands there instead ($1: a group)." },
+	{ "format.dateFormat", OPT_STRING, offsetof(struct syslogudp_config, format.date_format), NULL, 0, 0, NULL,
+	  "With format.regex: how its timestamp is written (java.text.SimpleDateFormat); without it there is no timestamp header." },
 	{ "penstock.allow", OPT_LIST, offsetof(struct syslogudp_config, allow), NULL, 0, 0, NULL, "Senders taken, as prefixes (10.0.0.0/8); all when not set." },
 	{ NULL },
 };
@@ -80,7 +83,10 @@ static int
 check(const void *config, const char *name, struct err *err)
 {
 	const struct syslogudp_config *c = config;
-	return source_allow_check(&c->allow, name, err);
+	struct syslog_format *format;
+	int rc = syslog_format_open(&format, &c->format, 0, err);
+	syslog_format_close(format);
+	return rc ? err_prefix(err, rc, "%s", name) : source_allow_check(&c->allow, name, err);
 }
 
 static uint32_t
@@ -115,7 +121,10 @@ open_source(void **source, const void *config, struct ingress_source *in, struct
 	if (c->client_hostname_header)
 		s->client_hostname = name_intern(c->client_hostname_header, strlen(c->client_hostname_header));
 	s->sets = aligned_alloc(64, SETS * sizeof *s->sets);
-	s->scratch = malloc(1u << 17);
+	int rc = syslog_format_open(&s->format, &c->format, (int64_t)(clock_wall_ns(in->ingress->clock) / NS_PER_S), err);
+	if (rc)
+		return rc;
+	s->scratch = malloc(s->format ? SYSLOG_FORMAT_BYTES + 64 : 1u << 17);
 	if (!s->sets || !s->scratch)
 		return err_set(err, ENOMEM, "no memory");
 	memset(s->sets, 0, SETS * sizeof *s->sets);
@@ -126,6 +135,7 @@ static void
 close_source(void *source)
 {
 	struct syslogudp *s = source;
+	syslog_format_close(s->format);
 	free(s->sets);
 	free(s->scratch);
 	free(s);
@@ -305,28 +315,31 @@ on_datagram(void *source, const struct datagram *dg)
 	}
 	struct syslog_message m;
 	int64_t ms = 0;
-	bool has_time = false;
+	bool has_time = false, formatted = false;
+	const uint8_t *text = bytes;		/* what the slices of m lie in */
 	syslog_parse(&m, bytes, len);
-	if (m.matched && m.stamp.len)
+	if (s->format && !m.bad_priority)
+		formatted = syslog_format_parse(s->format, &m, bytes, len, &text, &has_time, &ms);
+	if (!formatted && m.matched && m.stamp.len)
 		has_time = stamp_ms(s, bytes + m.stamp.offset, m.stamp.len, m.rfc5424, dg->time_ns, &ms);
 	const uint8_t *body = bytes;
 	uint32_t body_len = len;
-	if (m.matched && s->keep != KEEP_ALL && m.body.len) {
-		body = bytes + m.body.offset;
-		body_len = m.body.len;
-		if (s->keep != KEEP_NONE) {
-			body_len = keep_fields_body(s->keep, &m, bytes, s->scratch);
-			body = s->scratch;
+	if (m.has_body && s->keep != KEEP_ALL) {
+		bool lists = s->keep != KEEP_NONE;
+		uint32_t kept = lists ? keep_fields_body(s->keep, &m, text, s->scratch) : m.body.len;
+		if (kept) {		/* else the whole message, as in Flume */
+			body = lists ? s->scratch : text + m.body.offset;
+			body_len = kept;
 		}
 	}
-	/* The set first: making room for it may end the batch. */
-	struct header_set *set = header_set(s, &m, bytes, dg);
+	/* The set first: making room for it may end the batch. A pattern of the user's brings values of any length: no set for those. */
+	struct header_set *set = formatted ? NULL : header_set(s, &m, bytes, dg);
 	struct event *event = ingress_append(s->in, body, body_len, dg->time_ns);
 	if (!event)
 		return;
 	event->shared = set;
 	if (!set) {
-		own_headers(s, event, &m, bytes);
+		own_headers(s, event, &m, text);
 		if (s->client_ip || s->client_hostname)
 			client_headers(s, event, dg);
 	}

@@ -223,6 +223,114 @@ test_no_leftovers(void **state)
 	rig_close(&rig);
 }
 
+/* format.*: one golden file a source; its first line has the properties, each other a message and what a real Flume made of it. */
+static void
+check_format(const char *file)
+{
+	FILE *in = fopen(golden(file), "r");
+	assert_non_null(in);
+	char *line = NULL;
+	size_t size = 0;
+	struct rig rig;
+	struct property props[8] = { { "port", "5140", "t:1" } };
+	size_t count = 1;
+	assert_true(getline(&line, &size, in) > 0);
+	json_t *first = json_loads(line, 0, NULL), *value;
+	const char *key;
+	json_object_foreach(json_object_get(first, "properties"), key, value)
+		props[count++] = (struct property){ key, json_string_value(value), "t:2" };
+	rig_open(&rig, props, count, UTC_RUN);
+	for (int cases = 0; getline(&line, &size, in) > 0; cases++) {
+		json_t *row = json_loads(line, 0, NULL), *headers = json_object_get(row, "headers");
+		assert_non_null(row);
+		const char *input = json_string_value(json_object_get(row, "input"));
+		source_syslogudp.on_datagram(rig.ingress.sources[0].self, &(struct datagram){ .bytes = (const uint8_t *)input,
+			(uint32_t)strlen(input), .time_ns = rig.clock.wall });
+		assert_int_equal(rig.ingress.batch.count, 1);
+		const struct event *event = &rig.ingress.batch.events[0];
+		/* Flume leaves priority and version of the datagram before on an event that has none. */
+		static const char *const stale[] = { "priority", "version" };
+		for (int i = 0; i < 2; i++)
+			if (!event_header(event, name_intern(stale[i], strlen(stale[i]))))
+				json_object_del(headers, stale[i]);
+		check_headers(input, event, headers, false);
+		static uint8_t body[4096];
+		size_t len = unhex(json_string_value(json_object_get(row, "body_hex")), body);
+		uint8_t *null = memmem(body, len, "null ", 5);	/* a host that took no part: we leave it out */
+		if (null) {
+			memmove(null, null + 5, (size_t)(body + len - null) - 5);
+			len -= 5;
+		}
+		if (event->body_len != len || memcmp(event->body, body, len) != 0)
+			fail_msg("%s: body \"%.*s\", Flume has \"%.*s\"", input, (int)event->body_len, event->body, (int)len, body);
+		ingress_put(&rig.ingress);
+		json_decref(row);
+	}
+	json_decref(first);
+	free(line);
+	fclose(in);
+	rig_close(&rig);
+}
+
+static void
+test_format(void **state)
+{
+	(void)state;
+	static const char *const files[] = { "slashes", "rfc1123", "swap", "three", "clock" };
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		char file[64];
+		snprintf(file, sizeof file, "../syslog_format/%s.jsonl", files[i]);
+		check_format(file);
+	}
+}
+
+/* A mistake in format.* is told at start, with its property; Flume would lose the events. */
+static void
+test_format_refused(void **state)
+{
+	(void)state;
+	static const char *const wrong[][3] = {
+		{ "format.regex", "(a", "format.regex" }, { "format.search", "a(", "format.search" }, { "format.search", "a", "format.replace" },
+		{ "format.dateFormat", "yyyy'", "format.dateFormat" }, { "format.dateFormat", "yyyy ww", "letter w" },
+	};
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		struct property props[] = { { "port", "5140", "t:1" }, { "format.regex", "(.*)", "t:2" }, { wrong[i][0], wrong[i][1], "t:3" } };
+		bool first = strcmp(wrong[i][0], "format.regex") == 0;
+		if (first)
+			props[1] = props[2];
+		struct told told = { .report.tell = tell };
+		struct option_values values = { 0 };
+		void *config = calloc(1, source_syslogudp.config_size);
+		struct err err = { "" };
+		assert_int_equal(option_parse(source_syslogudp.options, props, first ? 2 : 3, config, &values, &told.report), 0);
+		assert_true(source_syslogudp.check(config, "r1", &err) < 0);
+		assert_non_null(strstr(err.text, wrong[i][2]));
+		option_values_free(&values);
+		free(config);
+	}
+}
+
+/* A message that is not UTF-8 and a pattern that takes it: as Java reads it. One that the pattern does not take stays as it is. */
+static void
+test_format_not_utf8(void **state)
+{
+	(void)state;
+	struct rig rig;
+	struct property props[] = { { "port", "5140", "t:1" }, { "format.regex", "<(\\d+)>(\\d)? ?(\\d+) (\\S+) (.*)", "t:2" } };
+	rig_open(&rig, props, 2, UTC_RUN);
+	static const char *const messages[] = { "<34>12 h caf\xe9 x", "<34>caf\xe9" };
+	for (int i = 0; i < 2; i++)
+		source_syslogudp.on_datagram(rig.ingress.sources[0].self,
+					     &(struct datagram){ .bytes = (const uint8_t *)messages[i], .len = (uint32_t)strlen(messages[i]) });
+	const struct event *events = rig.ingress.batch.events;
+	assert_int_equal(rig.ingress.batch.count, 2);
+	assert_int_equal(events[0].body_len, 8);
+	assert_memory_equal(events[0].body, "caf\xef\xbf\xbd x", 8);
+	assert_int_equal(events[1].body_len, 8);
+	assert_memory_equal(events[1].body, "<34>caf\xe9", 8);
+	rig_close(&rig);
+}
+
 /* Every byte string is a message: one event or none, never a crash; the account stays even. */
 static void
 test_any_bytes(void **state)
@@ -264,6 +372,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_none), cmocka_unit_test(test_all), cmocka_unit_test(test_four),
 		cmocka_unit_test(test_new_york), cmocka_unit_test(test_no_leftovers), cmocka_unit_test(test_any_bytes),
+		cmocka_unit_test(test_format), cmocka_unit_test(test_format_refused), cmocka_unit_test(test_format_not_utf8),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
