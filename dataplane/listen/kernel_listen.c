@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,12 @@ bind_one(const struct addrinfo *ai, const struct source_listen *where, struct er
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes))
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 	setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on);
+	/* A kernel without it says ENOPROTOOPT: datagrams come one by one. */
+	if (where->gro && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof on) && errno != ENOPROTOOPT) {
+		int errnum = errno;
+		close(fd);
+		return err_set(err, errnum, "UDP port %u on %s: penstock.gro: %s", where->port, host, strerror(errnum));
+	}
 	if (bind(fd, ai->ai_addr, ai->ai_addrlen)) {
 		int errnum = errno;
 		close(fd);
@@ -134,10 +141,14 @@ kernel_listen_open(struct kernel_listen *listen, const struct source_listen *whe
 	return 0;
 }
 
-static void
-count_overflow(struct kernel_listen *listen, struct msghdr *header)
+/* What the kernel says beside a message: overflows of the socket so far, and the length of a train's datagrams (0: no train). */
+static uint32_t
+read_control(struct kernel_listen *listen, struct msghdr *header)
 {
+	int train = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+		if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+			memcpy(&train, CMSG_DATA(c), sizeof train);
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SO_RXQ_OVFL)
 			continue;
 		uint32_t overflow;
@@ -147,6 +158,7 @@ count_overflow(struct kernel_listen *listen, struct msghdr *header)
 		counter_add(&listen->counters.drop_rcvbuf, more);
 		counter_add(&listen->counters.datagrams_in, more);
 	}
+	return train > 0 ? (uint32_t)train : 0;
 }
 
 uint32_t
@@ -170,19 +182,22 @@ kernel_listen_receive(struct kernel_listen *listen)
 		struct datagram dg = { .bytes = buffers->iov[i].iov_base, .len = buffers->messages[i].msg_len, .to = listen->at,
 				       .time_ns = in->ingress->wall_ns };
 		address_from(&dg.from, &buffers->from[i]);
-		count_overflow(listen, header);
-		counter_add(&listen->counters.datagrams_in, 1);
+		uint32_t left = dg.len, train = read_control(listen, header), count = train && left > train ? (left + train - 1) / train : 1;
+		counter_add(&listen->counters.datagrams_in, count);
 		counter_add(&listen->counters.bytes_in, dg.len);
 		if (header->msg_flags & MSG_TRUNC) {
-			counter_add(&listen->counters.drop_truncated, 1);
+			counter_add(&listen->counters.drop_truncated, count);
 			continue;
 		}
 		if (!listener_allows(&listen->listener, &dg.from)) {
-			counter_add(&listen->counters.drop_sender_not_allowed, 1);
+			counter_add(&listen->counters.drop_sender_not_allowed, count);
 			continue;
 		}
-		counter_add(&listen->counters.to_source, 1);
-		in->spec->ops->on_datagram(in->self, &dg);
+		counter_add(&listen->counters.to_source, count);
+		for (; count; count--, dg.bytes += dg.len, left -= dg.len) {
+			dg.len = count > 1 ? train : left;	/* all of one length but the last */
+			in->spec->ops->on_datagram(in->self, &dg);
+		}
 	}
 	return (uint32_t)n;
 }

@@ -24,6 +24,7 @@ struct source_listen {
 	uint32_t port;
 	bool datagram;		/* else a stream */
 	struct option_list allow;	/* allowed sender prefixes; none: all */
+	bool gro;		/* kernel sockets: UDP_GRO */
 };
 
 struct stream;

@@ -26,6 +26,7 @@ struct syslogudp_config {
 	const char *client_ip_header, *client_hostname_header;
 	struct syslog_format_config format;
 	struct option_list allow;
+	bool gro;
 };
 
 struct cached_set {				/* what a hit reads stands in front */
@@ -76,6 +77,8 @@ static const struct option syslogudp_options[] = {
 	{ "format.dateFormat", OPT_STRING, offsetof(struct syslogudp_config, format.date_format), NULL, 0, 0, NULL,
 	  "With format.regex: how its timestamp is written (java.text.SimpleDateFormat); without it there is no timestamp header." },
 	{ "penstock.allow", OPT_LIST, offsetof(struct syslogudp_config, allow), NULL, 0, 0, NULL, "Senders taken, as prefixes (10.0.0.0/8); all when not set." },
+	{ "penstock.gro", OPT_BOOL, offsetof(struct syslogudp_config, gro), "false", 0, 0, NULL,
+	  "Kernel sockets: take runs of datagrams as one (UDP_GRO), which is faster; the kernel then counts a run it drops as one datagram." },
 	{ NULL },
 };
 
@@ -94,7 +97,7 @@ listens(const void *config, struct source_listen *out, uint32_t max)
 {
 	const struct syslogudp_config *c = config;
 	if (max)
-		out[0] = (struct source_listen){ .host = c->host, .port = c->port, .datagram = true, .allow = c->allow };
+		out[0] = (struct source_listen){ .host = c->host, .port = c->port, .datagram = true, .allow = c->allow, .gro = c->gro };
 	return 1;
 }
 
