@@ -57,6 +57,15 @@ spsc_pop(struct spsc *ring)
 	return item;
 }
 
+/* Consumer. What the pop after `behind` others would give, or NULL. */
+static inline void *
+spsc_peek(struct spsc *ring, uint32_t behind)
+{
+	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+	return tail - head > behind ? ring->slots[(head + behind) & ring->mask] : NULL;
+}
+
 static inline uint32_t
 spsc_count(struct spsc *ring)
 {

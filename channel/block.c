@@ -59,7 +59,7 @@ block_open(struct block *block, struct block_scratch *scratch)
 {
 	static _Atomic uint64_t serials;
 	assert(scratch->capacity >= block->capacity && block->capacity >= BLOCK_ALIGN_BYTES);
-	block->raw_bytes = block->events = block->ticket_count = 0;
+	block->raw_bytes = block->events = block->ticket_count = block->joined = 0;
 	block->first_time_ns = block->last_time_ns = 0;
 	block->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
 	block->scratch = scratch;
@@ -86,6 +86,19 @@ block_room(struct block *block, uint32_t len)
 	if (block_limited(block) || block_used(block) + len + 1 + RECORD_LEAST > block->capacity)
 		return NULL;
 	return block->bytes + BLOCK_HEADER_BYTES + block->raw_bytes;
+}
+
+uint32_t
+block_left(const struct block *block)
+{
+	uint64_t used = block_used(block);
+	return used < block->capacity && !block_limited(block) ? (uint32_t)(block->capacity - used) : 0;
+}
+
+uint32_t
+block_events_left(const struct block *block)
+{
+	return block->events_max ? block->events_max - block->events : UINT32_MAX;
 }
 
 /* At most so many bytes, dictionary entries included. */
@@ -140,6 +153,13 @@ header_put(struct block *block, uint8_t *at, const struct header *header)
 		return varint_put(at, zigzag(delta));
 	}
 	return at;
+}
+
+uint64_t
+block_need(const struct event *event)
+{
+	uint64_t need = (uint64_t)event->body_len + 1 + RECORD_LEAST + headers_bound(event->headers, event->header_count);
+	return need + (event->shared ? 14 + headers_bound(event->shared->headers, event->shared->count) : 0);
 }
 
 int

@@ -26,6 +26,7 @@ struct block {
 	uint64_t first_time_ns, last_time_ns;	/* wall time of receipt of the first and last event */
 	struct block_scratch *scratch;	/* while open */
 	uint32_t events_max;		/* 0: no limit; the credit that came with this block, in events (block_put answers -ENOSPC beyond) */
+	uint32_t joined;		/* so many blocks submitted behind it on the same link belong to one group with it */
 	uint32_t ticket_count;
 	uint32_t tickets[BLOCK_TICKETS_MAX];
 	void *impl;			/* the channel's own */
@@ -40,6 +41,11 @@ void block_open(struct block *block, struct block_scratch *scratch);
 /* Where the next body may be written, when `len` bytes (and the line feed behind them) and one record without own headers still fit; else NULL.
  * Nothing is taken until block_put_staged. The room of several bodies may be asked for at once (a batch's run). */
 uint8_t *block_room(struct block *block, uint32_t len);
+
+/* Bytes and events that still fit into an open block; what one event may need at most, its header set included (no body is looked at). */
+uint32_t block_left(const struct block *block);
+uint32_t block_events_left(const struct block *block);
+uint64_t block_need(const struct event *event);
 
 /* Adds one event whose body already lies at the end of the region of bodies (at block_room()), line feed behind it.
  * `slot` is the channel's slot in the ingress (for header sets). 0; -ENOSPC when it no longer fits in this block (nothing changed). */

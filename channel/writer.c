@@ -132,6 +132,22 @@ groups_end(struct engine *e)
 	return did;
 }
 
+/* How many blocks at the head of the link's ring must lie in one group; 0: not all are there yet, or they do not fit into what is left. */
+static uint32_t
+run_length(struct engine *e, struct engine_link *l, const struct group *g, uint64_t room)
+{
+	struct block *first = spsc_peek(&l->link.submit, 0);
+	if (!first)
+		return 0;
+	uint32_t run = first->joined + 1;
+	assert(run <= LOGIO_WRITES_MAX);
+	if (run > 1 && !spsc_peek(&l->link.submit, run - 1))
+		return 0;
+	if (g->count + run > LOGIO_WRITES_MAX || g->bytes + (uint64_t)run * e->block_bytes > room)
+		return 0;
+	return spsc_count(&l->link.completions_free) >= run ? run : 0;	/* else it does not reap: nothing more of it is taken */
+}
+
 /* Takes submitted blocks, link by link, as many as a group may hold. */
 static void
 group_gather(struct engine *e, struct group *g)
@@ -142,12 +158,10 @@ group_gather(struct engine *e, struct group *g)
 	g->ended = false;
 	for (uint32_t i = 0; i < links; i++) {
 		struct engine_link *l = e->links[(e->link_turn + i) % links];
-		while (g->count < LOGIO_WRITES_MAX && g->bytes + (uint64_t)e->block_bytes <= room) {
-			if (!spsc_count(&l->link.submit))
-				break;
+		uint32_t run = 0;
+		while (run || (run = run_length(e, l, g, room))) {
+			run--;
 			struct completion *c = spsc_pop(&l->link.completions_free);
-			if (!c)
-				break;		/* it does not reap: nothing more of it is taken */
 			struct memory *m = ((struct block *)spsc_pop(&l->link.submit))->impl;
 			assert(m->state == MEMORY_OUT && m->link == l);
 			m->state = MEMORY_WRITING;

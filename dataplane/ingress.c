@@ -97,7 +97,7 @@ ingress_open(struct ingress *ingress, const char *name, const struct pipeline *p
 	ingress->sources = calloc(pipeline->source_count ? pipeline->source_count : 1, sizeof *ingress->sources);
 	ingress->staging = malloc(STAGING_BYTES);
 	ingress->overflow = malloc(OVERFLOW_BYTES);
-	if (!ingress->sources || !ingress->staging || !ingress->overflow || batch_init(&ingress->batch, ARENA_BYTES))
+	if (!ingress->sources || !ingress->staging || !ingress->overflow || batch_init(&ingress->batch, ARENA_BYTES) || tickets_init(&ingress->tickets))
 		return err_set(err, ENOMEM, "no memory for an ingress: lower penstock.memory or the number of lcores");
 	/* The memory is touched now, so that the first events find it there. */
 	memset(ingress->staging, 0, STAGING_BYTES);
@@ -153,6 +153,7 @@ ingress_close(struct ingress *ingress)
 		block_scratch_free(ingress->channels[slot].scratch);
 	}
 	batch_free(&ingress->batch);
+	tickets_free(&ingress->tickets);
 	free(ingress->sources);
 	free(ingress->staging);
 	free(ingress->overflow);
@@ -175,13 +176,19 @@ submit(struct ingress_channel *channel)
 	assert(channel->open == NULL);
 }
 
+static bool
+has_credit(struct ingress_channel *channel)
+{
+	return channel->spare_count || spsc_count(&channel->link->credit);
+}
+
 /* The open block, or a fresh one, or NULL: out of credit. */
 static struct block *
 open_block(struct ingress_channel *channel)
 {
 	if (channel->open)
 		return channel->open;
-	struct block *block = channel_credit(channel->link);
+	struct block *block = channel->spare_count ? channel->spare[--channel->spare_count] : channel_credit(channel->link);
 	if (!block)
 		return NULL;
 	if (!channel->scratch && block_scratch_init(&channel->scratch, block->capacity)) {
@@ -191,6 +198,47 @@ open_block(struct ingress_channel *channel)
 	block_open(block, channel->scratch);
 	channel->open = block;
 	return block;
+}
+
+/* ---- a whole batch: blocks of its own are held until it is complete ---- */
+
+/* What other events stand in goes ahead. */
+static void
+whole_split(struct ingress *ingress)
+{
+	const struct pipeline_source *spec = ingress->whole.in->spec;
+	if (ingress->whole.split)
+		return;
+	ingress->whole.split = true;
+	for (uint64_t left = spec->required | spec->optional; left; left &= left - 1) {
+		struct ingress_channel *channel = &ingress->channels[__builtin_ctzll(left)];
+		channel->held_pending = 0;
+		if (channel->open && channel->open->events)
+			submit(channel);
+	}
+}
+
+static bool
+hold(struct ingress *ingress, struct ingress_channel *channel)
+{
+	if (channel->held_count == INGRESS_HELD_MAX - 1) {	/* the open one becomes the last */
+		ingress->whole.status = -EMSGSIZE;
+		return false;
+	}
+	block_seal(channel->open);
+	channel->held[channel->held_count++] = channel->open;
+	channel->open = NULL;
+	return true;
+}
+
+/* Makes way for a new open block. False: the whole batch under way cannot go on. */
+static bool
+pass_on(struct ingress *ingress, struct ingress_channel *channel)
+{
+	if (ingress->whole.in && ingress->whole.split)
+		return hold(ingress, channel);
+	submit(channel);
+	return true;
 }
 
 /* Room for `bytes` more in the staging run of the current source; NULL when the run must end first. */
@@ -211,9 +259,15 @@ ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64
 {
 	struct ingress *ingress = in->ingress;
 	struct batch *batch = &ingress->batch;
-	if (batch->count && (ingress->current != in || batch->count == BATCH_EVENTS_MAX))
+	if (batch->count && (ingress->current != in || batch->count == BATCH_EVENTS_MAX || batch->arena.used > ARENA_BYTES / 2))
 		ingress_put(ingress);
 	ingress->current = in;
+	if (ingress->whole.in) {
+		assert(ingress->whole.in == in);
+		ingress->whole.events++;
+		if (ingress->whole.status)
+			return NULL;
+	}
 	counter_add(&in->counters.received, 1);
 	counter_add(&in->counters.parsed, 1);
 	counter_add(&in->counters.bytes, len);
@@ -225,9 +279,14 @@ ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64
 		}
 		if (in->direct >= 0) {
 			struct ingress_channel *channel = &ingress->channels[in->direct];
-			if (channel->open && channel->open->events && !block_room(channel->open, len))
-				submit(channel);
+			if (channel->open && channel->open->events && !block_room(channel->open, len)) {
+				if (ingress->whole.in)
+					whole_split(ingress);
+				if (channel->open && !pass_on(ingress, channel))
+					return NULL;
+			}
 			if (!open_block(channel)) {
+				ingress->whole.status = -ENOSPC;
 				counter_add(&in->counters.routed, 1);
 				counter_add(&in->counters.channel_write_fail, 1);
 				counter_add(&channel->counters.offered, 1);
@@ -238,6 +297,7 @@ ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64
 		room = staging_room(ingress, in, len);
 		if (!room) {
 			counter_add(&in->counters.drop_too_large, 1);
+			ingress->whole.status = -EMSGSIZE;
 			return NULL;
 		}
 	}
@@ -254,7 +314,7 @@ ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64
 	event->shared = NULL;
 	event->time_ns = time_ns;
 	event->channels = 0;
-	event->ticket = 0;
+	event->ticket = ingress->whole.in ? ingress->whole.ticket : 0;
 	event->dropped = 0;
 	return event;
 }
@@ -266,29 +326,37 @@ ingress_drop_empty(struct ingress_source *in)
 	counter_add(&in->counters.read_fail, 1);
 }
 
-/* One event into one channel by copy. False: no credit or it does not fit; counted. */
-static bool
-put_copy(struct ingress_channel *channel, uint32_t slot, const struct event *event)
+/* One event into one channel by copy. 0; -ENOSPC no credit, -EMSGSIZE it does not fit into any block; counted. Only a required channel's ticket waits. */
+static int
+put_copy(struct ingress *ingress, uint32_t slot, const struct event *event, bool required)
 {
+	struct ingress_channel *channel = &ingress->channels[slot];
+	bool split = ingress->whole.in && ingress->whole.split;
 	for (int tries = 0; tries < 2; tries++) {
 		struct block *block = open_block(channel);
 		if (!block) {
 			counter_add(&channel->counters.offered, 1);
 			counter_add(&channel->counters.channel_full, 1);
-			return false;
+			return -ENOSPC;
 		}
-		int rc = block_put(block, slot, event);
+		bool noted = event->ticket && required && !split;
+		int rc = noted && !ticket_has_room(&ingress->tickets, event->ticket, block) ? -ENOSPC : block_put(block, slot, event);
 		if (rc == 0) {
+			if (noted)
+				ticket_note(&ingress->tickets, event->ticket, block);
 			counter_add(&channel->counters.offered, 1);
 			set_pending(channel, 1);
-			return true;
+			if (split)
+				channel->held_pending++;
+			return 0;
 		}
 		if (block->events == 0)
 			break;
-		submit(channel);
+		if (!pass_on(ingress, channel))
+			return -EMSGSIZE;
 	}
 	counter_add(&channel->counters.too_large, 1);
-	return false;
+	return -EMSGSIZE;
 }
 
 /* The batch lies at the end of its channel's open block already: close the gaps of dropped events and write the records. */
@@ -298,6 +366,7 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 	struct batch *batch = &ingress->batch;
 	uint32_t slot = (uint32_t)in->direct;
 	struct ingress_channel *channel = &ingress->channels[slot];
+	bool required = in->spec->required >> slot & 1;
 	uint8_t *to = batch->run;
 	uint32_t i = 0, stored = 0, offered = 0;
 	for (; i < batch->count; i++) {
@@ -308,8 +377,12 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 			memmove(to, event->body, event->body_len + 1);
 			event->body = to;
 		}
+		if (event->ticket && required && !ticket_has_room(&ingress->tickets, event->ticket, channel->open))
+			break;
 		if (block_put_staged(channel->open, slot, event) != 0)
 			break;
+		if (event->ticket && required)
+			ticket_note(&ingress->tickets, event->ticket, channel->open);
 		to += event->body_len + 1;
 		offered++;
 		stored++;
@@ -339,10 +412,14 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 		struct event *event = &batch->events[i];
 		if (event->dropped || !event->channels)
 			continue;
-		if (put_copy(channel, slot, event))
+		int rc = put_copy(ingress, slot, event, required);
+		if (rc == 0) {
 			stored++;
-		else
-			counter_add(&in->counters.channel_write_fail, 1);
+			continue;
+		}
+		counter_add(&in->counters.channel_write_fail, 1);
+		if (event->ticket && required)
+			ticket_fail(ingress, event->ticket, rc);
 	}
 	counter_add(&in->counters.accepted, stored);
 }
@@ -359,12 +436,75 @@ put_copies(struct ingress *ingress, struct ingress_source *in)
 		bool whole = true;
 		for (uint64_t left = event->channels; left; left &= left - 1) {
 			uint32_t slot = (uint32_t)__builtin_ctzll(left);
-			if (!put_copy(&ingress->channels[slot], slot, event) && !(optional >> slot & 1))
-				whole = false;
+			bool required = !(optional >> slot & 1);
+			int rc = put_copy(ingress, slot, event, required);
+			if (rc == 0 || !required)
+				continue;
+			whole = false;
+			if (ingress->whole.in)
+				ingress->whole.status = rc;
+			else if (event->ticket)
+				ticket_fail(ingress, event->ticket, rc);
 		}
 		if (event->channels)
 			counter_add(whole ? &in->counters.accepted : &in->counters.channel_write_fail, 1);
 	}
+}
+
+/* Every open block has room for all that the batch brings it, so that nothing is spread over two groups. */
+static bool
+fits_open(struct ingress *ingress)
+{
+	struct batch *batch = &ingress->batch;
+	uint64_t need[PIPELINE_CHANNELS_MAX] = { 0 }, named = 0;
+	uint32_t events[PIPELINE_CHANNELS_MAX] = { 0 };
+	for (uint32_t i = 0; i < batch->count; i++) {
+		const struct event *event = &batch->events[i];
+		if (event->dropped || !event->channels)
+			continue;
+		uint64_t bytes = block_need(event);
+		for (uint64_t left = event->channels; left; left &= left - 1) {
+			int slot = __builtin_ctzll(left);
+			need[slot] += bytes;
+			events[slot]++;
+			named |= UINT64_C(1) << slot;
+		}
+	}
+	for (uint64_t left = named; left; left &= left - 1) {
+		int slot = __builtin_ctzll(left);
+		struct block *block = open_block(&ingress->channels[slot]);
+		if (!block || block_left(block) < need[slot] || block_events_left(block) < events[slot])
+			return false;
+		if (ingress->whole.ticket && !ticket_has_room(&ingress->tickets, ingress->whole.ticket, block))
+			return false;
+	}
+	return true;
+}
+
+static void
+put_whole(struct ingress *ingress, struct ingress_source *in)
+{
+	struct batch *batch = &ingress->batch;
+	if (ingress->whole.last && !ingress->whole.split && fits_open(ingress)) {
+		if (in->direct >= 0)
+			put_direct(ingress, in);
+		else
+			put_copies(ingress, in);
+		return;
+	}
+	/* Bodies staged in the open block move out of it first. */
+	uint32_t used = 0;
+	for (uint32_t i = 0; in->direct >= 0 && i < batch->count; i++) {
+		struct event *event = &batch->events[i];
+		if (event->dropped || !event->channels)
+			continue;
+		assert(used + event->body_len + 1 <= OVERFLOW_BYTES);
+		memcpy(ingress->overflow + used, event->body, event->body_len + 1);
+		event->body = ingress->overflow + used;
+		used += event->body_len + 1;
+	}
+	whole_split(ingress);
+	put_copies(ingress, in);
 }
 
 void
@@ -406,12 +546,131 @@ ingress_put(struct ingress *ingress)
 	if (__builtin_expect(trace != NULL, 0))
 		trace_end(trace, batch, ingress->pipeline);
 	atomic_store_explicit(&in->tracing, 0, memory_order_release);
-	if (in->direct >= 0)
+	if (ingress->whole.in)
+		put_whole(ingress, in);
+	else if (in->direct >= 0)
 		put_direct(ingress, in);
 	else
 		put_copies(ingress, in);
 	batch_clear(batch);
 	ingress->current = NULL;
+}
+
+/* Headers of one event may need so much; more is rare and fails the event's ticket. */
+#define EVENT_SLACK 256u
+#define READY_RUN_BYTES 65536u
+
+static bool
+ready_in(struct ingress_channel *channel, uint64_t need, uint32_t events)
+{
+	struct block *block = channel->open;
+	if (block && block_left(block) >= need && block_events_left(block) >= events && block->ticket_count + events <= BLOCK_TICKETS_MAX)
+		return true;
+	return has_credit(channel);
+}
+
+bool
+ingress_ready(struct ingress_source *in, uint32_t len)
+{
+	struct ingress *ingress = in->ingress;
+	struct batch *batch = &ingress->batch;
+	if (batch->count && (ingress->current != in || batch->run_bytes + len > READY_RUN_BYTES))
+		ingress_put(ingress);
+	for (int put = 0; put < 2; put++) {
+		uint64_t need = (uint64_t)batch->run_bytes + len + (batch->count + 1) * EVENT_SLACK;
+		bool ready = true;
+		for (uint64_t left = in->spec->required; left && ready; left &= left - 1)
+			ready = ready_in(&ingress->channels[__builtin_ctzll(left)], need, batch->count + 1);
+		if (ready)
+			return true;
+		if (!batch->count)
+			return false;
+		ingress_put(ingress);	/* what is staged was counted with its worst case */
+	}
+	return false;
+}
+
+void
+ingress_begin(struct ingress_source *in, uint32_t ticket)
+{
+	struct ingress *ingress = in->ingress;
+	assert(!ingress->whole.in);
+	if (ingress->batch.count)
+		ingress_put(ingress);
+	ingress->whole.in = in;
+	ingress->whole.counters = in->counters;
+	ingress->whole.ticket = ticket;
+	ingress->whole.events = 0;
+	ingress->whole.status = 0;
+	ingress->whole.split = ingress->whole.last = false;
+}
+
+void
+ingress_abort(struct ingress_source *in)
+{
+	struct ingress *ingress = in->ingress;
+	const struct pipeline_source *spec = in->spec;
+	assert(ingress->whole.in == in);
+	for (uint64_t left = ingress->whole.split ? spec->required | spec->optional : 0; left; left &= left - 1) {
+		struct ingress_channel *channel = &ingress->channels[__builtin_ctzll(left)];
+		while (channel->held_count)
+			channel->spare[channel->spare_count++] = channel->held[--channel->held_count];
+		if (channel->open)
+			channel->spare[channel->spare_count++] = channel->open;
+		channel->open = NULL;
+		counter_set(&channel->counters.offered, counter_read(&channel->counters.offered) - channel->held_pending);
+		set_pending(channel, -(int64_t)channel->held_pending);
+	}
+	/* The source's account goes back to where it was: these events were received and refused. */
+	const uint32_t events = ingress->whole.events;
+	in->counters = ingress->whole.counters;
+	counter_add(&in->counters.received, events);
+	counter_add(&in->counters.channel_write_fail, events);
+	batch_clear(&ingress->batch);
+	ingress->current = NULL;
+	ingress->whole.in = NULL;
+	ingress->whole.status = 0;
+}
+
+int
+ingress_commit(struct ingress_source *in)
+{
+	struct ingress *ingress = in->ingress;
+	const struct pipeline_source *spec = in->spec;
+	assert(ingress->whole.in == in);
+	ingress->whole.last = true;
+	if (!ingress->whole.status)
+		ingress_put(ingress);
+	if (ingress->whole.status) {
+		int status = ingress->whole.status;
+		ingress_abort(in);
+		return status;
+	}
+	for (uint64_t left = ingress->whole.split ? spec->required | spec->optional : 0; left; left &= left - 1) {
+		uint32_t slot = (uint32_t)__builtin_ctzll(left);
+		struct ingress_channel *channel = &ingress->channels[slot];
+		bool noted = ingress->whole.ticket && spec->required >> slot & 1;
+		if (channel->open && channel->open->events && noted)
+			ticket_note(&ingress->tickets, ingress->whole.ticket, channel->open);
+		if (!channel->held_count)
+			continue;
+		if (channel->open && channel->open->events) {
+			block_seal(channel->open);
+			channel->held[channel->held_count++] = channel->open;
+			channel->open = NULL;
+		}
+		uint32_t count = channel->held_count;
+		for (uint32_t i = 0; i < count; i++) {
+			if (noted)
+				ticket_note(&ingress->tickets, ingress->whole.ticket, channel->held[i]);
+			channel->held[i]->joined = count - 1 - i;
+			counter_add(&channel->counters.blocks, 1);
+			channel_submit(channel->link, &channel->held[i]);
+		}
+		channel->held_count = 0;
+	}
+	ingress->whole.in = NULL;
+	return 0;
 }
 
 void
@@ -425,8 +684,15 @@ ingress_reap(struct ingress *ingress)
 		while ((completion = channel_completion(channel->link))) {
 			counter_add(completion->status == 0 ? &channel->counters.stored : &channel->counters.failed, completion->events);
 			set_pending(channel, -(int64_t)completion->events);
+			for (uint32_t i = 0; i < completion->ticket_count; i++)
+				ticket_returned(&ingress->tickets, completion->tickets[i], completion->status);
 			channel_completion_done(channel->link, completion);
 		}
+	}
+	if (ingress->tickets.due_first) {
+		if (ingress->batch.count)
+			ingress_put(ingress);
+		tickets_settle(ingress);
 	}
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "dataplane/pipeline.h"
+#include "dataplane/ticket.h"
 
 /* Account of events, kind "SOURCE": events_parsed = filtered + unrouted + each drop_* + routed. */
 struct source_counters {
@@ -23,8 +24,14 @@ struct intake_counters {
 	struct counter offered, stored, channel_full, failed, pending, blocks, too_large;
 };
 
+#define INGRESS_HELD_MAX 24u	/* blocks of one whole batch in one channel; a group holds them all */
+
 struct ingress_channel {
 	struct channel_link *link;
+	struct block *held[INGRESS_HELD_MAX];	/* sealed blocks of the whole batch under way */
+	struct block *spare[INGRESS_HELD_MAX + 1];	/* credit that an abandoned batch gave back */
+	uint32_t held_count, spare_count;
+	uint64_t held_pending;		/* events of the whole batch */
 	struct block *open;
 	struct block_scratch *scratch;
 	struct intake_counters counters;
@@ -59,6 +66,15 @@ struct ingress {
 	uint8_t *staging;				/* STAGING_BYTES, for sources that are not direct */
 	uint8_t *overflow;				/* bodies that no longer fitted in their block */
 	uint64_t generation;				/* adopted pipeline */
+	struct tickets tickets;
+	struct {					/* the whole batch under way, between ingress_begin and commit or abort */
+		struct ingress_source *in;		/* NULL: none */
+		struct source_counters counters;	/* as they were */
+		uint32_t ticket, events;
+		int status;				/* the first error */
+		bool split;				/* it goes into blocks of its own */
+		bool last;				/* ingress_commit puts */
+	} whole;
 };
 
 /* Control. wake_fd: eventfd that the channels' writers signal while the thread sleeps; -1 for a polling lcore. */
@@ -71,9 +87,21 @@ struct event *ingress_append(struct ingress_source *in, const void *body, uint32
 /* A message that makes no event (an empty datagram). */
 void ingress_drop_empty(struct ingress_source *in);
 
+/* Streams and polled sources ask before they take a message of `len` bytes from their client: false when a required channel has no credit (leave it unread; the
+ * answer changes in ingress_reap). After true ingress_append gives an event, but for one too large for any block. May put the batch. */
+bool ingress_ready(struct ingress_source *in, uint32_t len);
+
+/* A batch that enters whole or not at all: its blocks lie in one group of each channel, so that a crash keeps all or none too. Between begin and commit only
+ * ingress_append of this source is called; it may answer NULL, the error is then remembered. `ticket` (may be 0) is set on every event.
+ * commit: 0, all events that interceptors and selector left are on their way; -ENOSPC a required channel has no credit now; -EMSGSIZE more than
+ * INGRESS_HELD_MAX blocks, or an event larger than a block; nothing has entered then and the ticket has no event. */
+void ingress_begin(struct ingress_source *in, uint32_t ticket);
+int ingress_commit(struct ingress_source *in);
+void ingress_abort(struct ingress_source *in);
+
 /* Interceptors, selector, blocks: ends the batch. */
 void ingress_put(struct ingress *ingress);
-/* Completions from the channels. */
+/* Completions from the channels; tickets that end: acks and on_settled are called from here and nowhere else. Puts a staged batch first when tickets are due. */
 void ingress_reap(struct ingress *ingress);
 /* Seals and submits full blocks and those the writer is free to take; with all: every block that holds an event. */
 void ingress_seal_due(struct ingress *ingress, bool all);

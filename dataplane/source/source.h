@@ -41,8 +41,15 @@ struct source_ops {
 	uint32_t (*listens)(const void *config, struct source_listen *listens, uint32_t max);
 	int (*open)(void **source, const void *config, struct ingress_source *in, struct err *err);
 	void (*on_datagram)(void *source, const struct datagram *datagram);
-	/* Streams: bytes consumed, or -errno to reset. */
+	/* Streams (dataplane/stream.h). Bytes eaten, whole frames only: the rest is offered again with more behind it; -errno to reset. last: no more will
+	 * come, len may be 0. Stops at a frame it has no credit for (ingress_ready), after stream_wait. */
 	int64_t (*on_bytes)(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, bool last);
+	size_t stream_bytes;		/* of state per connection */
+	void (*on_open)(void *source, struct stream *stream);
+	/* A ticket of the stream has ended, in order; stream NULL: it has ended, or no reply can be sent: free what the cookie names. NULL: status < 0
+	 * resets the stream. */
+	void (*on_settled)(void *source, struct stream *stream, uint64_t cookie, int status);
+	void (*on_close)(void *source, struct stream *stream);
 	/* Polled: room in events, may be 0 (keep sessions alive, bring nothing); returns events brought, or -errno. */
 	int (*poll)(void *source, uint32_t room);
 	void (*ack)(void *source, uint64_t cookie, int status);	/* status < 0: rewind to the ticket */

@@ -1,0 +1,664 @@
+#include "dataplane/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE_FIRST 64u
+#define TAIL_FIRST 512u
+#define TAIL_MEMORY (64u << 20)
+#define TAIL_KEPT 65536u		/* a waiting stream holds no more than this: its carrier has the rest */
+#define TAIL_MAX (64u << 20)		/* no source's frame is larger; a larger one is collected by the source */
+#define TAIL_STEP 4096u			/* bytes put behind a tail at a time: what is whole behind it is then eaten where it lies */
+#define SWEEP_NS (10 * NS_PER_MS)
+#define SWEEP_TURNS 100u		/* the whole table once a second */
+#define RESUME_MAX 256u			/* streams looked at for credit in one turn */
+#define TAIL_IDLE_NS NS_PER_S
+
+const struct metric stream_metrics[] = {
+	{ "connections_accepted", METRIC_COUNTER, offsetof(struct stream_counters, accepted), "connections", "Connections that came." },
+	{ "connections_open", METRIC_GAUGE, offsetof(struct stream_counters, open), "connections", "Connections open now." },
+	{ "refused_sender", METRIC_COUNTER, offsetof(struct stream_counters, refused_sender), "connections", "Connections from outside penstock.allow." },
+	{ "refused_connections", METRIC_COUNTER, offsetof(struct stream_counters, refused_connections), "connections",
+	  "Connections above penstock.connections.max." },
+	{ "refused_memory", METRIC_COUNTER, offsetof(struct stream_counters, refused_memory), "connections", "Connections there was no memory for." },
+	{ "closed", METRIC_COUNTER, offsetof(struct stream_counters, closed), "connections", "Connections that ended in order." },
+	{ "closed_idle", METRIC_COUNTER, offsetof(struct stream_counters, closed_idle), "connections", "Closed after penstock.idle.timeout." },
+	{ "closed_frame", METRIC_COUNTER, offsetof(struct stream_counters, closed_frame), "connections",
+	  "Reset because a frame, request or handshake took longer than penstock.frame.timeout." },
+	{ "reset_source", METRIC_COUNTER, offsetof(struct stream_counters, reset_source), "connections", "Reset because of what they sent." },
+	{ "reset_store", METRIC_COUNTER, offsetof(struct stream_counters, reset_store), "connections", "Reset because a channel could not store." },
+	{ "reset_send", METRIC_COUNTER, offsetof(struct stream_counters, reset_send), "connections", "Reset because the peer did not read replies." },
+	{ "reset_tls", METRIC_COUNTER, offsetof(struct stream_counters, reset_tls), "connections", "Reset because of a TLS failure." },
+	{ "lost", METRIC_COUNTER, offsetof(struct stream_counters, lost), "connections", "Connections the peer reset, or that vanished." },
+	{ "bytes_in", METRIC_COUNTER, offsetof(struct stream_counters, bytes_in), "bytes", "Bytes received." },
+	{ "bytes_out", METRIC_COUNTER, offsetof(struct stream_counters, bytes_out), "bytes", "Bytes of replies." },
+	{ "waits_credit", METRIC_COUNTER, offsetof(struct stream_counters, waits_credit), "waits", "Times a connection was left unread because a channel was full." },
+};
+const uint32_t stream_metric_count = sizeof stream_metrics / sizeof *stream_metrics;
+
+int
+streams_init(struct streams *streams, struct ingress *ingress, uint64_t tail_bytes_max)
+{
+	*streams = (struct streams){ .ingress = ingress, .tail_bytes_max = tail_bytes_max ? tail_bytes_max : TAIL_MEMORY };
+	return 0;
+}
+
+void
+streams_free(struct streams *streams)
+{
+	assert(!streams->open);
+	free(streams->table);
+	free(streams->generations);
+	*streams = (struct streams){ 0 };
+}
+
+/* ---- the table ---- */
+
+/* A free slot's entry holds the next free one, shifted left and marked with bit 0: no stream has an odd address. */
+static bool
+slot_take(struct streams *streams, struct stream *stream)
+{
+	if (streams->open == streams->room) {
+		uint32_t old = streams->room, room = old ? 2 * old : TABLE_FIRST;
+		struct stream **table = realloc(streams->table, room * sizeof *table);
+		if (table)
+			streams->table = table;
+		uint32_t *generations = table ? realloc(streams->generations, room * sizeof *generations) : NULL;
+		if (!generations)
+			return false;
+		streams->generations = generations;
+		for (uint32_t i = room; i-- > old;) {
+			streams->table[i] = (struct stream *)((uintptr_t)streams->free_slot << 1 | 1);
+			streams->generations[i] = 0;
+			streams->free_slot = i;
+		}
+		streams->room = room;
+	}
+	stream->slot = streams->free_slot;
+	streams->free_slot = (uint32_t)((uintptr_t)streams->table[stream->slot] >> 1);
+	streams->table[stream->slot] = stream;
+	stream->generation = ++streams->generations[stream->slot];
+	streams->open++;
+	return true;
+}
+
+static void
+slot_give(struct streams *streams, struct stream *stream)
+{
+	assert(streams->table[stream->slot] == stream && streams->generations[stream->slot] == stream->generation);
+	streams->generations[stream->slot]++;
+	streams->table[stream->slot] = (struct stream *)((uintptr_t)streams->free_slot << 1 | 1);
+	streams->free_slot = stream->slot;
+	streams->open--;
+}
+
+static struct stream *
+slot_stream(const struct streams *streams, uint32_t slot)
+{
+	struct stream *stream = streams->table[slot];
+	return (uintptr_t)stream & 1 ? NULL : stream;
+}
+
+/* ---- the tail ---- */
+
+static bool
+tail_reserve(struct stream *stream, uint32_t more)
+{
+	struct streams *streams = stream->streams;
+	uint64_t need = (uint64_t)stream->tail_len + more;
+	if (need <= stream->tail_room)
+		return true;
+	uint64_t room = stream->tail_room ? stream->tail_room : TAIL_FIRST;
+	while (room < need)
+		room *= 2;
+	if (room > TAIL_MAX || streams->tail_bytes + room - stream->tail_room > streams->tail_bytes_max)
+		return false;
+	uint8_t *tail = realloc(stream->tail, room);
+	if (!tail)
+		return false;
+	streams->tail_bytes += room - stream->tail_room;
+	stream->tail = tail;
+	stream->tail_room = (uint32_t)room;
+	return true;
+}
+
+static void
+tail_free(struct stream *stream)
+{
+	stream->streams->tail_bytes -= stream->tail_room;
+	free(stream->tail);
+	stream->tail = NULL;
+	stream->tail_len = stream->tail_room = 0;
+}
+
+/* Returns the bytes kept. */
+static uint32_t
+tail_keep(struct stream *stream, const uint8_t *bytes, uint32_t len)
+{
+	if (!len || !tail_reserve(stream, len))
+		return 0;
+	memcpy(stream->tail + stream->tail_len, bytes, len);
+	stream->tail_len += len;
+	stream->plain += len;
+	return len;
+}
+
+static void
+tail_drop(struct stream *stream, uint32_t n)
+{
+	stream->tail_len -= n;
+	if (stream->tail_len)
+		memmove(stream->tail, stream->tail + n, stream->tail_len);
+}
+
+/* ---- tickets ---- */
+
+static void
+progress(struct stream *stream)
+{
+	uint64_t edge;
+	if (stream->ticket_first) {
+		edge = ticket_at(&stream->in->ingress->tickets, stream->ticket_first)->begin;
+	} else {
+		edge = stream_consumed(stream);
+		if (stream->stored > edge)
+			edge = stream->stored;
+	}
+	if (edge <= stream->durable)
+		return;
+	stream->durable = edge;
+	if (stream->edge == STREAM_DURABLE && !stream->ending)
+		stream->carrier->durable(stream);
+}
+
+static uint32_t
+open_ticket(struct stream *stream, uint64_t cookie, uint32_t at)
+{
+	struct tickets *tickets = &stream->in->ingress->tickets;
+	uint32_t ticket = ticket_open(stream->in, cookie);
+	if (!ticket)
+		return 0;
+	struct ticket *t = ticket_at(tickets, ticket);
+	t->of_stream = true;
+	t->stream = stream;
+	t->begin = stream->eaten + at;
+	t->next = 0;
+	if (stream->ticket_last)
+		ticket_at(tickets, stream->ticket_last)->next = ticket;
+	else
+		stream->ticket_first = ticket;
+	stream->ticket_last = ticket;
+	return ticket;
+}
+
+uint32_t
+stream_ticket(struct stream *stream, uint32_t at)
+{
+	if (!stream->ticket_open)
+		stream->ticket_open = open_ticket(stream, 0, at);
+	return stream->ticket_open;
+}
+
+uint32_t
+stream_ticket_open(struct stream *stream, uint64_t cookie, uint32_t at)
+{
+	return open_ticket(stream, cookie, at);
+}
+
+void
+stream_ticket_complete(struct stream *stream, uint32_t ticket)
+{
+	ticket_complete(stream->in->ingress, ticket);
+}
+
+/* The bytes of this feed are eaten: its ticket waits for the channels now. */
+static void
+close_ticket(struct stream *stream)
+{
+	if (!stream->ticket_open)
+		return;
+	struct ingress *ingress = stream->in->ingress;
+	ticket_at(&ingress->tickets, stream->ticket_open)->end = stream_consumed(stream);
+	ticket_complete(ingress, stream->ticket_open);
+	stream->ticket_open = 0;
+}
+
+/* ---- eating ---- */
+
+static void
+shut(struct stream *stream, struct counter *why, bool reset)
+{
+	if (stream->ending)
+		return;
+	stream->ending = true;
+	counter_add(why, 1);
+	if (reset)
+		stream->carrier->reset(stream);
+	else
+		stream->carrier->close(stream);
+}
+
+/* Offers bytes that begin at plaintext offset `at`. Returns how many were eaten. */
+static uint32_t
+eat(struct stream *stream, const uint8_t *bytes, uint32_t len, uint64_t at, bool last)
+{
+	stream->eaten = at;
+	int64_t n = stream->in->spec->ops->on_bytes(stream->in->self, stream, bytes, len, last);
+	if (n < 0) {
+		shut(stream, &stream->listener->counters.reset_source, true);
+		return len;
+	}
+	assert(n <= len);
+	if (n && stream->frame_known)
+		stream->frame_ns = stream->streams->now_ns;
+	return stream->ending ? len : (uint32_t)n;
+}
+
+static uint32_t
+feed_plain(struct stream *stream, const uint8_t *bytes, uint32_t len)
+{
+	uint32_t done = 0;
+	while (done < len) {
+		uint32_t left = len - done;
+		if (stream->ending) {
+			stream->plain += left;
+			return len;
+		}
+		if (stream->wait) {
+			uint32_t room = stream->tail_len < TAIL_KEPT ? TAIL_KEPT - stream->tail_len : 0;
+			return done + tail_keep(stream, bytes + done, left < room ? left : room);
+		}
+		if (!stream->tail_len) {
+			uint32_t n = eat(stream, bytes + done, left, stream->plain, false);
+			stream->plain += n;
+			done += n;
+			if (n < left && !stream->wait)
+				return done + tail_keep(stream, bytes + done, left - n);
+			continue;
+		}
+		uint32_t old = stream->tail_len, step = tail_keep(stream, bytes + done, left < TAIL_STEP ? left : TAIL_STEP);
+		if (!step)
+			return done;
+		uint32_t n = eat(stream, stream->tail, stream->tail_len, stream->plain - stream->tail_len, false);
+		if (n < old) {
+			tail_drop(stream, n);
+			done += step;
+			continue;
+		}
+		/* What is left of the step is eaten from where it came. */
+		stream->plain -= step - (n - old);
+		stream->tail_len = 0;
+		done += n - old;
+		if (n == old && !stream->wait && !stream->ending) {
+			/* A source that eats nothing of a full tail's successor would loop: it wants more than the step. */
+			uint32_t more = len - done;
+			n = eat(stream, bytes + done, more, stream->plain, false);
+			stream->plain += n;
+			done += n;
+			if (n < more && !stream->wait)
+				return done + tail_keep(stream, bytes + done, more - n);
+		}
+	}
+	return done;
+}
+
+static void
+after_feed(struct stream *stream)
+{
+	close_ticket(stream);
+	bool frame = stream->tail_len || stream->in_frame;
+	if (frame && !stream->frame_known)
+		stream->frame_ns = stream->streams->now_ns;
+	stream->frame_known = frame;
+	if (stream->eof && !stream->wait && !stream->eof_told && !stream->ending) {
+		stream->eof_told = true;
+		eat(stream, stream->tail, stream->tail_len, stream->plain - stream->tail_len, true);
+		if (!stream->wait)
+			stream->tail_len = 0;	/* an unfinished frame makes no event */
+		else
+			stream->eof_told = false;
+		close_ticket(stream);
+	}
+	if (stream->eof_told && !stream->ticket_first)
+		shut(stream, &stream->listener->counters.closed, false);
+	progress(stream);
+}
+
+/* Nothing is waited for any more. */
+static void
+resume(struct stream *stream)
+{
+	if (stream->wait || stream->ending || stream->feeding)
+		return;
+	stream->feeding = true;
+	while (stream->tail_len && !stream->wait && !stream->ending) {
+		uint32_t n = eat(stream, stream->tail, stream->tail_len, stream->plain - stream->tail_len, false);
+		if (!n)
+			break;
+		tail_drop(stream, n);
+	}
+	stream->feeding = false;
+	after_feed(stream);
+	if (!stream->wait && !stream->ending)
+		stream->carrier->reading(stream, true);
+}
+
+uint32_t
+stream_feed(struct stream *stream, const uint8_t *bytes, uint32_t len)
+{
+	assert(!stream->feeding && !stream->eof);
+	stream->feeding = true;
+	stream->active_ns = stream->streams->now_ns;
+	uint32_t n = feed_plain(stream, bytes, len);
+	stream->received += n;
+	counter_add(&stream->listener->counters.bytes_in, n);
+	stream->feeding = false;
+	after_feed(stream);
+	return n;
+}
+
+void
+stream_eof(struct stream *stream)
+{
+	if (stream->eof)
+		return;
+	stream->eof = true;
+	after_feed(stream);
+}
+
+void
+stream_writable(struct stream *stream)
+{
+	if (!(stream->wait & STREAM_WAIT_SEND))
+		return;
+	stream->wait &= (uint8_t)~STREAM_WAIT_SEND;
+	resume(stream);
+}
+
+void
+stream_ticket_settled(struct ingress *ingress, uint32_t ticket)
+{
+	struct tickets *tickets = &ingress->tickets;
+	struct ticket *t = ticket_at(tickets, ticket);
+	const struct source_ops *ops = t->in->spec->ops;
+	struct stream *stream = t->stream;
+	if (!stream) {
+		struct ingress_source *in = t->in;
+		uint64_t cookie = t->cookie;
+		int status = t->status;
+		ticket_release(tickets, ticket);
+		if (ops->on_settled)
+			ops->on_settled(in->self, NULL, cookie, status);
+		return;
+	}
+	/* Only the head may be answered. */
+	while (stream->ticket_first && (t = ticket_at(tickets, stream->ticket_first))->settled) {
+		ticket = stream->ticket_first;
+		uint64_t cookie = t->cookie;
+		int status = t->status;
+		stream->ticket_first = t->next;
+		if (!stream->ticket_first)
+			stream->ticket_last = 0;
+		ticket_release(tickets, ticket);
+		if (ops->on_settled)
+			ops->on_settled(stream->in->self, stream->ending ? NULL : stream, cookie, status);
+		else if (status)
+			shut(stream, &stream->listener->counters.reset_store, true);
+	}
+	progress(stream);
+	if (stream->eof_told && !stream->ticket_first)
+		shut(stream, &stream->listener->counters.closed, false);
+	if (stream->wait & STREAM_WAIT_SETTLE) {
+		stream->wait &= (uint8_t)~STREAM_WAIT_SETTLE;
+		resume(stream);
+	}
+}
+
+/* ---- sources ---- */
+
+uint32_t
+stream_send_room(const struct stream *stream)
+{
+	return stream->ending ? 0 : stream->carrier->send_room(stream);
+}
+
+bool
+stream_send(struct stream *stream, const void *bytes, uint32_t len)
+{
+	if (stream->ending)
+		return false;
+	uint32_t n = stream->carrier->send(stream, bytes, len);
+	counter_add(&stream->listener->counters.bytes_out, n);
+	if (n == len)
+		return true;
+	shut(stream, &stream->listener->counters.reset_send, true);
+	return false;
+}
+
+void
+stream_close(struct stream *stream)
+{
+	shut(stream, &stream->listener->counters.closed, false);
+}
+
+void
+stream_reset(struct stream *stream)
+{
+	shut(stream, &stream->listener->counters.reset_source, true);
+}
+
+void
+stream_frame(struct stream *stream, bool unfinished)
+{
+	stream->in_frame = unfinished;
+}
+
+static void
+wait_link(struct stream *stream)
+{
+	struct streams *streams = stream->streams;
+	if (stream->waiting)
+		return;
+	stream->waiting = true;
+	stream->wait_next = NULL;
+	if (streams->waiting_last)
+		streams->waiting_last->wait_next = stream;
+	else
+		streams->waiting_first = stream;
+	streams->waiting_last = stream;
+}
+
+void
+stream_wait(struct stream *stream, enum stream_wait why)
+{
+	bool was = stream->wait != 0;
+	stream->wait |= (uint8_t)why;
+	if (why == STREAM_WAIT_CREDIT) {
+		counter_add(&stream->listener->counters.waits_credit, 1);
+		wait_link(stream);
+	}
+	if (!was && !stream->ending)
+		stream->carrier->reading(stream, false);
+}
+
+const uint8_t *
+stream_unfinished(const struct stream *stream, uint32_t *len)
+{
+	*len = stream->tail_len;
+	return stream->tail;
+}
+
+void
+stream_stored(struct stream *stream, uint64_t offset)
+{
+	assert(!stream->tls && offset <= stream->received);
+	if (offset > stream->stored)
+		stream->stored = offset;
+	progress(stream);
+}
+
+int
+stream_restore(struct stream *stream, uint64_t offset, const uint8_t *unfinished, uint32_t len)
+{
+	assert(!stream->received && len <= offset);
+	stream->plain = offset - len;
+	if (len && !tail_keep(stream, unfinished, len))
+		return -ENOMEM;
+	stream->received = stream->plain = stream->stored = stream->durable = offset;
+	return 0;
+}
+
+/* ---- carriers ---- */
+
+int
+stream_admit(struct stream_listener *listener, const struct address *peer)
+{
+	bool allowed = !listener->allow_count;
+	for (uint32_t i = 0; i < listener->allow_count && !allowed; i++)
+		allowed = address_in_prefix(peer, &listener->allow[i]);
+	if (allowed && (!listener->limits.connections || listener->open < listener->limits.connections))
+		return 0;
+	counter_add(&listener->counters.accepted, 1);
+	counter_add(allowed ? &listener->counters.refused_connections : &listener->counters.refused_sender, 1);
+	return allowed ? -EUSERS : -EACCES;
+}
+
+int
+stream_open(struct stream *stream, const struct stream_carrier *carrier, struct streams *streams, struct stream_listener *listener,
+	    const struct address *peer, const struct address *local)
+{
+	assert(carrier->withholds || listener->edge == STREAM_RECEIVED);
+	int rc = stream_admit(listener, peer);
+	if (rc)
+		return rc;
+	const struct source_ops *ops = listener->in->spec->ops;
+	*stream = (struct stream){ .carrier = carrier, .streams = streams, .listener = listener, .in = listener->in, .peer = *peer, .local = *local,
+				   .edge = listener->edge, .active_ns = streams->now_ns };
+	counter_add(&listener->counters.accepted, 1);
+	if (ops->stream_bytes && !(stream->state = calloc(1, ops->stream_bytes))) {
+		counter_add(&listener->counters.refused_memory, 1);
+		return -ENOMEM;
+	}
+	if (!slot_take(streams, stream)) {
+		free(stream->state);
+		counter_add(&listener->counters.refused_memory, 1);
+		return -ENOMEM;
+	}
+	counter_set(&listener->counters.open, ++listener->open);
+	if (ops->on_open)
+		ops->on_open(listener->in->self, stream);
+	return 0;
+}
+
+static void
+wait_unlink(struct stream *stream)
+{
+	struct streams *streams = stream->streams;
+	struct stream *before = NULL;
+	for (struct stream *s = streams->waiting_first; s != stream; s = s->wait_next)
+		before = s;
+	*(before ? &before->wait_next : &streams->waiting_first) = stream->wait_next;
+	if (streams->waiting_last == stream)
+		streams->waiting_last = before;
+	stream->waiting = false;
+}
+
+void
+stream_end(struct stream *stream)
+{
+	struct streams *streams = stream->streams;
+	struct tickets *tickets = &streams->ingress->tickets;
+	assert(!stream->feeding);
+	if (!stream->ending)
+		counter_add(&stream->listener->counters.lost, 1);
+	stream->ending = true;
+	close_ticket(stream);
+	for (uint32_t ticket = stream->ticket_first, next; ticket; ticket = next) {
+		struct ticket *t = ticket_at(tickets, ticket);
+		next = t->next;
+		t->stream = NULL;
+		t->next = 0;
+		/* It had ended and waited only for its turn. */
+		if (t->settled)
+			stream_ticket_settled(streams->ingress, ticket);
+	}
+	stream->ticket_first = stream->ticket_last = 0;
+	if (stream->in->spec->ops->on_close)
+		stream->in->spec->ops->on_close(stream->in->self, stream);
+	if (stream->waiting)
+		wait_unlink(stream);
+	tail_free(stream);
+	free(stream->state);
+	stream->state = NULL;
+	slot_give(streams, stream);
+	counter_set(&stream->listener->counters.open, --stream->listener->open);
+}
+
+/* ---- every turn ---- */
+
+static void
+resume_waiting(struct streams *streams)
+{
+	struct ingress_source *dry = NULL;	/* a source without credit now */
+	struct stream *last = streams->waiting_last;
+	for (uint32_t i = 0; i < RESUME_MAX && streams->waiting_first; i++) {
+		struct stream *stream = streams->waiting_first;
+		streams->waiting_first = stream->wait_next;
+		if (!streams->waiting_first)
+			streams->waiting_last = NULL;
+		stream->waiting = false;
+		if (stream->in == dry || !ingress_ready(stream->in, 0)) {
+			dry = stream->in;
+			wait_link(stream);
+		} else {
+			stream->wait &= (uint8_t)~STREAM_WAIT_CREDIT;
+			resume(stream);
+		}
+		if (stream == last)
+			break;
+	}
+}
+
+static void
+sweep_one(struct streams *streams, struct stream *stream)
+{
+	const struct stream_limits *limits = &stream->listener->limits;
+	uint64_t now = streams->now_ns;
+	if (stream->ending)
+		return;
+	if (stream->frame_known && !stream->wait) {
+		if (limits->frame_ns && now - stream->frame_ns > limits->frame_ns)
+			shut(stream, &stream->listener->counters.closed_frame, true);
+		return;
+	}
+	if (!stream->tail_len && stream->tail && now - stream->active_ns > TAIL_IDLE_NS)
+		tail_free(stream);
+	if (limits->idle_ns && !stream->ticket_first && !stream->wait && now - stream->active_ns > limits->idle_ns)
+		shut(stream, &stream->listener->counters.closed_idle, false);
+}
+
+void
+streams_run(struct streams *streams, uint64_t now_ns)
+{
+	streams->now_ns = now_ns;
+	if (streams->waiting_first)
+		resume_waiting(streams);
+	if (!streams->open || now_ns - streams->swept_ns < SWEEP_NS)
+		return;
+	streams->swept_ns = now_ns;
+	uint32_t count = streams->room / SWEEP_TURNS + 1;
+	for (uint32_t i = 0; i < count; i++) {
+		streams->swept = (streams->swept + 1) % streams->room;
+		struct stream *stream = slot_stream(streams, streams->swept);
+		if (stream)
+			sweep_one(streams, stream);
+	}
+}
+
+bool
+streams_waiting(const struct streams *streams)
+{
+	return streams->waiting_first || streams->ingress->tickets.due_first;
+}
