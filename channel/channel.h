@@ -22,6 +22,7 @@ struct taker;
 struct completion {
 	uint64_t serial;		/* of the block */
 	uint32_t events;
+	uint32_t generation;		/* a failure: of the blocks that may be stored after it */
 	int status;			/* 0 durable (or in memory, by the channel's promise); -errno: lost by this channel */
 	uint32_t ticket_count;
 	uint32_t tickets[BLOCK_TICKETS_MAX];
@@ -35,6 +36,9 @@ struct channel_link {
 	struct spsc completions_free;
 	struct spsc credit;		/* struct block * */
 	int wake_fd;			/* eventfd the writer signals after a completion or credit when `sleeping`; -1: the ingress polls */
+	/* A failure is a cut, not a hole: after a block that failed the channel fails all that its ingress filled before it saw that
+	 * completion. The ingress's; moves when it takes such a completion. */
+	uint32_t generation;
 	_Atomic bool sleeping;		/* set by the ingress before it sleeps, with a look at the rings after */
 	void *impl;
 };
@@ -131,7 +135,10 @@ extern const struct channel_ops *const channel_kinds[];		/* NULL terminated */
 static inline struct block *
 channel_credit(struct channel_link *link)
 {
-	return spsc_pop(&link->credit);
+	struct block *block = spsc_pop(&link->credit);
+	if (block)
+		block->generation = link->generation;
+	return block;
 }
 
 /* Ingress thread: hands over a sealed block and empties the giver's hand. */
@@ -140,7 +147,10 @@ void channel_submit(struct channel_link *link, struct block **block);
 static inline struct completion *
 channel_completion(struct channel_link *link)
 {
-	return spsc_pop(&link->completions);
+	struct completion *completion = spsc_pop(&link->completions);
+	if (completion && completion->status)
+		link->generation = completion->generation;
+	return completion;
 }
 
 static inline void

@@ -59,6 +59,8 @@ static const struct option options[] = {
 	  .note = "the log is not encrypted by penstock yet; put dataDirs on an encrypted volume (dm-crypt)" },
 	{ .name = "penstock.io", .type = OPT_CHOICE, .offset = O(io), .value = "auto", .choices = io_choices,
 	  .help = "How the log is written: io_uring, plain calls, or io_uring where the kernel allows it." },
+	{ .name = "penstock.adoptLog", .type = OPT_BOOL, .offset = O(adopt), .value = "false",
+	  .help = "Take over a log that another host wrote (its disk was moved here); else it is refused." },
 	{ .name = "penstock.segmentSize", .type = OPT_U64, .offset = O(segment_size), .value = "64m", .unit = "bytes", .flags = OPTION_SIZE,
 	  .help = "Bytes of a segment of a new log." },
 	{ 0 },
@@ -146,8 +148,26 @@ path_add(struct file_log *f, const char *path, const char *fallback)
 	return out;
 }
 
+/* Of /etc/machine-id; zeros when there is none. */
+static void
+host_id(uint8_t *id)
+{
+	char text[2 * HOST_ID_BYTES + 1] = "";
+	int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	if (fd >= 0)
+		close(fd);
+	memset(id, 0, HOST_ID_BYTES);
+	if (n != 2 * (ssize_t)HOST_ID_BYTES || strspn(text, "0123456789abcdef") != (size_t)n)
+		return;
+	for (unsigned i = 0; i < HOST_ID_BYTES; i++) {
+		char byte[3] = { text[2 * i], text[2 * i + 1], 0 };
+		id[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+}
+
 static struct file_log *
-file_log_make(const struct channel_file_config *c)
+file_log_make(const struct channel_file_config *c, uint64_t block_bytes)
 {
 	struct file_log *f = calloc(1, sizeof *f);
 	if (!f)
@@ -164,8 +184,9 @@ file_log_make(const struct channel_file_config *c)
 	if (c->max_file_size && segment > c->max_file_size)
 		segment = c->max_file_size;
 	f->log.segment_bytes = segment / BLOCK_ALIGN_BYTES * BLOCK_ALIGN_BYTES;
-	if (f->log.segment_bytes < 8 * ENGINE_BLOCK_BYTES)
-		f->log.segment_bytes = 8 * ENGINE_BLOCK_BYTES;
+	if (f->log.segment_bytes < 8 * block_bytes)
+		f->log.segment_bytes = 8 * block_bytes;
+	f->log.adopt = c->adopt;
 	f->log.required_space = c->required_space < 1048576 ? 1048576 : c->required_space;
 	return f;
 }
@@ -184,7 +205,7 @@ open_engine(struct channel **channel, const struct channel_file_config *c, const
 int
 channel_file_open_on(struct channel **channel, const struct channel_file_config *c, const struct channel_env *env, struct logio *io, struct err *err)
 {
-	struct file_log *f = file_log_make(c);
+	struct file_log *f = file_log_make(c, env->block_bytes ? env->block_bytes : ENGINE_BLOCK_BYTES);
 	if (!f)
 		return err_set(err, ENOMEM, "no memory");
 	return open_engine(channel, c, env, f, io, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), false, err);
@@ -194,7 +215,7 @@ static int
 open_channel(struct channel **channel, const void *config, const struct channel_env *env, struct err *err)
 {
 	const struct channel_file_config *c = config;
-	struct file_log *f = file_log_make(c);
+	struct file_log *f = file_log_make(c, env->block_bytes ? env->block_bytes : ENGINE_BLOCK_BYTES);
 	struct logio *io = NULL;
 	struct err uring_err = { "" };
 	int rc = 0, wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), locks[RINGLOG_DIRS_MAX + 2];
@@ -226,6 +247,7 @@ open_channel(struct channel **channel, const void *config, const struct channel_
 	}
 	memcpy(locks, f->locks, sizeof locks);
 	count = f->path_count;
+	host_id(f->log.host_id);
 	rc = open_engine(channel, c, env, f, io, wake_fd, true, err);
 	if (rc)
 		locks_free(locks, count);

@@ -8,7 +8,7 @@
 
 struct channel_file_config {
 	const char *checkpoint_dir, *backup_dir;
-	bool dual, checkpoint_on_close, sync;
+	bool dual, checkpoint_on_close, sync, adopt;
 	struct option_list data_dirs;
 	uint64_t capacity, required_space, max_file_size;
 	uint32_t transaction_capacity, checkpoint_interval_ms, sync_interval_s;

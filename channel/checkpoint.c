@@ -7,11 +7,19 @@
 #include "base/crc32c.h"
 #include "channel/ringlog.h"
 
-static bool
-checkpoint_valid(const struct ringlog *log, const struct checkpoint *c)
+/* 1: one of ours; 0: torn, never written; -errno with the error told: must not be written over. */
+static int
+checkpoint_look(const struct ringlog *log, const char *path, const struct checkpoint *c, struct err *err)
 {
-	return c->magic == CHECKPOINT_MAGIC && c->version == FORMAT_VERSION && c->crc == crc32c(0, c, offsetof(struct checkpoint, crc)) &&
-	       !memcmp(c->log_id, log->log_id, LOG_ID_BYTES) && c->range_count <= CHECKPOINT_RANGES;
+	if (c->magic != CHECKPOINT_MAGIC || c->crc != crc32c(0, c, offsetof(struct checkpoint, crc)))
+		return 0;
+	if (c->version > FORMAT_VERSION)
+		return err_set(err, EPROTONOSUPPORT, "%s: format version %u is not known, this program knows up to %u", path, c->version,
+			       FORMAT_VERSION);
+	if (memcmp(c->log_id, log->log_id, LOG_ID_BYTES))
+		return err_set(err, EINVAL, "%s: belongs to another log than %s; give each log a checkpoint directory of its own, or remove the "
+			       "checkpoints of a log that is gone", path, log->dirs[0]);
+	return c->range_count <= CHECKPOINT_RANGES;
 }
 
 int
@@ -30,7 +38,8 @@ ringlog_checkpoints_open(struct ringlog *log, struct err *err)
 		rc = log->io->ops->file_open(log->io, path, CHECKPOINT_BYTES, LOGIO_CREATE, file);
 		if (rc)
 			err_set(err, -rc, "%s: %s", path, strerror(-rc));
-		else if (!log->io->ops->read(log->io, *file, 0, c, CHECKPOINT_BYTES) && checkpoint_valid(log, c)) {
+		else if (!log->io->ops->read(log->io, *file, 0, c, CHECKPOINT_BYTES) && (rc = checkpoint_look(log, path, c, err)) > 0) {
+			rc = 0;
 			if (i < 2 && c->serial > synced) {
 				synced = c->serial;
 				log->checkpoint_turn = (unsigned)i ^ 1;	/* the newest copy is not the next to be overwritten */

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "channel/broken.h"
 
 #define TEND_NS (50 * NS_PER_MS)
+#define CHECKPOINT_DISTANCE_BYTES (UINT64_C(1) << 30)	/* what a recovery reads at most */
 
 static const struct metric metrics[] = {
 #define M(name, type, field, unit, help) { name, type, offsetof(struct engine_counters, field), unit, help }
@@ -25,7 +27,7 @@ static const struct metric metrics[] = {
 	M("EventTakeSuccessCount", METRIC_COUNTER, take_success, "events", "Events taken and committed."),
 	M("Open", METRIC_GAUGE, open, "boolean", "The channel is open."),
 	M("Closed", METRIC_GAUGE, closed, "boolean", "The channel is closed."),
-	M("Unhealthy", METRIC_GAUGE, unhealthy, "boolean", "A write failed; nothing more is stored until the channel is opened again."),
+	M("Unhealthy", METRIC_GAUGE, unhealthy, "boolean", "Writes fail, in a new extent too; nothing is stored until one works."),
 	M("EventPutErrorCount", METRIC_COUNTER, put_error, "blocks", "Blocks that could not be stored."),
 	M("EventTakeErrorCount", METRIC_COUNTER, take_error, "calls", "Takes that found the log unreadable."),
 	M("CheckpointWriteErrorCount", METRIC_COUNTER, checkpoint_error, "checkpoints", "Checkpoints that could not be written."),
@@ -37,6 +39,9 @@ static const struct metric metrics[] = {
 	M("syncs", METRIC_COUNTER, syncs, "groups", "Groups written, one sync each."),
 	M("blocks", METRIC_COUNTER, blocks_written, "blocks", "Blocks written."),
 	M("damage", METRIC_GAUGE, damage, "gaps", "Damaged stretches that recovery skipped."),
+	M("damaged_events", METRIC_GAUGE, damaged_events, "events", "Events lost in damaged stretches of the log."),
+	M("fences", METRIC_COUNTER, fences, "extents", "Extents given up after a failed write; what was not durable was written again elsewhere."),
+	M("disk_full", METRIC_GAUGE, disk_full, "boolean", "Intake is stopped: the disk is full or below minimumRequiredSpace."),
 	M("oldest_event", METRIC_GAUGE, oldest, "number", "Number of the oldest unsettled event."),
 #undef M
 };
@@ -59,25 +64,34 @@ refresh(struct metric_set *set)
 	if (e->log) {
 		counter_set(&c->checkpoint_error, atomic_load(&e->log->checkpoint_errors));
 		counter_set(&c->backup_error, atomic_load(&e->log->backup_errors));
-		counter_set(&c->damage, e->log->damage_count);
+		counter_set(&c->damage, e->log->damage_count + e->damage_found);
+		counter_set(&c->disk_full, atomic_load(&e->log->no_space) || e->park_ns);
 	}
 }
 
 bool
-engine_entry_add(struct engine *e, const struct entry *entry)
+entries_reserve(struct entries *n, uint32_t more)
 {
-	if (e->entry_tail - e->entry_head > e->entry_mask) {
-		uint32_t room = (e->entry_mask + 1) * 2;
-		struct entry *more = malloc(room * sizeof *more);
-		if (!more)
+	while (n->tail - n->head + more > (uint64_t)n->mask + 1 || !n->items) {
+		uint32_t room = n->items ? (n->mask + 1) * 2 : 4096;
+		struct entry *items = malloc(room * sizeof *items);
+		if (!items)
 			return false;
-		for (uint64_t q = e->entry_head; q < e->entry_tail; q++)
-			more[q & (room - 1)] = *engine_entry(e, q);
-		free(e->entries);
-		e->entries = more;
-		e->entry_mask = room - 1;
+		for (uint64_t q = n->head; q < n->tail; q++)
+			items[q & (room - 1)] = n->items[q & n->mask];
+		free(n->items);
+		n->items = items;
+		n->mask = room - 1;
 	}
-	*engine_entry(e, e->entry_tail++) = *entry;
+	return true;
+}
+
+bool
+entries_add(struct entries *n, const struct entry *entry)
+{
+	if (!entries_reserve(n, 1))
+		return false;
+	n->items[n->tail++ & n->mask] = *entry;
 	return true;
 }
 
@@ -98,13 +112,15 @@ engine_acked_move(struct engine *e)
 	if (e->taken < e->acked)
 		e->taken = e->acked;
 	assert(e->acked <= e->taken && e->taken <= atomic_load(&e->durable));
-	while (e->entry_head < e->entry_tail) {
-		struct entry *entry = engine_entry(e, e->entry_head);
-		if (entry->first + entry->events > e->acked)
-			break;
-		e->bytes_held -= entry_slots(entry);
-		e->entry_head++;
-	}
+	struct entries *both[] = { &e->cold, &e->hot };
+	for (int i = 0; i < 2; i++)
+		while (both[i]->head < both[i]->tail) {
+			struct entry *entry = engine_entry(e, both[i]->head);
+			if (entry->first + entry->events > e->acked)
+				break;
+			e->bytes_held -= entry_slots(entry);
+			both[i]->head++;
+		}
 }
 
 /* ---- recovery ---- */
@@ -125,11 +141,19 @@ recover_block(const struct block_header *h, const uint8_t *bytes, void *context)
 		r->begun = true;
 		if (!e->log->checkpoint_serial)
 			e->acked = h->first_event;
-		r->expected = h->first_event < e->acked ? h->first_event : e->acked;
+		if (e->cold_limit > e->cold_position)	/* it begins at the checkpoint's `durable`, or before */
+			e->cold_end_number = h->first_event < r->expected ? h->first_event : r->expected;
+		else
+			r->expected = h->first_event < e->acked ? h->first_event : e->acked;
+		if (e->cold_limit > e->cold_position && h->first_event < r->expected)
+			r->expected = h->first_event;
 	}
 	if (h->first_event > r->expected) {	/* the numbers of a damaged stretch: never offered */
-		r->failed |= !ranges_add(&e->settled, r->expected < e->acked ? e->acked : r->expected, h->first_event);
-		r->lost += h->first_event - r->expected;
+		uint64_t from = r->expected < e->acked ? e->acked : r->expected;
+		if (h->first_event > from) {
+			r->failed |= !ranges_add(&e->settled, from, h->first_event);
+			r->lost += h->first_event - from;
+		}
 	}
 	if (h->first_event < r->expected)
 		return;
@@ -138,7 +162,7 @@ recover_block(const struct block_header *h, const uint8_t *bytes, void *context)
 		return;
 	struct entry entry = { .first = h->first_event, .position = h->position, .previous_end = h->previous_end, .events = h->events,
 		.bytes = h->bytes, .raw_bytes = h->raw_bytes, .previous_crc = h->previous_crc };
-	r->failed |= !engine_entry_add(e, &entry);
+	r->failed |= !entries_add(&e->hot, &entry);
 	e->bytes_held += entry_slots(&entry);
 }
 
@@ -149,21 +173,51 @@ recover_damage(uint64_t from, uint64_t to, const char *what, void *context)
 	log_error("channel %s: the log is damaged from position %" PRIu64 " to %" PRIu64 " (%s); skipped", r->e->name, from, to, what);
 }
 
+/* The parts of [first, end) that are not there yet. */
+static bool
+ranges_add_missing(struct ranges *r, uint64_t first, uint64_t end)
+{
+	for (uint32_t i = 0; i < r->count && first < end; i++) {
+		if (r->items[i].end <= first)
+			continue;
+		uint64_t stop = r->items[i].first < end ? r->items[i].first : end;
+		if (stop > first && !ranges_add(r, first, stop))
+			return false;
+		if (stop > first)
+			i = UINT32_MAX;	/* they have moved: look again */
+		else
+			first = r->items[i].end;
+	}
+	return first >= end || ranges_add(r, first, end);
+}
+
 static int
 recover(struct engine *e, struct err *err)
 {
 	struct recovery r = { .e = e };
-	const struct checkpoint *c = e->log->checkpoint;
+	struct ringlog *log = e->log;
+	const struct checkpoint *c = log->checkpoint;
 	e->acked = c->number;
-	int rc = ringlog_recover(e->log, true, recover_block, recover_damage, &r, err);
+	if (c->durable > c->position) {
+		e->cold_position = e->cold_previous_end = c->position;
+		e->cold_previous_crc = c->previous_crc;
+		e->cold_limit = c->durable;
+		e->cold_number = c->number;
+		r.expected = e->cold_end_number = c->durable_number;
+	}
+	int rc = ringlog_recover(log, true, recover_block, recover_damage, &r, err);
 	if (rc)
 		return rc;
+	if (e->cold_limit > log->first_position)	/* it began before `durable` */
+		e->cold_limit = log->first_position;
+	if (e->cold_limit < e->cold_position)
+		e->cold_limit = e->cold_position;
 	uint64_t end = r.expected > e->acked ? r.expected : e->acked;
 	uint64_t settled = 0;
 	for (uint32_t i = 0; i < c->range_count; i++) {
 		uint64_t first = c->ranges[i].first, stop = first + c->ranges[i].count;
 		if (first >= e->acked && stop > first && stop <= end)
-			r.failed |= !ranges_add(&e->settled, first, stop);
+			r.failed |= !ranges_add_missing(&e->settled, first, stop);
 	}
 	if (r.failed)
 		return err_set(err, ENOMEM, "no memory");
@@ -171,19 +225,40 @@ recover(struct engine *e, struct err *err)
 		settled += e->settled.items[i].end - e->settled.items[i].first;
 	if (r.lost)
 		log_error("channel %s: %" PRIu64 " events are lost in damaged stretches of the log", e->name, r.lost);
+	counter_add(&e->counters.damaged_events, r.lost);
 	e->taken = e->acked;
 	e->appended = end;
 	atomic_store(&e->durable, end);
 	atomic_store(&e->stored_total, end - e->acked);
 	atomic_store(&e->settled_total, settled);
-	e->durable_position = e->log->position;
-	e->acked_position = e->log->position;
-	e->acked_crc = e->log->previous_crc;
+	e->durable_position = log->position;
+	e->acked_position = e->durable_synced = log->position;
+	e->acked_crc = e->durable_synced_crc = log->previous_crc;
+	e->durable_synced_number = end;
+	e->written_segment = log->position / log->segment_bytes;
 	engine_acked_move(e);
 	return 0;
 }
 
 /* ---- the helper ---- */
+
+/* Under lock: the end of the group before the one that holds the first unsettled event. */
+static void
+unsettled_position(struct engine *e, uint64_t *position, uint32_t *crc)
+{
+	struct entries *n = e->cold.head < e->cold.tail ? &e->cold : e->cold_position < e->cold_limit ? NULL : &e->hot;
+	if (!n) {
+		*position = e->cold_previous_end;
+		*crc = e->cold_previous_crc;
+	} else if (n->head < n->tail) {
+		const struct entry *entry = engine_entry(e, n->head);
+		*position = entry->previous_end;
+		*crc = entry->previous_crc;
+	} else {
+		*position = e->acked_position;
+		*crc = e->acked_crc;
+	}
+}
 
 static int
 checkpoint(struct engine *e, bool sync, bool clean)
@@ -191,13 +266,14 @@ checkpoint(struct engine *e, bool sync, bool clean)
 	struct checkpoint *c = e->log->checkpoint;
 	pthread_mutex_lock(&e->lock);
 	c->number = e->acked;
-	if (e->entry_head < e->entry_tail) {
-		const struct entry *entry = engine_entry(e, e->entry_head);
-		c->position = entry->previous_end;
-		c->previous_crc = entry->previous_crc;
-	} else {
-		c->position = e->acked_position;
-		c->previous_crc = e->acked_crc;
+	unsettled_position(e, &c->position, &c->previous_crc);
+	c->durable = e->durable_synced;
+	c->durable_number = e->durable_synced_number;
+	c->durable_crc = e->durable_synced_crc;
+	if (BROKEN(CHECKPOINT_FIRST)) {
+		c->durable = e->log->position;
+		c->durable_number = e->appended;
+		c->durable_crc = e->log->previous_crc;
 	}
 	c->range_count = e->settled.count < CHECKPOINT_RANGES ? e->settled.count : CHECKPOINT_RANGES;
 	for (uint32_t i = 0; i < c->range_count; i++) {
@@ -215,21 +291,28 @@ engine_tend(struct engine *e)
 	struct ringlog *log = e->log;
 	uint64_t now = clock_now_ns(e->clock);
 	pthread_mutex_lock(&e->lock);
-	uint64_t acked = e->acked, position = e->entry_head < e->entry_tail ? engine_entry(e, e->entry_head)->previous_end : e->acked_position;
-	uint64_t durable = e->acked_position;
+	uint64_t acked = e->acked, position, durable = e->acked_position, synced = e->durable_synced;
+	uint32_t crc;
+	unsettled_position(e, &position, &crc);
 	pthread_mutex_unlock(&e->lock);
-	bool due = acked != e->checkpoint_number &&
-		   (now - e->checkpoint_ns >= e->checkpoint_interval_ns ||
-		    position / log->segment_bytes > log->checkpoint_position / log->segment_bytes);
+	bool interval = now - e->checkpoint_ns >= e->checkpoint_interval_ns;
+	bool due = (acked != e->checkpoint_number &&
+		    (interval || position / log->segment_bytes > log->checkpoint_position / log->segment_bytes)) ||
+		   (synced != e->checkpoint_durable && (interval || synced - e->checkpoint_durable >= CHECKPOINT_DISTANCE_BYTES));
 	if (due) {
-		if (checkpoint(e, true, false) == 0)
+		if (checkpoint(e, true, false) == 0) {
 			e->checkpoint_number = acked;
+			e->checkpoint_durable = synced;
+		}
 		e->checkpoint_ns = now;
 	} else if (acked != e->checkpoint_number && acked != e->soft_number) {
 		(void)checkpoint(e, false, false);
 		e->soft_number = acked;
 	}
+	bool full = atomic_load(&log->no_space);
 	ringlog_tend(log, durable);
+	if (full && !atomic_load(&log->no_space))
+		engine_writer_wake(&e->channel);
 }
 
 static void *
@@ -281,10 +364,8 @@ memory_make(struct engine *e, const struct channel_env *env, struct err *err)
 	e->free = calloc(e->block_count, sizeof *e->free);
 	e->tail = calloc(e->block_count, sizeof *e->tail);
 	e->links = calloc(e->links_max, sizeof *e->links);
-	uint32_t room = 4096;
-	e->entries = calloc(room, sizeof *e->entries);
-	e->entry_mask = room - 1;
-	if (!e->region || !e->blocks || !e->free || !e->tail || !e->links || !e->entries)
+	e->hot.head = e->hot.tail = ENTRY_HOT;
+	if (!e->region || !e->blocks || !e->free || !e->tail || !e->links || !entries_reserve(&e->hot, 1))
 		return err_set(err, ENOMEM, "no memory for %u blocks of %u bytes", e->block_count, e->block_bytes);
 	for (uint32_t i = e->block_count; i-- > 0;) {
 		struct memory *m = &e->blocks[i];
@@ -320,7 +401,9 @@ engine_free(struct engine *e)
 	free(e->free);
 	free(e->tail);
 	free(e->links);
-	free(e->entries);
+	free(e->hot.items);
+	free(e->cold.items);
+	pthread_mutex_destroy(&e->cold_lock);
 	free(e->settled.items);
 	free(e->redo.items);
 	free(e->name);
@@ -338,17 +421,24 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 	const struct channel_env *env = config->env;
 	struct engine *e = calloc(1, sizeof *e);
 	pthread_condattr_t attr;
-	if (!e)
+	if (!e) {
+		free(config->log);
+		if (config->io)
+			config->io->ops->close(config->io);
+		close(config->wake_fd);
 		return err_set(err, ENOMEM, "no memory");
+	}
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_cond_init(&e->wake, &attr);
 	pthread_mutex_init(&e->helper_lock, NULL);
+	pthread_mutex_init(&e->cold_lock, NULL);
 	pthread_cond_init(&e->helper_wake, &attr);
 	pthread_condattr_destroy(&attr);
 	e->clock = env->clock ? env->clock : &clock_system;
 	e->name = strdup(env->name ? env->name : "channel");
+	e->backoff_ns = FENCE_BACKOFF_NS;
 	e->log = config->log;
 	e->io = config->io;
 	e->wake_fd = config->wake_fd;
@@ -367,8 +457,10 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 	e->channel.ops = config->ops;
 	e->channel.name = e->name;
 	e->channel.transaction_capacity = config->transaction_capacity;
-	int rc = 0;
-	if (e->block_bytes % BLOCK_ALIGN_BYTES || e->block_bytes > 64u << 20)
+	int rc = e->name ? 0 : err_set(err, ENOMEM, "no memory");
+	if (rc)
+		;
+	else if (e->block_bytes % BLOCK_ALIGN_BYTES || e->block_bytes > 64u << 20)
 		rc = err_set(err, EINVAL, "block size %u: must be a multiple of 4096 and at most 64 MiB", e->block_bytes);
 	if (!rc)
 		rc = memory_make(e, env, err);
@@ -386,6 +478,7 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 				err_set(err, -rc, "%s: checkpoint: %s", e->log->checkpoint_dir, strerror(-rc));
 			e->checkpoint_ns = clock_now_ns(e->clock);
 			e->checkpoint_number = e->acked;
+			e->checkpoint_durable = e->durable_synced;
 		}
 		if (!rc)
 			ringlog_tend(e->log, e->log->position);
@@ -409,6 +502,7 @@ engine_close(struct channel *channel)
 {
 	struct engine *e = (struct engine *)channel;
 	metrics_remove(&channel->metrics);
+	e->closing = true;
 	for (int i = 0; i < 10000 && e->group_count; i++)	/* what is in flight still ends: the kernel may be reading our memory */
 		(void)engine_writer_step(channel, NS_PER_MS);
 	if (e->helper_runs) {

@@ -13,6 +13,7 @@
 
 #define ENGINE_BLOCK_BYTES (256u << 10)
 #define ENGINE_BLOCKS 128u
+#define FENCE_BACKOFF_NS (100 * NS_PER_MS)	/* doubled with every failure, to 10 s */
 #define ENGINE_RESERVE_EVENTS 2048u	/* most events of one block, and so what one credit may stand for */
 
 enum memory_state { MEMORY_FREE, MEMORY_OUT, MEMORY_WRITING, MEMORY_TAIL };
@@ -26,11 +27,20 @@ struct memory {				/* a block's memory for life */
 	struct completion *completion;	/* while writing */
 };
 
+#define ENTRY_HOT (UINT64_C(1) << 62)	/* sequence numbers of what recovery scanned and what was written since; below: read later */
+
 struct entry {				/* a block with durable and unsettled events */
 	uint64_t first, position, previous_end;
 	uint32_t events, bytes, raw_bytes, previous_crc;
 	struct memory *memory;		/* NULL: to be read from the log */
+	uint8_t tries;			/* to read it back that failed */
 	struct walk hint;		/* where a walk for event first + hint.events begins */
+};
+
+struct entries {			/* a ring; sequence numbers only grow */
+	struct entry *items;
+	uint64_t head, tail;
+	uint32_t mask;
 };
 
 struct range {
@@ -48,19 +58,21 @@ struct group {
 	uint64_t position, previous_end;
 	uint32_t previous_crc, crc;
 	uint32_t events, payload;
-	bool ended;
+	bool ended, synced, parked;	/* parked: no room on the disk yet */
 	int status;
 };
 
 struct engine_counters {
 	struct counter size, capacity, fill, put_attempt, put_success, take_attempt, take_success, open, closed, unhealthy, put_error, take_error,
-		checkpoint_error, backup_error, stored, failed, log_bytes, payload_bytes, syncs, blocks_written, damage, oldest;
+		checkpoint_error, backup_error, stored, failed, log_bytes, payload_bytes, syncs, blocks_written, damage, damaged_events, fences,
+		disk_full, oldest;
 };
 
 struct engine_link {
 	struct channel_link link;
 	struct completion *completions;
 	uint32_t out;			/* blocks in its hands or its credit ring */
+	uint32_t generation;		/* of the blocks that may be stored */
 };
 
 struct engine {
@@ -94,7 +106,12 @@ struct engine {
 	uint64_t settled_seen;		/* settled_total when credit was last looked at */
 	uint64_t durable_position;
 	uint64_t last_sync_ns;
-	bool failed;
+	bool failed;			/* also a new extent failed: nothing is stored until one works */
+	bool fencing;			/* a write failed: the rest in flight is awaited, then all is written again elsewhere */
+	uint32_t fence_tries;		/* without a group that became durable in between */
+	uint64_t retry_ns, backoff_ns, park_ns;
+	bool closing;
+	uint64_t written_segment;	/* of the newest group */
 	int wake_fd;
 	_Atomic bool writer_sleeps, starved;
 	_Atomic uint64_t pending_blocks;
@@ -103,9 +120,7 @@ struct engine {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	uint32_t takers_waiting;
-	struct entry *entries;		/* a ring; sequence numbers only grow */
-	uint64_t entry_head, entry_tail;
-	uint32_t entry_mask;
+	struct entries hot, cold;
 	struct memory **tail;		/* oldest first */
 	uint32_t tail_count, pinned;
 	uint64_t acked;
@@ -116,15 +131,24 @@ struct engine {
 	struct ranges settled, redo;
 	uint64_t acked_position;
 	uint32_t acked_crc;
+	/* A backlog that recovery did not read: blocks of [cold_position, cold_limit), events from cold_number on. */
+	uint64_t cold_position, cold_limit, cold_number, cold_end_number;
+	uint64_t cold_previous_end;	/* where a walk may begin again */
+	uint32_t cold_previous_crc;
+	uint64_t durable_synced;	/* e->durable_position, for the checkpoint */
+	uint64_t durable_synced_number;
+	uint32_t durable_synced_crc;
+	uint64_t damage_found;		/* stretches found by takers */
 	_Atomic uint64_t taken_total, took_total;
 
 	/* helper */
+	pthread_mutex_t cold_lock;	/* one taker at a time reads headers of the backlog */
 	pthread_t helper;
 	bool helper_runs;
 	_Atomic bool helper_stop;
 	pthread_mutex_t helper_lock;
 	pthread_cond_t helper_wake;
-	uint64_t checkpoint_ns, checkpoint_number, soft_number;
+	uint64_t checkpoint_ns, checkpoint_number, checkpoint_durable, soft_number;
 	bool checkpoint_on_close;
 
 	struct engine_counters counters;
@@ -161,14 +185,25 @@ void engine_taker_close(struct taker *taker);
 bool engine_span_next(const struct span *span, struct span_cursor *cursor, struct event_view *event);
 
 /* Under lock. */
+bool ranges_reserve(struct ranges *ranges, uint32_t more);	/* ranges_add cannot fail so many times */
 bool ranges_add(struct ranges *ranges, uint64_t first, uint64_t end);
 void engine_acked_move(struct engine *engine);		/* over settled ranges, and drops entries that are done */
-bool engine_entry_add(struct engine *engine, const struct entry *entry);
+bool entries_reserve(struct entries *entries, uint32_t more);
+bool entries_add(struct entries *entries, const struct entry *entry);
+
 
 static inline struct entry *
 engine_entry(struct engine *engine, uint64_t sequence)
 {
-	return &engine->entries[sequence & engine->entry_mask];
+	struct entries *entries = sequence < ENTRY_HOT ? &engine->cold : &engine->hot;
+	return &entries->items[sequence & entries->mask];
+}
+
+static inline bool
+entry_there(const struct engine *engine, uint64_t sequence)
+{
+	const struct entries *entries = sequence < ENTRY_HOT ? &engine->cold : &engine->hot;
+	return sequence >= entries->head && sequence < entries->tail;
 }
 
 #endif

@@ -14,9 +14,11 @@
 #define BLOCK_MAGIC 0x42525350u		/* PSRB */
 #define META_MAGIC 0x4d525350u		/* PSRM */
 #define CHECKPOINT_MAGIC 0x43525350u	/* PSRC */
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u		/* written; older ones are read too */
+#define BLOCK_FENCE 1u			/* flags: first block behind an extent that was given up */
 #define BLOCK_HEADER_BYTES 256u
 #define LOG_ID_BYTES 16u
+#define HOST_ID_BYTES 16u
 #define CHECKPOINT_BYTES 4096u
 #define CHECKPOINT_RANGES 200u
 #define META_BYTES 4096u
@@ -46,8 +48,10 @@ struct log_meta {
 	uint8_t log_id[LOG_ID_BYTES];
 	uint64_t segment_bytes;
 	uint32_t dirs, crc;
+	uint8_t host_id[HOST_ID_BYTES];	/* version 2; zeros: unknown */
+	uint32_t host_crc;		/* of all before */
 };
-_Static_assert(offsetof(struct log_meta, crc) == 36, "as documented");
+_Static_assert(offsetof(struct log_meta, crc) == 36 && offsetof(struct log_meta, host_crc) == 56, "as documented");
 
 struct checkpoint {
 	uint32_t magic, version;
@@ -57,12 +61,16 @@ struct checkpoint {
 	uint64_t position, number;
 	uint32_t previous_crc, range_count;
 	struct { uint64_t first, count; } ranges[CHECKPOINT_RANGES];
-	uint8_t reserved[CHECKPOINT_BYTES - 64 - CHECKPOINT_RANGES * 16 - 4];
+	uint64_t durable, durable_number;	/* version 2, else 0: end of the newest synced group, number behind its last event */
+	uint32_t durable_crc;
+	uint8_t reserved[CHECKPOINT_BYTES - 64 - CHECKPOINT_RANGES * 16 - 20 - 4];
 	uint32_t crc;
 };
-_Static_assert(sizeof(struct checkpoint) == CHECKPOINT_BYTES && offsetof(struct checkpoint, ranges) == 64, "as documented");
+_Static_assert(sizeof(struct checkpoint) == CHECKPOINT_BYTES && offsetof(struct checkpoint, ranges) == 64 &&
+	       offsetof(struct checkpoint, durable) == 3264 && offsetof(struct checkpoint, crc) == 4092, "as documented");
 
 enum record_type { RECORD_EVENT, RECORD_FRAGMENT, RECORD_CONTROL, RECORD_STATE, RECORD_MARK };
+enum control_kind { CONTROL_FENCE = 1 };	/* varint: where the extent before ends; its blocks from there on do not count */
 #define RECORD_TYPE_MASK 7u
 #define RECORD_HAS_SET 8u		/* event */
 #define RECORD_MUST 8u			/* all others */

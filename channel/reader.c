@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "channel/broken.h"
 #include "channel/engine.h"
 
 #define PIECES_MAX 32u
@@ -42,25 +43,40 @@ struct taker {
 };
 
 bool
+ranges_reserve(struct ranges *r, uint32_t more)
+{
+	if (r->count + more <= r->room)
+		return true;
+	uint32_t room = r->room ? r->room : 256;
+	while (room < r->count + more)
+		room *= 2;
+	struct range *items = realloc(r->items, room * sizeof *items);
+	if (!items)
+		return false;
+	r->items = items;
+	r->room = room;
+	return true;
+}
+
+bool
 ranges_add(struct ranges *r, uint64_t first, uint64_t end)
 {
-	uint32_t i = r->count;
+	uint32_t low = 0, i = r->count;
 	if (first == end)
 		return true;
-	while (i > 0 && r->items[i - 1].first > first)
-		i--;
+	while (low < i) {	/* the first that begins behind `first` */
+		uint32_t middle = low + (i - low) / 2;
+		if (r->items[middle].first > first)
+			i = middle;
+		else
+			low = middle + 1;
+	}
 	if (i > 0 && r->items[i - 1].end == first) {
 		r->items[i - 1].end = end;
 		i--;
 	} else {
-		if (r->count == r->room) {
-			uint32_t room = r->room ? r->room * 2 : 256;
-			struct range *more = realloc(r->items, room * sizeof *more);
-			if (!more)
-				return false;
-			r->items = more;
-			r->room = room;
-		}
+		if (!ranges_reserve(r, 1))
+			return false;
 		memmove(&r->items[i + 1], &r->items[i], (r->count - i) * sizeof *r->items);
 		r->items[i] = (struct range){ first, end };
 		r->count++;
@@ -85,7 +101,8 @@ ranges_cut_front(struct ranges *r, uint64_t end)
 static uint64_t
 entry_find(struct engine *e, uint64_t number)
 {
-	uint64_t low = e->entry_head, high = e->entry_tail;
+	struct entries *n = number < e->cold_end_number && e->cold.head < e->cold.tail ? &e->cold : &e->hot;
+	uint64_t low = n->head, high = n->tail;
 	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
 		struct entry *entry = engine_entry(e, middle);
@@ -94,7 +111,82 @@ entry_find(struct engine *e, uint64_t number)
 		else
 			high = middle;
 	}
+	if (n == &e->cold && low == n->tail && e->cold_position == e->cold_limit)
+		low = e->hot.head;
 	return low;
+}
+
+static uint64_t
+entry_after(struct engine *e, uint64_t sequence)
+{
+	return sequence + 1 == e->cold.tail && e->cold_position == e->cold_limit ? e->hot.head : sequence + 1;
+}
+
+/* Under lock: numbers that a damaged stretch held are never offered. */
+static int
+events_lost(struct engine *e, uint64_t first, uint64_t end)
+{
+	if (first < e->acked)
+		first = e->acked;
+	if (end <= first)
+		return 0;
+	if (!ranges_reserve(&e->settled, 1))
+		return -ENOMEM;
+	(void)ranges_add(&e->settled, first, end);
+	atomic_fetch_add_explicit(&e->settled_total, end - first, memory_order_relaxed);
+	counter_add(&e->counters.damaged_events, end - first);
+	return 0;
+}
+
+#define COLD_STEP 64u
+
+/* Reads headers of a backlog that recovery left alone, as far as the next take may need. Without the lock, one taker at a time. */
+static int
+cold_read(struct engine *e, uint32_t max_events)
+{
+	int rc = 0;
+	uint8_t *bytes = NULL;
+	pthread_mutex_lock(&e->cold_lock);
+	for (uint32_t i = 0; i < COLD_STEP && !rc; i++) {
+		pthread_mutex_lock(&e->lock);
+		bool enough = e->cold_position == e->cold_limit || e->cold_number >= e->taken + max_events;
+		bool room = enough || (ranges_reserve(&e->settled, 2) && entries_reserve(&e->cold, 1));
+		pthread_mutex_unlock(&e->lock);
+		if (enough)
+			break;
+		if (!room || (!bytes && !(bytes = aligned_alloc(4096, BLOCK_ALIGN_BYTES)))) {
+			rc = -ENOMEM;
+			break;
+		}
+		const struct block_header *h = (const struct block_header *)bytes;
+		uint64_t position = e->cold_position, gap;
+		int found = ringlog_next(e->log, &position, e->cold_limit, bytes, &gap);
+		if (gap)
+			log_error("channel %s: the log is damaged from position %llu on for %llu bytes; skipped", e->name,
+				  (unsigned long long)e->cold_position, (unsigned long long)gap);
+		pthread_mutex_lock(&e->lock);
+		e->damage_found += gap != 0;
+		uint64_t first = found ? h->first_event : e->cold_end_number, events = found ? h->events : 0;
+		if (first > e->cold_number)
+			rc = events_lost(e, e->cold_number, first);
+		if (found && first + events > e->acked && events) {
+			struct entry entry = { .first = first, .position = position, .previous_end = h->previous_end, .events = h->events,
+				.bytes = h->bytes, .raw_bytes = h->raw_bytes, .previous_crc = h->previous_crc };
+			(void)entries_add(&e->cold, &entry);
+		}
+		if (found) {
+			e->cold_previous_end = h->previous_end;
+			e->cold_previous_crc = h->previous_crc;
+		}
+		if (first + events > e->cold_number)
+			e->cold_number = first + events;
+		e->cold_position = found ? position + h->bytes : e->cold_limit;
+		engine_acked_move(e);
+		pthread_mutex_unlock(&e->lock);
+	}
+	free(bytes);
+	pthread_mutex_unlock(&e->cold_lock);
+	return rc;
 }
 
 /* NULL with *trouble: -EAGAIN when open spans hold all buffers, -EIO when the log gives nothing good. */
@@ -113,11 +205,14 @@ buffer_get(struct taker *t, uint64_t position, uint32_t bytes, int *trouble)
 	}
 	if (!unused) {
 		*trouble = -EAGAIN;
-		if (t->buffer_count == BUFFERS_MAX || !(unused = calloc(1, sizeof *unused)))
+		if (t->buffer_count == BUFFERS_MAX)
+			return NULL;
+		*trouble = -ENOMEM;
+		if (!(unused = calloc(1, sizeof *unused)))
 			return NULL;
 		t->buffers[t->buffer_count++] = unused;
 	}
-	*trouble = -EIO;
+	*trouble = -ENOMEM;
 	unused->position = UINT64_MAX;
 	if (unused->room < bytes) {
 		free(unused->bytes);
@@ -126,8 +221,12 @@ buffer_get(struct taker *t, uint64_t position, uint32_t bytes, int *trouble)
 			return NULL;
 		unused->room = bytes;
 	}
-	if (ringlog_read(t->engine->log, position, unused->bytes, bytes) || block_check(unused->bytes, bytes) ||
-	    ((struct block_header *)unused->bytes)->position != position)
+	if ((*trouble = ringlog_read(t->engine->log, position, unused->bytes, bytes))) {
+		*trouble = -EIO;
+		return NULL;
+	}
+	*trouble = -EBADMSG;
+	if (block_check(unused->bytes, bytes) || (((struct block_header *)unused->bytes)->position != position && !BROKEN(LAP)))
 		return NULL;
 	*trouble = 0;
 	unused->position = position;
@@ -197,10 +296,14 @@ span_pick(struct engine *e, struct window_span *s, uint32_t max_events, uint64_t
 	if (end > first + max_events)
 		end = first + max_events;
 	uint64_t at = first, bodies = 0;
-	for (uint64_t q = entry_find(e, first); at < end && q < e->entry_tail && s->piece_count < PIECES_MAX; q++) {
+	for (uint64_t q = entry_find(e, first); at < end && entry_there(e, q) && s->piece_count < PIECES_MAX; q = entry_after(e, q)) {
 		struct entry *entry = engine_entry(e, q);
 		if (s->piece_count && bodies >= max_bytes)
 			break;
+		if (entry->first > at) {	/* cannot be, but numbers are not made up */
+			end = at;
+			break;
+		}
 		struct piece *p = &s->pieces[s->piece_count++];
 		uint64_t stop = entry->first + entry->events < end ? entry->first + entry->events : end;
 		uint32_t index = (uint32_t)(at - entry->first);
@@ -268,7 +371,7 @@ span_open(struct taker *t, struct window_span *s, uint64_t max_bytes, int *troub
 		events += n;
 		if (n) {
 			pthread_mutex_lock(&t->engine->lock);
-			if (p->sequence >= t->engine->entry_head)
+			if (entry_there(t->engine, p->sequence))
 				engine_entry(t->engine, p->sequence)->hint = walk;
 			pthread_mutex_unlock(&t->engine->lock);
 		}
@@ -291,6 +394,29 @@ span_give_back(struct taker *t, struct window_span *s)
 	t->free = s;
 }
 
+#define READ_TRIES 10u		/* takes, between which the runner backs off */
+
+/* Under lock: nothing of [from, to) could be read. A block that stays unreadable, or is not what was written, is given up: reported,
+ * counted, and what stands behind it is offered. Returns where what is still offered begins. */
+static uint64_t
+block_lost(struct engine *e, uint64_t from, uint64_t to, int *trouble)
+{
+	uint64_t q = entry_find(e, from);
+	if (!entry_there(e, q))
+		return from;
+	struct entry *entry = engine_entry(e, q);
+	if (entry->tries < READ_TRIES && (*trouble == -EIO ? ++entry->tries < READ_TRIES : ++entry->tries < 2))
+		return from;
+	uint64_t end = entry->first + entry->events < to ? entry->first + entry->events : to;
+	if (events_lost(e, from, end))
+		return from;
+	e->damage_found++;
+	log_error("channel %s: the block at position %llu cannot be read (%s): %llu events are lost", e->name,
+		  (unsigned long long)entry->position, *trouble == -EIO ? "I/O error" : "checksum", (unsigned long long)(end - from));
+	*trouble = 0;
+	return end;
+}
+
 int
 engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t wait_ns, struct span **span)
 {
@@ -306,33 +432,45 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 	atomic_fetch_add_explicit(&e->took_total, 1, memory_order_relaxed);
 	if (max_events == 0)
 		max_events = 1;
+	int trouble = 0;
 	pthread_mutex_lock(&e->lock);
-	if (offer_wait(e, wait_ns))
+	bool there = offer_wait(e, wait_ns), cold = there && e->cold_position != e->cold_limit && !e->redo.count;
+	if (cold) {
+		pthread_mutex_unlock(&e->lock);
+		trouble = cold_read(e, max_events);
+		pthread_mutex_lock(&e->lock);
+	}
+	if (!trouble && !ranges_reserve(&e->redo, 2))
+		trouble = -ENOMEM;
+	if (there && !trouble)
 		span_pick(e, s, max_events, max_bytes);
 	pthread_mutex_unlock(&e->lock);
 	if (!s->span.events) {
 		span_give_back(t, s);
-		return 0;
+		return trouble;
 	}
-	int trouble = 0;
 	uint32_t picked = s->span.events, events = span_open(t, s, max_bytes, &trouble);
 	if (events < picked) {
 		pthread_mutex_lock(&e->lock);
-		if (!ranges_add(&e->redo, s->span.first + events, s->span.first + picked))
-			abort();
+		uint64_t from = s->span.first + events, to = s->span.first + picked;
+		if (trouble && trouble != -EAGAIN && trouble != -ENOMEM && !events)
+			from = block_lost(e, from, to, &trouble);
+		bool added = ranges_add(&e->redo, from, to);
+		assert(added);
 		if (!events) {
 			for (uint32_t i = 0; i < s->piece_count; i++)
 				piece_end(e, &s->pieces[i]);
 			s->piece_count = 0;
 		}
+		engine_acked_move(e);
 		pthread_mutex_unlock(&e->lock);
 	}
 	if (trouble == -EAGAIN)
 		trouble = 0;	/* later, when spans have ended or were released */
-	if (trouble) {
+	if (trouble && !events) {
 		static struct log_limit limit;
 		log_limited(&limit, LOG_ERROR, "channel %s: the log cannot be read at event %llu: %s", e->name,
-			    (unsigned long long)(s->span.first + events), trouble == -EIO ? "I/O or checksum error" : "damaged");
+			    (unsigned long long)s->span.first, trouble == -EIO ? "I/O error" : trouble == -ENOMEM ? "no memory" : "damaged");
 		counter_add(&e->counters.take_error, 1);
 	}
 	if (!events) {
@@ -382,6 +520,11 @@ engine_settle(struct taker *t, struct span *span, enum settle how, const struct 
 		qsort(sorted, set_count, sizeof *sorted, by_first);
 	}
 	pthread_mutex_lock(&e->lock);
+	if (!ranges_reserve(&e->settled, set_count + 1) || !ranges_reserve(&e->redo, set_count + 1)) {
+		pthread_mutex_unlock(&e->lock);
+		free(sorted);
+		return -ENOMEM;		/* the span stays open */
+	}
 	if (!set)
 		ok = settle_range(e, how, first, end);
 	else {
@@ -435,7 +578,8 @@ void
 engine_taker_close(struct taker *t)
 {
 	while (t->open)
-		(void)engine_settle(t, &t->open->span, SETTLE_ROLLBACK, NULL, 0);
+		if (engine_settle(t, &t->open->span, SETTLE_ROLLBACK, NULL, 0))
+			abort();	/* without memory for a range of numbers */
 	for (struct window_span *s = t->free, *next; s; s = next) {
 		next = s->next;
 		free(s);

@@ -1,11 +1,38 @@
-/* recover: from the newest checkpoint forward to the end of the log; tells a torn tail from damage. */
+/* recover: from the newest checkpoint forward to the end of the log.
+ *
+ * E is the end of the last good group. What stands at E decides:
+ *
+ * | at E                                    | elsewhere                             | what happened             | we do                                  |
+ * |-----------------------------------------|---------------------------------------|---------------------------|----------------------------------------|
+ * | whole group, chain and epoch follow     | no fence ends the extent at E         | written and perhaps acked | take it, go on behind it               |
+ * | anything of the fence's epoch or older  | a whole fence says "ends at E"        | a write failed while      | go on at the fence: what landed at E   |
+ * |                                         |                                       | running                   | was written again behind it            |
+ * | no group, not a segment's start         | the next segment begins with a group  | it did not fit            | go on there                            |
+ * |                                         | that follows                          |                           |                                        |
+ * | no group, or none that follows          | a later group's `durable` is above E, | media fault               | damage: report, keep its bytes aside,  |
+ * |                                         | or the checkpoint's                   |                           | go on at that group                    |
+ * | no group, or none that follows          | nothing says it was durable           | torn tail, or leftovers   | cut; keep what is of this log aside;   |
+ * |                                         |                                       | of an earlier lap         | epoch + 1, write on at E               |
+ * | block of a newer version                |                                       | a newer program wrote     | refuse                                 |
+ * | block of another log                    | at a segment's start                  | files were mixed up       | refuse                                 |
+ *
+ * | checkpoints                              | we do                                                                                            |
+ * |------------------------------------------|--------------------------------------------------------------------------------------------------|
+ * | one valid at least                       | begin at `durable` of the newest; the backlog below it is read when a sink gets there            |
+ * | none valid (first start, or two faults)  | begin at the oldest whole group: much is sent twice                                              |
+ * | of another log, or of a newer version    | refuse                                                                                           | */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/crc32c.h"
+#include "base/log.h"
+#include "channel/broken.h"
 #include "channel/ringlog.h"
 
 #define SEARCH_BYTES (1u << 20)
+#define ASIDE_BYTES_MAX (64u << 20)	/* of one stretch */
 
 struct scan {
 	struct ringlog *log;
@@ -13,6 +40,8 @@ struct scan {
 	uint64_t room;
 	uint8_t *search;		/* SEARCH_BYTES */
 	const char *wrong;
+	bool newer;			/* a block of a version we do not know */
+	uint64_t events_end;		/* of the group that group_read read: number behind its last event */
 };
 
 static bool
@@ -39,11 +68,19 @@ header_wrong(const struct ringlog *log, const struct block_header *h, uint64_t p
 		return wrong;
 	if (memcmp(h->log_id, log->log_id, LOG_ID_BYTES))
 		return "block of another log";
-	if (h->position != position)
+	if (h->position != position && !BROKEN(LAP))
 		return "block of another position";
 	if (position % log->segment_bytes + h->bytes > log->segment_bytes)
 		return "block exceeds its segment";
 	return NULL;
+}
+
+/* The header says that it is of this log and place, but of a version that we do not read. */
+static bool
+header_newer(const struct ringlog *log, const struct block_header *h, uint64_t position)
+{
+	return h->magic == BLOCK_MAGIC && h->version > FORMAT_VERSION && h->position == position &&
+	       !memcmp(h->log_id, log->log_id, LOG_ID_BYTES) && crc32c(0, h, offsetof(struct block_header, header_crc)) == h->header_crc;
 }
 
 /* Reads and checks the whole group at `position`. Returns its bytes, 0 when there is none; *crc is its group CRC. */
@@ -58,6 +95,7 @@ group_read(struct scan *scan, uint64_t position, uint32_t *crc)
 		if (!scan_room(scan, bytes + BLOCK_ALIGN_BYTES) || ringlog_read(log, position + bytes, scan->bytes + bytes, BLOCK_ALIGN_BYTES))
 			return scan->wrong = "cannot be read", 0;
 		const struct block_header *h = (const struct block_header *)(scan->bytes + bytes);
+		scan->newer |= header_newer(log, h, position + bytes);
 		if ((scan->wrong = header_wrong(log, h, position + bytes)))
 			return 0;
 		uint64_t len = h->bytes;
@@ -73,7 +111,7 @@ group_read(struct scan *scan, uint64_t position, uint32_t *crc)
 			end = h->previous_end;
 		} else if (h->first_event != events)
 			return scan->wrong = "numbers are not dense", 0;
-		if (h->group_index != i || h->group_count != count || h->group_position != position || h->epoch != epoch ||
+		if (h->group_index != i || h->group_count != count || (h->group_position != position && !BROKEN(LAP)) || h->epoch != epoch ||
 		    h->previous_crc != chain || h->previous_end != end)
 			return scan->wrong = "blocks of different groups", 0;
 		events = h->first_event + h->events;
@@ -81,11 +119,76 @@ group_read(struct scan *scan, uint64_t position, uint32_t *crc)
 		bytes += len;
 	}
 	*crc = group_crc;
+	scan->events_end = events;
 	return bytes;
 }
 
-/* The first position at or behind `from` where a whole group stands whose epoch is at least `epoch` and, with `durable`, whose `durable`
- * lies above `from`. UINT64_MAX: none. */
+bool
+ringlog_fenced(const struct ringlog *log, uint64_t position, uint32_t epoch)
+{
+	for (uint32_t i = 0; i < log->fence_count; i++)
+		if (log->fences[i].end <= position && position < log->fences[i].at && epoch <= log->fences[i].epoch)
+			return true;
+	return false;
+}
+
+/* The newest fence that ends the extent before it at `end`; 0: none. */
+static uint64_t
+fence_at(const struct ringlog *log, uint64_t end)
+{
+	uint64_t at = 0;
+	for (uint32_t i = 0; i < log->fence_count; i++)
+		if (log->fences[i].end == end && log->fences[i].at > at)
+			at = log->fences[i].at;
+	return at;
+}
+
+int
+ringlog_fence_note(struct ringlog *log, uint64_t end, uint64_t at, uint32_t epoch)
+{
+	if (log->fence_count == log->fence_room) {
+		uint32_t room = log->fence_room ? log->fence_room * 2 : 8;
+		struct fence *more = realloc(log->fences, room * sizeof *more);
+		if (!more)
+			return -ENOMEM;
+		log->fences = more;
+		log->fence_room = room;
+	}
+	log->fences[log->fence_count++] = (struct fence){ .end = end, .at = at, .epoch = epoch };
+	return 0;
+}
+
+/* Looks at the first block of every segment: finds the fences, refuses segments of other logs. */
+static int
+segments_look(struct scan *scan, struct err *err)
+{
+	struct ringlog *log = scan->log;
+	uint32_t crc;
+	for (uint32_t i = 0; i < log->segment_count; i++) {
+		uint64_t at = log->segments[i].index * log->segment_bytes;
+		const struct block_header *h = (const struct block_header *)scan->search;
+		if (ringlog_read(log, at, scan->search, BLOCK_ALIGN_BYTES))
+			continue;
+		if (header_newer(log, h, at))
+			return err_set(err, EPROTONOSUPPORT, "%s: segment %" PRIu64 " has blocks of format version %u, this program knows up to %u",
+				       log->dirs[log->segments[i].index % log->dir_count], log->segments[i].index, h->version, FORMAT_VERSION);
+		if (block_check_header(scan->search))
+			continue;
+		if (memcmp(h->log_id, log->log_id, LOG_ID_BYTES))
+			return err_set(err, EINVAL, "%s: segment %" PRIu64 " (segment-%016" PRIx64 ") belongs to another log; take it away",
+				       log->dirs[log->segments[i].index % log->dir_count], log->segments[i].index, log->segments[i].index);
+		if (BROKEN(FENCE) || !(h->flags & BLOCK_FENCE) || header_wrong(log, h, at) || h->previous_end >= at)
+			continue;
+		uint64_t end = h->previous_end;
+		uint32_t epoch = h->epoch;
+		if (group_read(scan, at, &crc) && ringlog_fence_note(log, end, at, epoch))
+			return err_set(err, ENOMEM, "no memory");
+	}
+	return 0;
+}
+
+/* The first position at or behind `from` where a whole group stands whose epoch is at least `epoch` and, with `durable`, that was queued
+ * when something above `from` was durable already (or lies below what the checkpoint calls durable). UINT64_MAX: none. */
 static uint64_t
 group_search(struct scan *scan, uint64_t from, uint32_t epoch, bool durable)
 {
@@ -108,7 +211,8 @@ group_search(struct scan *scan, uint64_t from, uint32_t epoch, bool durable)
 				const struct block_header *h = (const struct block_header *)(scan->search + o);
 				uint32_t crc;
 				if (h->magic != BLOCK_MAGIC || header_wrong(log, h, at + o) || h->group_index || h->epoch < epoch ||
-				    (durable && h->durable <= from))
+				    ringlog_fenced(log, at + o, h->epoch) ||
+				    (durable && h->durable <= from && at + o >= log->checkpoint->durable))
 					continue;
 				if (group_read(scan, at + o, &crc))
 					return at + o;
@@ -119,16 +223,81 @@ group_search(struct scan *scan, uint64_t from, uint32_t epoch, bool durable)
 	return UINT64_MAX;
 }
 
+/* Copies [from, to) into a file of its own, what cannot be read as zeros: the log will write over it one day. */
+static void
+set_aside(struct ringlog *log, uint64_t from, uint64_t to, const char *what)
+{
+	const struct logio_ops *ops = log->io->ops;
+	char path[RINGLOG_PATH_BYTES];
+	struct logio_file *file = NULL;
+	uint8_t *bytes = aligned_alloc(4096, BLOCK_ALIGN_BYTES);
+	bool cut = to - from > ASIDE_BYTES_MAX;
+	if (cut)
+		to = from + ASIDE_BYTES_MAX;
+	snprintf(path, sizeof path, "%s/aside-%016" PRIx64 "-%u", log->dirs[from / log->segment_bytes % log->dir_count], from, log->epoch);
+	int rc = bytes ? ops->file_open(log->io, path, to - from, LOGIO_CREATE, &file) : -ENOMEM;
+	for (uint64_t at = from; at < to && !rc; at += BLOCK_ALIGN_BYTES) {
+		if (ringlog_read(log, at, bytes, BLOCK_ALIGN_BYTES))
+			memset(bytes, 0, BLOCK_ALIGN_BYTES);
+		rc = ops->write(log->io, file, at - from, bytes, BLOCK_ALIGN_BYTES, false);
+	}
+	if (!rc)
+		rc = ops->sync(log->io, file);
+	if (file)
+		ops->file_close(log->io, file);
+	free(bytes);
+	if (rc)
+		log_warn("%s: the bytes (%s) could not be kept: %s", path, what, strerror(-rc));
+	else
+		log_warn("%s: holds the bytes of positions %" PRIu64 " to %" PRIu64 " (%s%s)", path, from, to, what, cut ? "; not all of them" : "");
+}
+
+/* The end of what looks like blocks written behind the end of the log in its newest epoch: 0 when there are none. */
+static uint64_t
+tail_leftover(struct scan *scan, uint64_t end)
+{
+	struct ringlog *log = scan->log;
+	uint64_t stop = (end / log->segment_bytes + 1) * log->segment_bytes, last = 0;
+	for (uint64_t at = end; at < stop; at += BLOCK_ALIGN_BYTES) {
+		const struct block_header *h = (const struct block_header *)scan->search;
+		if (ringlog_read(log, at, scan->search, BLOCK_ALIGN_BYTES))
+			continue;
+		if (!header_wrong(log, h, at) && h->epoch >= log->epoch && !ringlog_fenced(log, at, h->epoch))
+			last = at + h->bytes;
+		else if (at > end + LOGIO_GROUPS_MAX * (uint64_t)BLOCK_ALIGN_BYTES && at > last + (1u << 20))
+			break;
+	}
+	return last;
+}
+
+static void
+damage_found(struct scan *scan, bool repair, uint64_t from, uint64_t to, const char *wrong,
+	     void (*damage)(uint64_t from, uint64_t to, const char *what, void *context), void *context)
+{
+	scan->log->damage_count++;
+	scan->log->damage_bytes += to - from;
+	if (damage)
+		damage(from, to, wrong, context);
+	if (repair)
+		set_aside(scan->log, from, to, "damaged");
+}
+
 static int
-recover(struct scan *scan, void (*visit)(const struct block_header *block, const uint8_t *bytes, void *context),
-	void (*damage)(uint64_t from, uint64_t to, const char *what, void *context), void *context)
+recover(struct scan *scan, bool repair, void (*visit)(const struct block_header *block, const uint8_t *bytes, void *context),
+	void (*damage)(uint64_t from, uint64_t to, const char *what, void *context), void *context, struct err *err)
 {
 	struct ringlog *log = scan->log;
 	const struct checkpoint *c = log->checkpoint;
 	bool chained = log->checkpoint_serial != 0;	/* previous_crc is known */
-	uint64_t at = c->position, end = at;
-	uint32_t crc, previous = c->previous_crc, epoch = 0;
+	bool hot = c->durable > c->position;
+	uint64_t at = hot ? c->durable : c->position, end, fence;
+	uint32_t crc, previous = hot ? c->durable_crc : c->previous_crc, epoch = 0;
 	const char *wrong = NULL;
+	if (chained && at > log->scan_limit) {	/* the ledger's snapshot is older */
+		at = log->scan_limit;
+		chained = false;
+	}
+	end = at;
 	if (!log->checkpoint_serial) {
 		at = end = group_search(scan, 0, 0, false);
 		if (at == UINT64_MAX)
@@ -136,21 +305,26 @@ recover(struct scan *scan, void (*visit)(const struct block_header *block, const
 		uint64_t begin = at / log->segment_bytes * log->segment_bytes;
 		if (at != begin) {	/* a segment always begins with a group */
 			(void)group_read(scan, begin, &crc);
-			log->damage_count++;
-			log->damage_bytes += at - begin;
-			if (damage)
-				damage(begin, at, scan->wrong, context);
+			damage_found(scan, repair, begin, at, scan->wrong, damage, context);
 		}
 	}
 	log->first_position = at;
 	for (;;) {
 		uint64_t bytes = group_read(scan, at, &crc);
+		if (scan->newer)
+			return err_set(err, EPROTONOSUPPORT, "%s: the log has blocks of a newer format at position %" PRIu64
+				       ", this program knows up to version %u", log->dirs[0], at, FORMAT_VERSION);
 		if (at == end)
 			wrong = scan->wrong;
 		const struct block_header *h = (const struct block_header *)scan->bytes;
-		if (bytes && (h->epoch < epoch || (chained && (h->previous_crc != previous || h->previous_end != end)))) {
+		if (bytes && (h->epoch < epoch || ringlog_fenced(log, at, h->epoch) ||
+			      (chained && !BROKEN(LAP) && (h->previous_crc != previous || h->previous_end != end)))) {
 			bytes = 0;
 			wrong = "does not follow the group before";
+		}
+		if (!bytes && at == end && (fence = fence_at(log, end))) {
+			at = fence;
+			continue;
 		}
 		if (!bytes) {
 			uint64_t next = (end + log->segment_bytes - 1) / log->segment_bytes * log->segment_bytes;
@@ -162,10 +336,7 @@ recover(struct scan *scan, void (*visit)(const struct block_header *block, const
 			uint64_t found = group_search(scan, end, epoch, true);
 			if (found == UINT64_MAX)
 				break;
-			log->damage_count++;
-			log->damage_bytes += found - end;
-			if (damage)
-				damage(end, found, wrong, context);
+			damage_found(scan, repair, end, found, wrong, damage, context);
 			at = end = found;
 			chained = false;
 			continue;
@@ -184,6 +355,12 @@ recover(struct scan *scan, void (*visit)(const struct block_header *block, const
 	}
 	log->position = end;
 	log->previous_crc = previous;
+	uint64_t leftover = tail_leftover(scan, end);
+	if (leftover) {
+		log->cut_bytes = leftover - end;
+		if (repair)
+			set_aside(log, end, leftover, "torn tail, never acknowledged");
+	}
 	return 0;
 }
 
@@ -195,7 +372,9 @@ ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct blo
 	if (!scan.search)
 		return err_set(err, ENOMEM, "no memory");
 	log->epoch = log->checkpoint->epoch;
-	int rc = recover(&scan, visit, damage, context);
+	int rc = segments_look(&scan, err);
+	if (!rc)
+		rc = recover(&scan, repair, visit, damage, context, err);
 	free(scan.search);
 	free(scan.bytes);
 	if (rc || !repair)
@@ -206,6 +385,37 @@ ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct blo
 			rc = log->io->ops->sync(log->io, log->segments[i].file);
 	if (rc)
 		return err_set(err, -rc, "%s: sync: %s", log->dirs[0], strerror(-rc));
-	log->epoch++;
+	if (!BROKEN(EPOCH))
+		log->epoch++;
+	return 0;
+}
+
+/* Behind the end of a group and before `limit`: the next block's header. A gap is damage unless the block says that its group follows. */
+int
+ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap)
+{
+	const struct block_header *h = (const struct block_header *)header;
+	uint64_t from = *position, at = from;
+	*gap = 0;
+	while (at < limit) {
+		bool ok = ringlog_read(log, at, header, BLOCK_ALIGN_BYTES) == 0 && !header_wrong(log, h, at) &&
+			  !ringlog_fenced(log, at, h->epoch) && at + h->bytes <= limit;
+		if (ok) {
+			if (at != from && (h->group_index || h->previous_end != from))
+				*gap = at - from;
+			*position = at;
+			return 1;
+		}
+		uint64_t fence = at == from ? fence_at(log, from) : 0, next = (at / log->segment_bytes + 1) * log->segment_bytes;
+		if (fence && fence < limit)
+			at = fence;
+		else if (at == from && next < limit && ringlog_read(log, next, header, BLOCK_ALIGN_BYTES) == 0 && !header_wrong(log, h, next) &&
+			 h->previous_end == from)
+			at = next;
+		else
+			at += BLOCK_ALIGN_BYTES;
+	}
+	*gap = limit - from;
+	*position = limit;
 	return 0;
 }

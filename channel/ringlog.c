@@ -100,48 +100,94 @@ visit_name(const char *name, void *context)
 		(void)segment_insert(found->log, index, NULL);
 }
 
+/* Written beside and renamed: a crash leaves the old one, or none, but no half one. */
+static int
+meta_write(struct ringlog *log, const char *path, struct log_meta *meta, struct err *err)
+{
+	const struct logio_ops *ops = log->io->ops;
+	char fresh[PATH_BYTES + 8];
+	struct logio_file *file;
+	snprintf(fresh, sizeof fresh, "%s.new", path);
+	memset(meta, 0, META_BYTES);
+	*meta = (struct log_meta){ .magic = META_MAGIC, .version = FORMAT_VERSION, .segment_bytes = log->segment_bytes, .dirs = log->dir_count };
+	memcpy(meta->log_id, log->log_id, LOG_ID_BYTES);
+	meta->crc = crc32c(0, meta, offsetof(struct log_meta, crc));
+	memcpy(meta->host_id, log->host_id, HOST_ID_BYTES);
+	meta->host_crc = crc32c(0, meta, offsetof(struct log_meta, host_crc));
+	int rc = ops->file_open(log->io, fresh, META_BYTES, LOGIO_CREATE, &file);
+	if (!rc) {
+		rc = ops->write(log->io, file, 0, meta, META_BYTES, true);
+		ops->file_close(log->io, file);
+	}
+	if (!rc)
+		rc = ops->rename(log->io, fresh, path);
+	return rc ? err_set(err, -rc, "%s: %s", path, strerror(-rc)) : 0;
+}
+
+static void
+id_text(const uint8_t *id, char *text)
+{
+	for (int i = 0; i < (int)HOST_ID_BYTES; i++)
+		snprintf(text + 2 * i, 3, "%02x", id[i]);
+}
+
+/* The log was written on this host, or nobody knows, or it is taken over. *stale: the file names another host or an older version. */
+static int
+meta_check(struct ringlog *log, const char *path, uint32_t dir, const struct log_meta *meta, bool *stale, struct err *err)
+{
+	static const uint8_t nobody[HOST_ID_BYTES];
+	char theirs[2 * HOST_ID_BYTES + 1], mine[2 * HOST_ID_BYTES + 1];
+	if (meta->magic != META_MAGIC || meta->crc != crc32c(0, meta, offsetof(struct log_meta, crc)))
+		return err_set(err, EBADMSG, "%s: is damaged; without it the log cannot be read%s", path,
+			       log->dir_count > 1 ? " (copy it from another data directory of the log)" : "");
+	if (meta->version > FORMAT_VERSION || meta->version == 0)
+		return err_set(err, EPROTONOSUPPORT, "%s: format version %u is not known, this program knows up to %u", path, meta->version,
+			       FORMAT_VERSION);
+	if (meta->version > 1 && meta->host_crc != crc32c(0, meta, offsetof(struct log_meta, host_crc)))
+		return err_set(err, EBADMSG, "%s: is damaged; without it the log cannot be read", path);
+	if (meta->dirs != log->dir_count)
+		return err_set(err, EINVAL, "%s: the log was made with %u data directories, not %u", path, meta->dirs, log->dir_count);
+	if (dir && memcmp(meta->log_id, log->log_id, LOG_ID_BYTES))
+		return err_set(err, EINVAL, "%s: belongs to another log than %s", path, log->dirs[0]);
+	bool other = meta->version > 1 && memcmp(meta->host_id, nobody, HOST_ID_BYTES) && memcmp(log->host_id, nobody, HOST_ID_BYTES) &&
+		     memcmp(meta->host_id, log->host_id, HOST_ID_BYTES);
+	if (other && !log->adopt) {
+		id_text(meta->host_id, theirs);
+		id_text(log->host_id, mine);
+		return err_set(err, EINVAL, "%s: the log was written on another host (machine id %s, this one is %s); if it was moved here on "
+			       "purpose and nobody else uses it, set penstock.adoptLog = true", path, theirs, mine);
+	}
+	*stale = other || meta->version < FORMAT_VERSION;
+	return 0;
+}
+
 static int
 meta_open(struct ringlog *log, uint32_t dir, bool create, struct err *err)
 {
+	const struct logio_ops *ops = log->io->ops;
 	char path[PATH_BYTES];
 	struct logio_file *file;
+	bool stale = false;
 	snprintf(path, sizeof path, "%s/ringlog.meta", log->dirs[dir]);
 	struct log_meta *meta = aligned_alloc(4096, META_BYTES);
 	if (!meta)
 		return err_set(err, ENOMEM, "no memory");
-	int rc = log->io->ops->file_open(log->io, path, 0, 0, &file);
+	int rc = ops->file_open(log->io, path, 0, 0, &file);
 	if (!rc) {
-		rc = log->io->ops->read(log->io, file, 0, meta, META_BYTES);
+		rc = ops->read(log->io, file, 0, meta, META_BYTES);
+		ops->file_close(log->io, file);
 		if (rc)
 			err_set(err, -rc, "%s: %s", path, strerror(-rc));
-		else if (meta->magic != META_MAGIC || meta->crc != crc32c(0, meta, offsetof(struct log_meta, crc)))
-			rc = err_set(err, EBADMSG, "%s: is damaged; without it the log cannot be read", path);
-		else if (meta->version != FORMAT_VERSION)
-			rc = err_set(err, EPROTONOSUPPORT, "%s: version %u is not known, this program writes %u", path, meta->version, FORMAT_VERSION);
-		else if (meta->dirs != log->dir_count)
-			rc = err_set(err, EINVAL, "%s: the log was made with %u data directories, not %u", path, meta->dirs, log->dir_count);
-		else if (dir && memcmp(meta->log_id, log->log_id, LOG_ID_BYTES))
-			rc = err_set(err, EINVAL, "%s: belongs to another log than %s", path, log->dirs[0]);
-		else {
+		else if (!(rc = meta_check(log, path, dir, meta, &stale, err))) {
 			memcpy(log->log_id, meta->log_id, LOG_ID_BYTES);
 			log->segment_bytes = meta->segment_bytes;
+			if (stale && create)	/* before anything of this version is written, so that an older program refuses it */
+				rc = meta_write(log, path, meta, err);
 		}
-	} else if (rc != -ENOENT || !create) {
-		free(meta);
-		return err_set(err, -rc, "%s: %s", path, strerror(-rc));
-	} else if (!(rc = log->io->ops->file_open(log->io, path, META_BYTES, LOGIO_CREATE, &file))) {
-		memset(meta, 0, META_BYTES);
-		*meta = (struct log_meta){ .magic = META_MAGIC, .version = FORMAT_VERSION, .segment_bytes = log->segment_bytes,
-			.dirs = log->dir_count };
-		memcpy(meta->log_id, log->log_id, LOG_ID_BYTES);
-		meta->crc = crc32c(0, meta, offsetof(struct log_meta, crc));
-		if ((rc = log->io->ops->write(log->io, file, 0, meta, META_BYTES, true)))
-			err_set(err, -rc, "%s: %s", path, strerror(-rc));
-	} else {
-		free(meta);
-		return err_set(err, -rc, "%s: %s", path, strerror(-rc));
-	}
-	log->io->ops->file_close(log->io, file);
+	} else if (rc == -ENOENT && create)
+		rc = meta_write(log, path, meta, err);
+	else
+		err_set(err, -rc, "%s: %s", path, strerror(-rc));
 	free(meta);
 	return rc;
 }
@@ -151,6 +197,7 @@ ringlog_open(struct ringlog *log, bool create, struct err *err)
 {
 	assert(log->dir_count >= 1 && log->dir_count <= RINGLOG_DIRS_MAX && log->segment_bytes % BLOCK_ALIGN_BYTES == 0);
 	pthread_mutex_init(&log->lock, NULL);
+	log->scan_limit = UINT64_MAX;
 	if (getrandom(log->log_id, sizeof log->log_id, 0) != sizeof log->log_id)
 		return err_set(err, EIO, "no random bytes");
 	log->checkpoint = aligned_alloc(4096, CHECKPOINT_BYTES);
@@ -186,6 +233,7 @@ ringlog_close(struct ringlog *log)
 		if (log->spare[i])
 			log->io->ops->file_close(log->io, log->spare[i]);
 	free(log->segments);
+	free(log->fences);
 	free(log->checkpoint);
 	pthread_mutex_destroy(&log->lock);
 }
@@ -218,6 +266,72 @@ ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct lo
 	*offset = at % log->segment_bytes;
 	log->position = at + bytes;
 	return 0;
+}
+
+/* Takes a segment that nothing durable stands in out of the log. */
+static void
+segment_drop(struct ringlog *log, uint64_t index)
+{
+	char path[PATH_BYTES];
+	segment_path(log, index, path);
+	pthread_mutex_lock(&log->lock);
+	uint32_t i = segment_at(log, index);
+	if (i < log->segment_count && log->segments[i].index == index) {
+		if (log->segments[i].file)
+			log->io->ops->file_close(log->io, log->segments[i].file);
+		memmove(&log->segments[i], &log->segments[i + 1], (--log->segment_count - i) * sizeof *log->segments);
+		(void)log->io->ops->remove(log->io, path);
+	}
+	pthread_mutex_unlock(&log->lock);
+}
+
+int
+ringlog_fence(struct ringlog *log, uint64_t end, uint32_t previous_crc, uint64_t number, uint64_t durable)
+{
+	uint64_t index = (log->position + log->segment_bytes - 1) / log->segment_bytes;
+	if (index < log->fence_index)
+		index = log->fence_index;
+	uint64_t at = index * log->segment_bytes;
+	uint8_t *bytes = aligned_alloc(4096, 2 * BLOCK_ALIGN_BYTES);
+	if (!bytes)
+		return -ENOMEM;
+	memset(bytes, 0, 2 * BLOCK_ALIGN_BYTES);
+	struct block_header *h = (struct block_header *)bytes;
+	*h = (struct block_header){ .magic = BLOCK_MAGIC, .version = FORMAT_VERSION, .flags = BLOCK_FENCE, .epoch = log->epoch,
+		.bytes = BLOCK_ALIGN_BYTES, .position = at, .first_event = number, .records = 1, .group_position = at, .group_count = 1,
+		.durable = durable, .previous_end = end, .previous_crc = previous_crc };
+	memcpy(h->log_id, log->log_id, LOG_ID_BYTES);
+	uint8_t *record = bytes + BLOCK_HEADER_BYTES, payload[16];
+	uint8_t *payload_end = varint_put(varint_put(payload, CONTROL_FENCE), end);
+	*record++ = RECORD_CONTROL | RECORD_MUST;
+	record = varint_put(record, (uint64_t)(payload_end - payload));
+	memcpy(record, payload, (size_t)(payload_end - payload));
+	record += payload_end - payload;
+	h->record_bytes = (uint32_t)(record - bytes - BLOCK_HEADER_BYTES);
+	block_finish(bytes);
+	struct logio_file *file = ringlog_segment(log, index);
+	int rc = file ? 0 : segment_make(log, index);
+	if (!rc && !(file = ringlog_segment(log, index)))
+		rc = -EIO;
+	if (!rc)
+		rc = log->io->ops->write(log->io, file, 0, bytes, BLOCK_ALIGN_BYTES, true);
+	if (!rc)
+		rc = log->io->ops->read(log->io, file, 0, bytes + BLOCK_ALIGN_BYTES, BLOCK_ALIGN_BYTES);
+	if (!rc && memcmp(bytes, bytes + BLOCK_ALIGN_BYTES, BLOCK_ALIGN_BYTES))
+		rc = -EIO;
+	if (!rc)
+		rc = ringlog_fence_note(log, end, at, log->epoch);
+	if (rc) {
+		if (rc != -ENOSPC && rc != -ENOMEM)
+			log->fence_index = index + 1;
+		segment_drop(log, index);
+	} else {
+		log->fence_index = index + 1;
+		log->position = at + BLOCK_ALIGN_BYTES;
+		log->previous_crc = crc32c(0, &h->header_crc, sizeof h->header_crc);
+	}
+	free(bytes);
+	return rc;
 }
 
 /* Under the lock. */

@@ -19,6 +19,12 @@ struct segment {
 	struct logio_file *file;	/* opened when first needed */
 };
 
+/* An extent that was given up after a failed write: blocks in [end, at) whose epoch is not above do not count. */
+struct fence {
+	uint64_t end, at;
+	uint32_t epoch;
+};
+
 struct ringlog {
 	struct logio *io;
 	const char *dirs[RINGLOG_DIRS_MAX];
@@ -27,11 +33,17 @@ struct ringlog {
 	const char *backup_dir;		/* or NULL */
 	uint64_t segment_bytes, required_space;
 	uint8_t log_id[LOG_ID_BYTES];
+	uint8_t host_id[HOST_ID_BYTES];	/* this host's; zeros: unknown, nothing is compared */
+	bool adopt;			/* take over a log that another host wrote */
 	uint32_t epoch;
 
 	uint64_t position;		/* where the next group goes, unless it does not fit in the segment */
 	uint32_t previous_crc;
-	uint64_t first_position;	/* of the oldest group found by recovery */
+	uint64_t first_position;	/* where recovery began to read */
+	uint64_t scan_limit;		/* recovery begins here at the latest; UINT64_MAX: at the checkpoint's `durable` */
+	struct fence *fences;		/* found by recovery, and made since */
+	uint32_t fence_count, fence_room;
+	uint64_t fence_index;		/* segments below were given up or tried */
 
 	pthread_mutex_t lock;
 	struct segment *segments;	/* by index, ascending */
@@ -61,6 +73,15 @@ int ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct
 
 /* The file of a segment, opened when first needed; NULL when there is none. */
 struct logio_file *ringlog_segment(struct ringlog *log, uint64_t index);
+
+bool ringlog_fenced(const struct ringlog *log, uint64_t position, uint32_t epoch);
+int ringlog_fence_note(struct ringlog *log, uint64_t end, uint64_t at, uint32_t epoch);
+/* Gives up what lies behind `end` (of the group whose CRC is previous_crc; `number`: that of the next event): opens a new extent, proves
+ * it by writing and reading back a block that says where the old one ends. The append position is behind that block then. */
+int ringlog_fence(struct ringlog *log, uint64_t end, uint32_t previous_crc, uint64_t number, uint64_t durable);
+/* The header (BLOCK_ALIGN_BYTES read into `header`) of the next block at or behind *position and below `limit`, where all was durable once;
+ * fenced stretches are stepped over. 1: *position is the block's; 0: none. *gap: bytes of damage before it. Takers' side. */
+int ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap);
 
 /* Where a group of so many bytes goes, with its file; moves on. */
 int ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);

@@ -7,8 +7,12 @@
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "channel/broken.h"
 #include "channel/engine.h"
 
+#define FENCE_TRIES 2u		/* extents tried, without anything becoming durable in between, before blocks are failed */
+#define FENCE_BACKOFF_MAX_NS (10 * NS_PER_S)
+#define PARK_NS (50 * NS_PER_MS)	/* between looks for room on a full disk */
 #define CREDIT_MAX 128u		/* blocks a link holds ready: what it takes in while the disk is away for a moment */
 
 void
@@ -39,6 +43,9 @@ block_complete(struct engine *e, struct memory *m, int status)
 	c->serial = m->block.serial;
 	c->events = m->block.events;
 	c->status = status;
+	if (status && m->block.generation == l->generation)
+		l->generation++;	/* all that this ingress filled before it sees the completion fails too */
+	c->generation = l->generation;
 	c->ticket_count = m->block.ticket_count;
 	memcpy(c->tickets, m->block.tickets, m->block.ticket_count * sizeof *c->tickets);
 	m->completion = NULL;
@@ -49,18 +56,44 @@ block_complete(struct engine *e, struct memory *m, int status)
 	link_wake(l);
 }
 
-/* The oldest group has ended. */
+/* Under lock: the blocks of a group may be taken now. */
+static void
+group_durable(struct engine *e, struct group *g)
+{
+	uint64_t durable = atomic_load_explicit(&e->durable, memory_order_relaxed);
+	for (uint32_t i = 0; i < g->count; i++) {
+		struct memory *m = g->blocks[i];
+		const struct block_header *h = (const struct block_header *)m->block.bytes;
+		m->state = MEMORY_TAIL;
+		m->entry = e->hot.tail;
+		e->tail[e->tail_count++] = m;
+		if (!h->events)
+			continue;
+		assert(h->first_event == durable);
+		struct entry entry = { .first = durable, .position = h->position, .previous_end = g->previous_end, .events = h->events,
+			.bytes = h->bytes, .raw_bytes = h->raw_bytes, .previous_crc = g->previous_crc, .memory = m };
+		bool added = entries_add(&e->hot, &entry);
+		assert(added);		/* group_send made room */
+		e->bytes_held += h->raw_bytes / 100 + h->events / 2 + 1;
+		durable += h->events;
+	}
+	atomic_fetch_add(&e->stored_total, g->events);
+	atomic_store(&e->durable, durable);
+	e->acked_position = g->position + g->bytes;
+	e->acked_crc = g->crc;
+	if (g->synced) {
+		e->durable_synced = e->acked_position;
+		e->durable_synced_crc = g->crc;
+		e->durable_synced_number = durable;
+	}
+}
+
+/* The oldest group has ended, well or for good. */
 static void
 group_complete(struct engine *e, struct group *g)
 {
 	struct engine_counters *n = &e->counters;
-	int status = e->failed ? -EIO : g->status;
-	if (status && !e->failed) {
-		e->failed = true;
-		counter_set(&n->unhealthy, 1);
-		log_error("channel %s: a write to the log failed (%s): nothing more is stored until it is opened again", e->name,
-			  strerror(-status));
-	}
+	int status = g->status;
 	e->writing -= g->events;
 	if (status) {
 		counter_add(&n->failed, g->events);
@@ -73,30 +106,12 @@ group_complete(struct engine *e, struct group *g)
 		counter_add(&n->syncs, 1);
 		counter_add(&n->blocks_written, g->count);
 		pthread_mutex_lock(&e->lock);
-		uint64_t durable = atomic_load_explicit(&e->durable, memory_order_relaxed);
-		for (uint32_t i = 0; i < g->count; i++) {
-			struct memory *m = g->blocks[i];
-			const struct block_header *h = (const struct block_header *)m->block.bytes;
-			m->state = MEMORY_TAIL;
-			m->entry = e->entry_tail;
-			e->tail[e->tail_count++] = m;
-			if (!h->events)
-				continue;
-			assert(h->first_event == durable);
-			struct entry entry = { .first = durable, .position = h->position, .previous_end = g->previous_end, .events = h->events,
-				.bytes = h->bytes, .raw_bytes = h->raw_bytes, .previous_crc = g->previous_crc, .memory = m };
-			if (!engine_entry_add(e, &entry))
-				abort();
-			e->bytes_held += h->raw_bytes / 100 + h->events / 2 + 1;
-			durable += h->events;
-		}
-		atomic_fetch_add(&e->stored_total, g->events);
-		atomic_store(&e->durable, durable);
-		e->acked_position = g->position + g->bytes;
-		e->acked_crc = g->crc;
+		group_durable(e, g);
 		bool sleepers = e->takers_waiting != 0;
 		pthread_mutex_unlock(&e->lock);
-		e->durable_position = g->position + g->bytes;
+		if (g->synced)
+			e->durable_position = g->position + g->bytes;
+		e->fence_tries = 0;
 		if (sleepers)
 			pthread_cond_broadcast(&e->wake);
 	}
@@ -107,6 +122,71 @@ group_complete(struct engine *e, struct group *g)
 			m->state = MEMORY_FREE;
 			e->free[e->free_count++] = m;
 		}
+	}
+}
+
+static void group_write(struct engine *e, struct group *g);
+
+/* Opens a new extent behind the last durable group. */
+static int
+fence(struct engine *e)
+{
+	uint64_t number = atomic_load(&e->durable);
+	int rc = ringlog_fence(e->log, e->acked_position, e->acked_crc, number, e->durable_position);
+	if (rc)
+		return rc;
+	counter_add(&e->counters.fences, 1);
+	log_warn("channel %s: a write failed: the log goes on at position %llu", e->name, (unsigned long long)e->log->position);
+	e->appended = number;
+	pthread_mutex_lock(&e->lock);
+	e->acked_position = e->log->position;
+	e->acked_crc = e->log->previous_crc;
+	e->durable_synced = e->acked_position;
+	e->durable_synced_crc = e->acked_crc;
+	e->durable_synced_number = number;
+	pthread_mutex_unlock(&e->lock);
+	e->durable_position = e->log->position;
+	e->written_segment = e->log->position / e->log->segment_bytes;
+	return 0;
+}
+
+static void
+store_failed(struct engine *e, int rc)
+{
+	if (!e->failed)
+		log_error("channel %s: writes to the log fail (%s): nothing is stored until one works", e->name, strerror(-rc));
+	e->failed = true;
+	counter_set(&e->counters.unhealthy, 1);
+	e->retry_ns = clock_now_ns(e->clock) + e->backoff_ns;
+	e->backoff_ns = e->backoff_ns * 2 > FENCE_BACKOFF_MAX_NS ? FENCE_BACKOFF_MAX_NS : e->backoff_ns * 2;
+}
+
+/* A write or sync failed, and everything else in flight has ended: what is not durable is still in memory and is written again behind a
+ * fence. Only if that fails too do the completions carry the error. */
+static void
+groups_again(struct engine *e)
+{
+	int rc = -EIO;
+	for (uint32_t i = 0; i < e->group_count; i++) {
+		struct group *g = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+		if (g->status) {
+			rc = g->status;
+			break;
+		}
+	}
+	e->fencing = false;
+	if (e->fence_tries++ < FENCE_TRIES && !e->closing && (rc = fence(e)) == 0) {
+		for (uint32_t i = 0; i < e->group_count; i++)
+			group_write(e, &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX]);
+		return;
+	}
+	store_failed(e, rc);
+	e->appended = atomic_load(&e->durable);
+	for (uint32_t i = 0; i < e->group_count; i++) {
+		struct group *g = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+		g->status = rc;
+		g->ended = true;
+		g->parked = false;
 	}
 }
 
@@ -121,10 +201,26 @@ groups_end(struct engine *e)
 			struct group *g = done[i].context;
 			g->ended = true;
 			g->status = done[i].status;
+			if (BROKEN(ACK_EARLY))
+				e->groups[(g - e->groups + 1) % LOGIO_GROUPS_MAX].ended = true;
 		}
 	}
 	while (e->group_count && e->groups[e->group_first].ended) {
-		group_complete(e, &e->groups[e->group_first]);
+		struct group *g = &e->groups[e->group_first];
+		if (e->log && g->status && !e->failed) {
+			e->fencing = true;
+			bool all = true;
+			for (uint32_t i = 0; i < e->group_count; i++) {
+				struct group *other = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+				all &= other->ended || other->parked;
+			}
+			if (!all)
+				break;
+			groups_again(e);
+			did++;
+			continue;
+		}
+		group_complete(e, g);
 		e->group_first = (e->group_first + 1) % LOGIO_GROUPS_MAX;
 		e->group_count--;
 		did++;
@@ -148,6 +244,16 @@ run_length(struct engine *e, struct engine_link *l, const struct group *g, uint6
 	return spsc_count(&l->link.completions_free) >= run ? run : 0;	/* else it does not reap: nothing more of it is taken */
 }
 
+/* Some block of the run was filled before its ingress saw a failure, or nothing can be stored: all of the run fails. */
+static bool
+run_fails(struct engine *e, struct engine_link *l, uint32_t run)
+{
+	bool fails = e->failed;
+	for (uint32_t i = 0; i < run && !fails; i++)
+		fails = ((struct block *)spsc_peek(&l->link.submit, i))->generation != l->generation;
+	return fails;
+}
+
 /* Takes submitted blocks, link by link, as many as a group may hold. */
 static void
 group_gather(struct engine *e, struct group *g)
@@ -155,12 +261,15 @@ group_gather(struct engine *e, struct group *g)
 	uint32_t links = atomic_load_explicit(&e->link_count, memory_order_acquire);
 	uint64_t room = e->log ? e->log->segment_bytes : UINT64_MAX;
 	g->count = g->bytes = g->events = g->payload = 0;
-	g->ended = false;
+	g->ended = g->parked = false;
 	for (uint32_t i = 0; i < links; i++) {
 		struct engine_link *l = e->links[(e->link_turn + i) % links];
 		uint32_t run = 0;
+		bool fails = false, fails_known = false;
 		while (run || (run = run_length(e, l, g, room))) {
-			run--;
+			if (!fails_known)
+				fails = run_fails(e, l, run);
+			fails_known = --run != 0;
 			struct completion *c = spsc_pop(&l->link.completions_free);
 			struct memory *m = ((struct block *)spsc_pop(&l->link.submit))->impl;
 			assert(m->state == MEMORY_OUT && m->link == l);
@@ -168,6 +277,15 @@ group_gather(struct engine *e, struct group *g)
 			m->completion = c;
 			l->out--;
 			e->reserved -= m->block.events_max;
+			if (fails) {
+				counter_add(&e->counters.failed, m->block.events);
+				counter_add(&e->counters.put_error, 1);
+				atomic_fetch_add_explicit(&e->pending_blocks, 1, memory_order_relaxed);
+				block_complete(e, m, -EIO);
+				m->state = MEMORY_FREE;
+				e->free[e->free_count++] = m;
+				continue;
+			}
 			g->blocks[g->count++] = m;
 			g->bytes += ((struct block_header *)m->block.bytes)->bytes;
 			g->events += m->block.events;
@@ -204,28 +322,28 @@ group_headers(struct engine *e, struct group *g)
 	}
 }
 
+/* Gives the group its place and sends it off. With no room on the disk it stays parked: draining makes room. */
 static void
-group_send(struct engine *e, struct group *g)
+group_write(struct engine *e, struct group *g)
 {
 	struct logio_write writes[LOGIO_WRITES_MAX];
 	struct logio_file *file;
 	uint64_t offset;
-	atomic_store_explicit(&e->channel.hungry, 0, memory_order_relaxed);	/* at once: a plain sync keeps this thread */
-	counter_add(&e->counters.put_attempt, g->events);
-	atomic_fetch_add_explicit(&e->pending_blocks, g->count, memory_order_relaxed);
-	e->writing += g->events;
-	e->group_count++;
 	g->status = 0;
-	if (!e->log || e->failed) {
-		g->position = g->previous_end = 0;
-		if (!e->failed)
-			group_headers(e, g);
-		g->ended = true;
-		return;
-	}
+	g->ended = g->parked = false;
 	g->previous_end = e->log->position;
 	g->previous_crc = e->log->previous_crc;
-	int rc = ringlog_place(e->log, g->bytes, &g->position, &file, &offset);
+	pthread_mutex_lock(&e->lock);
+	bool room = entries_reserve(&e->hot, LOGIO_GROUPS_MAX * LOGIO_WRITES_MAX);
+	pthread_mutex_unlock(&e->lock);
+	int rc = room ? ringlog_place(e->log, g->bytes, &g->position, &file, &offset) : -ENOMEM;
+	if (rc == -ENOSPC || rc == -EDQUOT || rc == -ENOMEM) {
+		if (!e->park_ns)
+			log_warn("channel %s: %s: it takes nothing in, and drains", e->name, rc == -ENOMEM ? "no memory" : "the disk is full");
+		g->parked = true;
+		e->park_ns = clock_now_ns(e->clock) + PARK_NS;
+		return;
+	}
 	if (rc) {
 		g->status = rc;
 		g->ended = true;
@@ -237,21 +355,95 @@ group_send(struct engine *e, struct group *g)
 		struct block_header *h = (struct block_header *)g->blocks[i]->block.bytes;
 		writes[i] = (struct logio_write){ .bytes = h, .len = h->bytes };
 	}
-	uint64_t now = e->sync_groups ? 0 : clock_now_ns(e->clock);
-	bool sync = e->sync_groups || now - e->last_sync_ns >= e->sync_interval_ns;
-	if (sync)
+	uint64_t now = e->sync_groups ? 0 : clock_now_ns(e->clock), segment = g->position / e->log->segment_bytes;
+	g->synced = e->sync_groups || now - e->last_sync_ns >= e->sync_interval_ns;
+	if (!e->sync_groups && segment != e->written_segment) {	/* a sync reaches one file */
+		struct logio_file *before = ringlog_segment(e->log, e->written_segment);
+		if (before && (rc = e->io->ops->sync(e->io, before))) {
+			g->status = rc;
+			g->ended = true;
+			return;
+		}
+	}
+	e->written_segment = segment;
+	if (g->synced)
 		e->last_sync_ns = now;
-	rc = e->io->ops->submit(e->io, file, offset, writes, g->count, sync, g);
+	rc = e->io->ops->submit(e->io, file, offset, writes, g->count, g->synced && !BROKEN(SYNC), g);
 	if (rc) {
 		g->status = rc;
 		g->ended = true;
 	}
 }
 
+static void
+group_send(struct engine *e, struct group *g)
+{
+	atomic_store_explicit(&e->channel.hungry, 0, memory_order_relaxed);	/* at once: a plain sync keeps this thread */
+	counter_add(&e->counters.put_attempt, g->events);
+	atomic_fetch_add_explicit(&e->pending_blocks, g->count, memory_order_relaxed);
+	e->writing += g->events;
+	e->group_count++;
+	g->status = 0;
+	g->synced = false;
+	if (e->log) {
+		group_write(e, g);
+		return;
+	}
+	pthread_mutex_lock(&e->lock);
+	bool room = entries_reserve(&e->hot, LOGIO_WRITES_MAX);
+	pthread_mutex_unlock(&e->lock);
+	g->position = g->previous_end = 0;
+	if (room)
+		group_headers(e, g);
+	g->status = room ? 0 : -ENOMEM;
+	g->ended = true;
+}
+
+/* Groups that found no room, oldest first. False: there still is none. */
+static bool
+groups_unpark(struct engine *e)
+{
+	if (!e->park_ns)
+		return true;
+	if (clock_now_ns(e->clock) < e->park_ns && !e->closing)
+		return false;
+	for (uint32_t i = 0; i < e->group_count; i++) {
+		struct group *g = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+		if (!g->parked)
+			continue;
+		group_write(e, g);
+		if (g->parked && e->closing) {
+			g->parked = false;
+			g->ended = true;
+			g->status = -ENOSPC;
+		}
+		if (g->parked)
+			return false;
+	}
+	log_info("channel %s: takes events in again", e->name);
+	e->park_ns = 0;
+	return true;
+}
+
 static int
 gather(struct engine *e)
 {
 	int did = 0;
+	if (e->failed && clock_now_ns(e->clock) >= e->retry_ns && !e->group_count && !e->closing) {
+		int rc = fence(e);
+		if (rc)
+			store_failed(e, rc);
+		else {
+			e->failed = false;
+			e->fence_tries = 0;
+			e->backoff_ns = FENCE_BACKOFF_NS;
+			counter_set(&e->counters.unhealthy, 0);
+			log_info("channel %s: a new extent works: events are stored again", e->name);
+			did++;
+		}
+	}
+	if (e->fencing || !groups_unpark(e))
+		return did;
 	while (e->group_count < e->groups_max) {
 		struct group *g = &e->groups[(e->group_first + e->group_count) % LOGIO_GROUPS_MAX];
 		group_gather(e, g);
@@ -259,8 +451,10 @@ gather(struct engine *e)
 			break;
 		group_send(e, g);
 		did++;
-		if (!e->io || e->failed)
+		if (!e->io)
 			groups_end(e);
+		if (g->parked || e->fencing || e->failed)
+			break;
 	}
 	return did;
 }
@@ -273,12 +467,12 @@ tail_reclaim(struct engine *e, uint32_t want)
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < e->tail_count; i++) {
 		struct memory *m = e->tail[i];
-		bool done = m->entry < e->entry_head;
+		bool done = m->entry < e->hot.head;
 		if (m->pins || !want || (!e->log && !done)) {
 			e->tail[kept++] = m;
 			continue;
 		}
-		if (!done && m->entry < e->entry_tail && engine_entry(e, m->entry)->memory == m)
+		if (!done && m->entry < e->hot.tail && engine_entry(e, m->entry)->memory == m)
 			engine_entry(e, m->entry)->memory = NULL;
 		m->state = MEMORY_FREE;
 		e->free[e->free_count++] = m;
@@ -310,7 +504,7 @@ credit(struct engine *e)
 		tail_reclaim(e, missing - e->free_count);
 	uint64_t capacity = atomic_load_explicit(&e->capacity, memory_order_relaxed);
 	uint64_t least = capacity / 16 < 2048 ? capacity / 16 : 2048;
-	bool stopped = e->log && atomic_load_explicit(&e->log->no_space, memory_order_relaxed);
+	bool stopped = e->log && (atomic_load_explicit(&e->log->no_space, memory_order_relaxed) || e->park_ns);
 	if (e->capacity_bytes) {
 		pthread_mutex_lock(&e->lock);
 		stopped = e->bytes_held >= e->capacity_bytes;
@@ -374,7 +568,7 @@ engine_writer_step(struct channel *channel, uint64_t wait_ns)
 		return did;
 	(void)atomic_exchange(&e->writer_sleeps, true);
 	bool more_room = atomic_load(&e->starved) && atomic_load(&e->settled_total) != e->settled_seen;
-	if (!more_room && (!submitted(e) || e->group_count == e->groups_max)) {
+	if (!more_room && (!submitted(e) || e->group_count == e->groups_max || e->fencing || e->park_ns)) {
 		struct timespec wait = { .tv_sec = (time_t)(wait_ns / NS_PER_S), .tv_nsec = (long)(wait_ns % NS_PER_S) };
 		struct pollfd fd = { .fd = e->wake_fd, .events = POLLIN };
 		if (ppoll(&fd, 1, &wait, NULL) > 0) {

@@ -18,7 +18,7 @@ static const char *dirs[] = { "/d" };
 
 static const struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs = { 1, dirs }, .capacity = 100000, .sync = true,
 	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100, .checkpoint_interval_ms = 1, .sync_interval_s = 5,
-	.segment_size = 1 };
+	.segment_size = 2u << 20 };
 
 static int
 open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
