@@ -16,7 +16,16 @@
 	X(BAD_SOURCE, "bad_source", "Packets from a multicast, broadcast, loopback or one of our own addresses.")                          \
 	X(BAD_ICMP, "bad_icmp", "Neighbour discovery or group messages that break their rules.")                                           \
 	X(EXTENSION_HEADERS, "extension_headers", "IPv6 packets whose extension headers are too many, broken or refused.")                 \
-	X(PROTOCOL, "protocol", "Packets that are neither UDP nor ICMP.")                                                                  \
+	X(CHECKSUM_TCP, "checksum_tcp", "TCP segments with a wrong checksum.")                                                             \
+	X(TCP_FLAGS, "tcp_flags", "TCP segments whose flags have no place in their connection's state.")                                   \
+	X(TCP_WINDOW, "tcp_window", "TCP segments outside of the window, and resets that are not exact.")                                  \
+	X(TCP_ACK, "tcp_ack", "TCP segments that acknowledge what was never sent, or long ago.")                                           \
+	X(TCP_PAWS, "tcp_paws", "TCP segments with a timestamp older than the last, or without one.")                                      \
+	X(TCP_DUPLICATE, "tcp_duplicate", "TCP segments all of whose bytes had come before.")                                              \
+	X(TCP_NO_MEMORY, "tcp_no_memory", "TCP segments for which no chunk was free; not acknowledged, they come again.")                  \
+	X(TCP_NO_ROOM, "tcp_no_room", "TCP connections not begun because all places were in use.")                                         \
+	X(TCP_STRANGER, "tcp_stranger", "TCP segments of no known connection; answered with a reset.")                                     \
+	X(PROTOCOL, "protocol", "Packets that are not UDP, TCP or ICMP.")                                                                  \
 	X(FRAGMENT_BAD, "fragment_bad", "Fragments whose offset and length fit no datagram.")                                              \
 	X(FRAGMENT_OVERLAP, "fragment_overlap", "Fragments of datagrams of which two overlapped.")                                         \
 	X(FRAGMENT_DUPLICATE, "fragment_duplicate", "Fragments that were already there.")                                                  \

@@ -22,7 +22,16 @@ enum drop {
 	DROP_BAD_SOURCE,		/* source address is multicast, broadcast, loopback or ours */
 	DROP_BAD_ICMP,			/* neighbour discovery that breaks its rules (hop limit, options) */
 	DROP_EXTENSION_HEADERS,		/* IPv6 chain too long, broken, or with a header we must refuse */
-	DROP_PROTOCOL,			/* neither UDP nor ICMP */
+	DROP_CHECKSUM_TCP,
+	DROP_TCP_FLAGS,			/* SYN on a connection, no ACK, or flags that cannot be together */
+	DROP_TCP_WINDOW,		/* outside of the window, RST that is not exact */
+	DROP_TCP_ACK,			/* acknowledges what was never sent, or long ago */
+	DROP_TCP_PAWS,			/* timestamp older than the last (RFC 7323), or none */
+	DROP_TCP_DUPLICATE,		/* all of its bytes had come */
+	DROP_TCP_NO_MEMORY,		/* no chunk for bytes out of order or not yet taken: unacknowledged */
+	DROP_TCP_NO_ROOM,		/* SYN with all connections in use */
+	DROP_TCP_STRANGER,		/* of no connection we know: answered with RST */
+	DROP_PROTOCOL,			/* not UDP, TCP or ICMP */
 	DROP_FRAGMENT_BAD,		/* offset and length that fit no datagram */
 	DROP_FRAGMENT_OVERLAP,		/* the fragment and all held of its datagram */
 	DROP_FRAGMENT_DUPLICATE,

@@ -18,11 +18,13 @@ ip4_header(struct net *net, uint8_t *ip, const struct address *from, const struc
 }
 
 static enum drop
-transport(struct net *net, const struct packet *packet)
+transport(struct net *net, struct packet *packet)
 {
 	switch (packet->protocol) {
 	case PROTO_UDP:
 		return udp_input(net, packet);
+	case PROTO_TCP:
+		return net->tcp ? tcp_input(net, packet) : DROP_PROTOCOL;
 	case PROTO_ICMP:
 		return icmp_input(net, packet);
 	case PROTO_IGMP:

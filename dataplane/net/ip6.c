@@ -41,6 +41,8 @@ walk(struct net *net, struct packet *packet, bool joined)
 		switch (packet->protocol) {
 		case PROTO_UDP:
 			return udp_input(net, packet);
+		case PROTO_TCP:
+			return net->tcp ? tcp_input(net, packet) : DROP_PROTOCOL;
 		case PROTO_ICMP6:
 			return icmp6_input(net, packet);
 		case PROTO_HOPOPTS:

@@ -15,6 +15,7 @@ const struct metric net_metrics[] = {
 	METRIC(arp, "frames", "ARP packets handled."),
 	METRIC(icmp, "frames", "ICMP and ICMPv6 messages handled, neighbour discovery included."),
 	METRIC(igmp, "frames", "IGMP messages handled."),
+	METRIC(tcp_control, "frames", "TCP segments handled that brought no new data."),
 	METRIC(fragment_joined, "frames", "Fragments that went into a whole datagram, the last of each not counted."),
 	{ "fragment_held", METRIC_GAUGE, offsetof(struct net_counters, fragment_held), "frames", "Fragments waiting for the rest." },
 	METRIC(to_source, "frames", "Datagrams handed to a source."),
@@ -291,6 +292,12 @@ net_input(struct net *net, struct frame *frames, uint32_t n, uint64_t now_ns)
 	counter_add(&net->counters.bytes_in, bytes);
 	counter_add(&net->counters.to_source, net->taken);
 	counter_add(&net->counters.bytes_to_source, net->taken_bytes);
+}
+
+void
+net_set_tcp(struct net *net, struct tcp *tcp)
+{
+	net->tcp = tcp;
 }
 
 void

@@ -1,4 +1,4 @@
-/* net: Ethernet, VLAN, ARP, ICMP, neighbour discovery, IP with fragments, and UDP, for one port on one lcore.
+/* net: Ethernet, VLAN, ARP, ICMP, neighbour discovery, IP with fragments, UDP and (tcp.h) TCP, for one port on one lcore.
  *
  * Owner:  the worker of that lcore.  Thread: the lcore; control may read the counters.
  * net_input walks a burst; whatever is UDP for one of our addresses goes to on_udp. Replies are sent at once through the port. */
@@ -44,11 +44,12 @@ struct net_config {
 	bool trust_udp_checksum;			/* do not check it: for veth peers that leave it to "hardware" */
 };
 
-/* frames_in = arp + icmp + igmp + fragment_joined + fragment_held + to_source + every drop; always, to the unit. The device's
+/* frames_in = arp + icmp + igmp + tcp_control + fragment_joined + fragment_held + to_source + every drop; always, to the unit. The device's
  * own drops (port_stats) come on top on both sides. */
 struct net_counters {
 	struct counter frames_in, bytes_in;
 	struct counter arp, icmp, igmp;		/* consumed: ARP; ICMP, ICMPv6 and neighbour discovery; group membership */
+	struct counter tcp_control;		/* consumed: segments of TCP without new data; those with it are to_source */
 	struct counter fragment_joined;		/* fragments that went into a whole datagram, the last one not counted */
 	struct counter fragment_held;		/* gauge: fragments waiting */
 	struct counter to_source, bytes_to_source;	/* datagrams taken, and their payload */
@@ -62,7 +63,7 @@ extern const uint32_t net_metric_count;
 static inline uint64_t
 net_account_out(const struct net_counters *c)
 {
-	uint64_t sum = counter_read(&c->arp) + counter_read(&c->icmp) + counter_read(&c->igmp) + counter_read(&c->fragment_joined) +
+	uint64_t sum = counter_read(&c->arp) + counter_read(&c->icmp) + counter_read(&c->igmp) + counter_read(&c->tcp_control) + counter_read(&c->fragment_joined) +
 		       counter_read(&c->fragment_held) + counter_read(&c->to_source);
 	for (int i = 1; i < DROP_COUNT; i++)
 		sum += counter_read(&c->drops[i]);
@@ -70,11 +71,15 @@ net_account_out(const struct net_counters *c)
 }
 
 struct net;
+struct tcp;
 
 /* The port must be open (its MAC is used). */
 struct net *net_open(const struct net_config *config, struct port *port, uint32_t queue, net_on_udp on_udp, void *context, struct err *err);
 void net_close(struct net *net);	/* fragments held are forgotten; NULL is allowed */
 struct net_counters *net_counters(struct net *net);
+
+/* Where TCP segments for our addresses go; NULL (at first): they are dropped as `protocol`. */
+void net_set_tcp(struct net *net, struct tcp *tcp);
 
 /* A burst as port_rx gave it; the frames stay the caller's to release, and nothing points into them afterwards. */
 void net_input(struct net *net, struct frame *frames, uint32_t n, uint64_t now_ns);

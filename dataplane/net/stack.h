@@ -37,6 +37,7 @@ struct net {
 	struct port *port;
 	net_on_udp on_udp;
 	void *context;
+	struct tcp *tcp;		/* or NULL */
 	uint8_t mac[6];
 	uint16_t vlan;
 	bool trust_udp_checksum;
@@ -82,6 +83,7 @@ struct packet {
 enum drop arp_input(struct net *net, const uint8_t *arp, uint32_t len);
 enum drop ip4_input(struct net *net, struct packet *packet, const uint8_t *ip, uint32_t len);
 enum drop ip6_input(struct net *net, struct packet *packet, const uint8_t *ip, uint32_t len);
+enum drop tcp_input(struct net *net, struct packet *packet);
 enum drop udp_input(struct net *net, const struct packet *packet);
 enum drop icmp_input(struct net *net, const struct packet *packet);
 enum drop icmp6_input(struct net *net, const struct packet *packet);

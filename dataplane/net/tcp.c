@@ -1,0 +1,343 @@
+/* tcp: opening, the way of a segment to its connection, and the fast path: plain data in order on a known connection. */
+#include "dataplane/net/tcp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include "dataplane/net/conn.h"
+
+const char *const tcp_state_name[TCP_STATE_COUNT] = {
+	[TCP_CLOSED] = "closed", [TCP_SYN_RECEIVED] = "syn-received", [TCP_ESTABLISHED] = "established", [TCP_CLOSE_WAIT] = "close-wait",
+	[TCP_LAST_ACK] = "last-ack", [TCP_FIN_WAIT_1] = "fin-wait-1", [TCP_FIN_WAIT_2] = "fin-wait-2", [TCP_CLOSING] = "closing",
+	[TCP_TIME_WAIT] = "time-wait",
+};
+
+#define METRIC(field, type_, unit_, help_) { #field, METRIC_##type_, offsetof(struct tcp_counters, field), unit_, help_ }
+const struct metric tcp_metrics[] = {
+	METRIC(opened, COUNTER, "connections", "Connections begun: SYNs that got a place."),
+	METRIC(accepted, COUNTER, "connections", "Connections whose handshake was completed and that a source took."),
+	METRIC(refused, COUNTER, "connections", "Connections reset because the source did not take them."),
+	METRIC(cookies_sent, COUNTER, "segments", "SYNs answered with a cookie because too many connections were half open."),
+	METRIC(cookies_good, COUNTER, "connections", "Connections completed by a cookie."),
+	METRIC(cookies_bad, COUNTER, "segments", "Segments of unknown connections that bore no good cookie while cookies were in use."),
+	METRIC(resets_sent, COUNTER, "segments", "Resets sent."),
+	METRIC(resets_received, COUNTER, "segments", "Resets that ended a connection."),
+	METRIC(timeouts, COUNTER, "connections", "Connections given up because the peer was silent."),
+	METRIC(segments, COUNTER, "segments", "Segments that brought new data."),
+	METRIC(bytes, COUNTER, "bytes", "New bytes received in order or queued out of order."),
+	METRIC(cut_short, COUNTER, "segments", "Segments of which the end found no memory."),
+	METRIC(out_of_order, COUNTER, "segments", "Segments that came before those in front of them."),
+	METRIC(duplicates, COUNTER, "segments", "Segments all of whose bytes had come before."),
+	METRIC(acks_sent, COUNTER, "segments", "Segments sent that bear an acknowledgement."),
+	METRIC(retransmits, COUNTER, "segments", "Times that unacknowledged data was sent again."),
+	METRIC(challenge_acks, COUNTER, "segments", "Challenge ACKs sent (RFC 5961)."),
+	METRIC(window_zero, COUNTER, "segments", "Acknowledgements sent that shut the window."),
+	METRIC(held, COUNTER, "segments", "Retransmissions left without an answer because a commit was due."),
+	METRIC(connections, GAUGE, "connections", "Places in use, half open ones and TIME-WAIT included."),
+	METRIC(half_open, GAUGE, "connections", "Connections whose handshake is not complete."),
+	METRIC(time_wait, GAUGE, "connections", "Connections in TIME-WAIT."),
+	METRIC(chunks_used, GAUGE, "chunks", "Chunks with bytes out of order, bytes not yet taken, or replies."),
+	METRIC(promised, GAUGE, "bytes", "Sum of the windows promised to peers."),
+	METRIC(handed_over, COUNTER, "segments", "Segments that came to the wrong lcore and were handed on."),
+	METRIC(handed_over_lost, COUNTER, "segments", "Segments for another lcore that found its ring full."),
+};
+const uint32_t tcp_metric_count = sizeof tcp_metrics / sizeof *tcp_metrics;
+
+struct tcp_counters *
+tcp_counters(struct tcp *tcp)
+{
+	return &tcp->counters;
+}
+
+uint32_t
+conn_index(const struct conn *c)
+{
+	return c->index;
+}
+
+uint32_t
+tcp_conn_bytes(void)
+{
+	return sizeof(struct conn) + 2 * sizeof(struct table_entry);
+}
+
+/* In order, new, plain, within the promise, nothing queued, nothing ending: the rest of conn_input's questions has the same answer each
+ * time. False: nothing was done. */
+static inline bool
+input_fast(struct conn *c, const struct segment *s)
+{
+	uint32_t odd = (c->state ^ TCP_ESTABLISHED) | ((s->flags & ~TCP_PSH) ^ TCP_ACK) | (s->seq ^ c->received) | (s->ack ^ c->una) |
+		       (c->una ^ c->max) | (c->received ^ c->read) | (c->flags & (CONN_FIN_SEEN | CONN_SHUT | CONN_FINISH));
+	if (odd || !s->len || c->queue || s->len > c->promised - c->received)
+		return false;
+	struct tcp *tcp = c->tcp;
+	if (c->flags & CONN_TS) {
+		if (!s->has_ts || seq_lt(s->ts_val, c->ts_recent))
+			return false;
+		if (seq_le(s->seq, c->ack_sent)) {
+			c->ts_recent = s->ts_val;
+			c->ts_recent_ns = tcp->now_ns;
+		}
+	}
+	c->heard_ns = tcp->now_ns;
+	memcpy(c->peer_mac, s->packet->from_mac, 6);
+	c->peer_window = s->window << c->peer_shift;
+	c->wl1 = s->seq;
+	c->wl2 = s->ack;
+	if (!conn_give(c, s->data, s->len) || (c->flags & CONN_DURABLE))
+		return true;
+	if (++c->unacked_segments >= 2)
+		c->flags |= CONN_ACK_NOW;
+	else
+		c->flags |= CONN_ACK_LATER;
+	conn_list(c);
+	return true;
+}
+
+static __attribute__((noinline, cold)) enum drop
+input_stranger(struct tcp *tcp, const struct segment *s, uint32_t hash)
+{
+	const struct address *from = &s->packet->from, *to = &s->packet->to;
+	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN)
+		return tcp_input_syn(tcp, s, hash, from, to);
+	struct conn *c = tcp_cookie_ack(tcp, s, hash, from, to);
+	if (c) {
+		bool taken;
+		enum drop drop = conn_input(c, s, &taken);
+		if (taken) {
+			tcp->net->taken++;
+			tcp->net->taken_bytes += s->len;
+			return DROP_COUNT;
+		}
+		if (drop == DROP_NONE)
+			counter_add(&tcp->net->counters.tcp_control, 1);
+		return drop == DROP_NONE ? DROP_COUNT : drop;	/* DROP_COUNT: counted already */
+	}
+	tcp_reset_stranger(tcp, s);
+	return DROP_TCP_STRANGER;
+}
+
+enum drop
+tcp_input(struct net *net, struct packet *packet)
+{
+	struct tcp *tcp = net->tcp;
+	const uint8_t *p = packet->l4;
+	tcp->now_ns = net->now_ns;
+	if (packet->l4_bytes < TCP_BYTES)
+		return DROP_TRUNCATED;
+	uint32_t header = (p[12] >> 4) * 4u;
+	if (header < TCP_BYTES || header > packet->l4_bytes)
+		return DROP_BAD_LENGTH;
+	if (packet->to_many || ip_is_multicast(&packet->from) || address_is_any(&packet->from))
+		return DROP_BAD_SOURCE;
+	if (!(packet->flags & FRAME_L4_GOOD) && !net->trust_udp_checksum && !tcp_checksum_ok(p, packet->l4_bytes, &packet->from, &packet->to))
+		return DROP_CHECKSUM_TCP;
+	packet->from.port = get16(p);
+	packet->to.port = get16(p + 2);
+	struct segment s = { .packet = packet, .seq = get32(p + 4), .ack = get32(p + 8), .flags = p[13] & 63, .window = get16(p + 14),
+			     .data = p + header, .len = packet->l4_bytes - header, .options = p + TCP_BYTES, .options_bytes = header - TCP_BYTES };
+	if (header == TCP_BYTES + TCP_TS_BYTES && get32(p + TCP_BYTES) == 0x0101080a) {
+		s.has_ts = true;
+		s.ts_val = get32(p + TCP_BYTES + 4);
+		s.ts_ecr = get32(p + TCP_BYTES + 8);
+	} else if (s.options_bytes) {
+		s.has_ts = tcp_ts_find(s.options, s.options_bytes, &s.ts_val, &s.ts_ecr);
+	}
+	uint32_t hash = tcp_hash(tcp, &packet->from, &packet->to);
+	struct conn *c = tcp_find(tcp, hash, &packet->from, &packet->to);
+	if (__builtin_expect(c != NULL, 1)) {
+		bool taken = true;
+		enum drop drop = DROP_NONE;
+		if (!input_fast(c, &s))
+			drop = conn_input(c, &s, &taken);
+		if (taken) {
+			net->taken++;
+			net->taken_bytes += s.len;
+		} else if (drop == DROP_NONE) {
+			counter_add(&net->counters.tcp_control, 1);
+		}
+		return drop;
+	}
+	enum drop drop = input_stranger(tcp, &s, hash);
+	if (drop == DROP_NONE)
+		counter_add(&net->counters.tcp_control, 1);
+	return drop == DROP_COUNT ? DROP_NONE : drop;
+}
+
+void
+tcp_credit(struct tcp *tcp, uint64_t bytes)
+{
+	tcp->budget = bytes * TCP_WINDOW_MULTIPLE;
+	tcp->full = bytes == 0;
+}
+
+void
+tcp_too_big(struct tcp *tcp, const struct address *own, const struct address *peer, uint32_t seq, uint32_t mtu)
+{
+	struct conn *c = tcp_find(tcp, tcp_hash(tcp, peer, own), peer, own);
+	uint32_t headers = (address_is_v4(peer) ? IP4_BYTES : IP6_BYTES) + TCP_BYTES, least = address_is_v4(peer) ? 552 : 1280;
+	if (!c || !conn_synchronized(c) || seq_lt(seq, c->una) || !seq_lt(seq, c->max))
+		return;		/* nothing we have in flight: a stranger's guess */
+	if (mtu < least)
+		mtu = least;
+	uint32_t mss = mtu - headers;
+	if (mss >= c->mss)
+		return;
+	c->mss = (uint16_t)mss;
+	c->nxt = c->una;
+	c->flags &= ~(uint32_t)(CONN_FIN_SENT | CONN_TIMING);
+	c->flags |= CONN_OUTPUT;
+	conn_list(c);
+}
+
+void
+tcp_reset_all(struct tcp *tcp, uint16_t own_port)
+{
+	for (uint32_t i = 1; i < tcp->conns_fresh; i++) {
+		struct conn *c = conn_at(tcp, i);
+		if (c->state == TCP_CLOSED || (own_port && c->own_port != own_port))
+			continue;
+		if (conn_synchronized(c) && c->state != TCP_TIME_WAIT)
+			conn_emit(c, TCP_RST | TCP_ACK, c->nxt, 0);
+		tcp_conn_gone(c, -ECONNRESET);
+	}
+}
+
+bool
+tcp_flow_next(struct tcp *tcp, uint32_t *cursor, struct tcp_flow *flow)
+{
+	while (++*cursor < tcp->conns_fresh) {
+		struct conn *c = conn_at(tcp, *cursor);
+		if (c->state == TCP_CLOSED)
+			continue;
+		*flow = (struct tcp_flow){ .state = c->state, .durable_mode = c->flags & CONN_DURABLE, .stalled = conn_stalled(c),
+					   .received = c->read_bytes + (c->received - c->read), .durable = c->durable_bytes,
+					   .acked = c->read_bytes - (c->read - c->ack_sent), .queued_chunks = c->queue_chunks,
+					   .unsent = c->send_bytes, .idle_ns = tcp->now_ns - c->heard_ns,
+					   .window = seq_lt(c->received, c->promised) ? c->promised - c->received : 0 };
+		conn_addresses(c, &flow->from, &flow->to);
+		return true;
+	}
+	return false;
+}
+
+static void
+check_conn(const struct conn *c, uint64_t *chunks)
+{
+	assert(seq_le(c->irs + 1, c->durable) && seq_le(c->durable, c->read) && seq_le(c->read, c->received));
+	assert(seq_le(c->received, c->promised + 1));
+	assert(seq_le(c->ack_sent, conn_edge(c)) && seq_le(conn_edge(c), c->received));
+	assert(seq_le(c->una, c->nxt) && seq_le(c->nxt, c->max));
+	assert(c->max - c->una <= c->send_bytes + 1);
+	assert(c->durable == c->irs + 1 + (uint32_t)c->durable_bytes && c->durable_bytes <= c->read_bytes);
+	assert(c->read == c->irs + 1 + (uint32_t)c->read_bytes + !!(c->flags & CONN_FIN_GIVEN));
+	assert(!(c->flags & CONN_FIN_GIVEN) || c->received == c->fin_seq + 1);
+	assert((c->stream != NULL) == (conn_synchronized(c) && c->state != TCP_TIME_WAIT));
+	uint32_t count = 0, end = c->read;
+	for (const struct chunk *p = c->queue; p; p = p->next) {
+		assert(p->len && p->at == 0 && p->len <= CHUNK_BYTES);
+		assert(p == c->queue || seq_le(end, p->seq));
+		end = p->seq + p->len;
+		assert(seq_lt(c->read, end) && seq_le(end, c->promised));
+		if (!p->next)
+			assert(p == c->queue_tail);
+		count++;
+	}
+	assert(count == c->queue_chunks && count <= TCP_QUEUE_CHUNKS_MAX);
+	assert(queue_reach(c, c->read) == c->received);
+	uint32_t bytes = 0, sends = 0;
+	for (const struct chunk *p = c->send; p; p = p->next) {
+		bytes += p->len;
+		sends++;
+	}
+	assert(bytes == c->send_bytes && sends == c->send_chunks && bytes <= TCP_SEND_BYTES_MAX);
+	*chunks += count + sends;
+}
+
+void
+tcp_check(struct tcp *tcp)
+{
+	uint64_t promised = 0, chunks = 0;
+	uint32_t used = 0, half_open = 0, waiting = 0;
+	for (uint32_t i = 1; i < tcp->conns_fresh; i++) {
+		struct conn *c = conn_at(tcp, i);
+		if (c->state == TCP_CLOSED)
+			continue;
+		struct address from, to;
+		conn_addresses(c, &from, &to);
+		assert(tcp_find(tcp, c->hash, &from, &to) == c);
+		used++;
+		half_open += c->state == TCP_SYN_RECEIVED;
+		waiting += c->state == TCP_TIME_WAIT;
+		promised += seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
+		check_conn(c, &chunks);
+	}
+	assert(used == tcp->used && half_open == tcp->half_open && waiting == tcp->waiting);
+	assert(promised == tcp->promised && chunks == tcp->chunks_used);
+}
+
+static void *
+map(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+struct tcp *
+tcp_open(const struct tcp_config *config, struct net *net, const struct tcp_user *user, void *context, struct err *err)
+{
+	struct tcp *tcp = aligned_alloc(64, (sizeof *tcp + 63) & ~(size_t)63);
+	if (!tcp) {
+		err_set(err, ENOMEM, "tcp: no memory");
+		return NULL;
+	}
+	memset(tcp, 0, sizeof *tcp);
+	tcp->net = net;
+	tcp->user = user;
+	tcp->context = context;
+	tcp->conns_max = config->connections_max ? config->connections_max : TCP_CONNECTIONS_DEFAULT;
+	tcp->conns_fresh = 1;
+	tcp->half_open_max = config->half_open_max ? config->half_open_max : TCP_HALF_OPEN_DEFAULT;
+	tcp->window_bound = config->window_max ? config->window_max : TCP_WINDOW_DEFAULT;
+	tcp->keepalive_ns = config->keepalive_ns ? config->keepalive_ns : TCP_KEEPALIVE_NS;
+	memcpy(tcp->secret, config->secret, sizeof tcp->secret);
+	if (!tcp->secret[0] && !tcp->secret[1] && getrandom(tcp->secret, sizeof tcp->secret, 0) != sizeof tcp->secret) {
+		err_set(err, EIO, "tcp: no random numbers");
+		free(tcp);
+		return NULL;
+	}
+	/* In durable mode the window field reaches from `durable`, so it must hold what waits for the commit too. */
+	while (tcp->shift < 14 && 65536u << tcp->shift < 2 * tcp->window_bound)
+		tcp->shift++;
+	uint32_t entries = 64;
+	while (entries < 2 * tcp->conns_max)
+		entries *= 2;
+	tcp->table_mask = entries - 1;
+	tcp->table = map((size_t)entries * sizeof *tcp->table);
+	tcp->conns = map(((size_t)tcp->conns_max + 1) * sizeof *tcp->conns);
+	if (!tcp->table || !tcp->conns || !tcp_chunks_init(tcp, config->chunks ? config->chunks : TCP_CHUNKS_DEFAULT)) {
+		err_set(err, ENOMEM, "tcp: no address space for %u connections", tcp->conns_max);
+		tcp_close(tcp);
+		return NULL;
+	}
+	net_set_tcp(net, tcp);
+	return tcp;
+}
+
+void
+tcp_close(struct tcp *tcp)
+{
+	if (!tcp)
+		return;
+	if (tcp->net->tcp == tcp)
+		net_set_tcp(tcp->net, NULL);
+	if (tcp->table)
+		munmap(tcp->table, ((size_t)tcp->table_mask + 1) * sizeof *tcp->table);
+	if (tcp->conns)
+		munmap(tcp->conns, ((size_t)tcp->conns_max + 1) * sizeof *tcp->conns);
+	if (tcp->chunk_count)
+		munmap(tcp->chunks, (size_t)tcp->chunk_count * sizeof *tcp->chunks);
+	free(tcp);
+}
