@@ -1,0 +1,202 @@
+/* ledger_snapshot: the table as of a position, beside the checkpoint, so that a start need not read the whole log. Two files in turn;
+ * a header with the CRC of all that follows is written last, so that a torn snapshot is none. The log alone holds every live record,
+ * too: with no good snapshot recovery reads it from its oldest segment.
+ *
+ * It is written while the writer goes on: a record that changes meanwhile gets a position above the snapshot's, and the scan from
+ * there on brings it (or its removal) anyway. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "channel/ledger_impl.h"
+
+#define CHUNK_BYTES (4u << 20)
+#define RECORD_ROOM (LEDGER_VALUE_MAX + LEDGER_KEY_MAX + 64)	/* most bytes of one record */
+#define LOCKED_BYTES (64u << 10)	/* copied in one go under the lock */
+
+static bool
+header_valid(const struct ringlog *log, const struct snapshot_header *h)
+{
+	return h->magic == SNAPSHOT_MAGIC && h->version == FORMAT_VERSION && h->crc == crc32c(0, h, offsetof(struct snapshot_header, crc)) &&
+	       !memcmp(h->log_id, log->log_id, LOG_ID_BYTES);
+}
+
+/* Records from `bytes` to `end` into the table; returns where the first incomplete one begins. */
+static const uint8_t *
+records_put(struct ledger_table *t, const uint8_t *at, const uint8_t *end, uint64_t *count, int *rc)
+{
+	while (at < end && !*rc) {
+		uint64_t position, len;
+		struct state_record r;
+		const uint8_t *p = varint_get(at, end, &position);
+		if (!p || !(p = varint_get(p, end, &len)) || len > (uint64_t)(end - p))
+			break;
+		if (!state_decode(p, (uint32_t)len, &r))
+			*rc = -EBADMSG;
+		else if (!table_put(t, &r, position))
+			*rc = -ENOMEM;
+		at = p + len;
+		(*count)++;
+	}
+	return at;
+}
+
+static int
+snapshot_load(struct ringlog *log, struct logio_file *file, const struct snapshot_header *h, struct ledger_table *t, uint8_t *chunk)
+{
+	uint64_t at = 0, count = 0;
+	uint32_t have = 0, crc = 0;
+	int rc = 0;
+	while (at < h->bytes && !rc) {
+		uint64_t left = h->bytes - at;
+		uint32_t room = (CHUNK_BYTES - have) / 4096 * 4096, len = left < room ? (uint32_t)left : room;
+		/* Direct reads want aligned memory: what is left of the last chunk ends where the new one begins. */
+		uint8_t *to = chunk + (have + 4095) / 4096 * 4096;
+		if (to + (len + 4095) / 4096 * 4096 > chunk + CHUNK_BYTES + 4096)
+			return -EBADMSG;
+		memmove(to - have, chunk, have);
+		rc = log->io->ops->read(log->io, file, 4096 + at, to, (len + 4095) / 4096 * 4096);
+		if (rc)
+			break;
+		crc = crc32c(crc, to, len);
+		const uint8_t *end = to + len, *rest = records_put(t, to - have, end, &count, &rc);
+		have = (uint32_t)(end - rest);
+		if (have > RECORD_ROOM)
+			rc = -EBADMSG;
+		memmove(chunk, rest, have);
+		at += len;
+	}
+	return rc ? rc : have || crc != h->payload_crc || count != h->count ? -EBADMSG : 0;
+}
+
+int
+snapshots_open(struct snapshots *s, struct ringlog *log, bool create, struct ledger_table *t, struct err *err)
+{
+	struct snapshot_header *h = aligned_alloc(4096, 2 * sizeof *h);
+	uint8_t *chunk = aligned_alloc(4096, CHUNK_BYTES + 8192);
+	bool good[2] = { false, false };
+	int rc = h && chunk ? 0 : err_set(err, ENOMEM, "no memory");
+	*s = (struct snapshots){ .log = log };
+	for (int i = 0; i < 2 && !rc; i++) {
+		char path[RINGLOG_PATH_BYTES];
+		snprintf(path, sizeof path, "%s/ledger-%d", log->checkpoint_dir, i);
+		rc = log->io->ops->file_open(log->io, path, create ? 4096 : 0, create ? LOGIO_CREATE : 0, &s->files[i]);
+		if (rc == -ENOENT && !create) {
+			rc = 0;
+			continue;
+		}
+		if (rc)
+			err_set(err, -rc, "%s: %s", path, strerror(-rc));
+		else
+			good[i] = !log->io->ops->read(log->io, s->files[i], 0, &h[i], sizeof *h) && header_valid(log, &h[i]);
+	}
+	while (!rc && (good[0] || good[1])) {
+		int i = good[1] && (!good[0] || h[1].serial > h[0].serial);
+		int bad = snapshot_load(log, s->files[i], &h[i], t, chunk);
+		if (h[i].serial > s->serial)
+			s->serial = h[i].serial;
+		if (!bad) {
+			s->valid = true;
+			s->position = h[i].position;
+			s->previous_crc = h[i].previous_crc;
+			s->turn = (unsigned)i ^ 1;
+			break;
+		}
+		table_clear(t);
+		if (bad == -ENOMEM)
+			rc = err_set(err, ENOMEM, "no memory for the ledger");
+		log_warn("%s/ledger-%d: %s; the log holds the same records", log->checkpoint_dir, i, bad == -EBADMSG ? "is damaged" : strerror(-bad));
+		good[i] = false;
+	}
+	free(h);
+	free(chunk);
+	return rc;
+}
+
+void
+snapshots_close(struct snapshots *s)
+{
+	for (int i = 0; i < 2; i++)
+		if (s->files[i])
+			s->log->io->ops->file_close(s->log->io, s->files[i]);
+}
+
+/* Whole pages of the chunk go to the file, the rest comes to its front. */
+static int
+chunk_flush(struct snapshots *s, uint8_t *chunk, uint32_t *used, uint64_t *offset, bool all)
+{
+	uint32_t len = *used / 4096 * 4096;
+	if (all && len < *used) {
+		memset(chunk + *used, 0, 4096 - *used % 4096);
+		len += 4096;
+	}
+	int rc = len ? s->log->io->ops->write(s->log->io, s->files[s->turn], *offset, chunk, len, false) : 0;
+	*offset += len;
+	*used -= all ? *used : len;
+	memmove(chunk, chunk + len, *used);
+	return rc;
+}
+
+int
+snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *lock, uint64_t position, uint32_t previous_crc, uint64_t *bytes)
+{
+	struct snapshot_header *h = aligned_alloc(4096, sizeof *h);
+	uint8_t *chunk = aligned_alloc(4096, CHUNK_BYTES + 4096);
+	uint32_t used = 0, crc = 0;
+	uint64_t count = 0, total = 0, offset = 4096;
+	int rc = h && chunk ? 0 : -ENOMEM;
+	bool more = !rc;
+	if (!rc) {
+		pthread_mutex_lock(lock);
+		t->cursor = t->oldest;
+		pthread_mutex_unlock(lock);
+	}
+	while (more && !rc) {
+		uint32_t begin = used;
+		pthread_mutex_lock(lock);
+		while ((more = t->cursor && t->cursor->position < position) && used - begin < LOCKED_BYTES && used + RECORD_ROOM <= CHUNK_BYTES) {
+			const struct ledger_item *i = t->cursor;
+			const struct state_record r = { .class = i->class, .key = i->bytes, .key_len = i->key_len, .value = i->bytes + i->key_len,
+				.value_len = i->value_len, .order = i->order };
+			uint8_t digits[20], *payload, *at = varint_put(chunk + used, i->position);
+			payload = state_encode(at + 5, &r);	/* its length comes before it: 5 bytes at most */
+			uint32_t len = (uint32_t)(payload - (at + 5)), digits_len = (uint32_t)(varint_put(digits, len) - digits);
+			memcpy(at, digits, digits_len);
+			memmove(at + digits_len, at + 5, len);
+			used = (uint32_t)(at + digits_len + len - chunk);
+			count++;
+			t->cursor = i->newer;
+		}
+		pthread_mutex_unlock(lock);
+		crc = crc32c(crc, chunk + begin, used - begin);
+		total += used - begin;
+		if (!more || used + RECORD_ROOM > CHUNK_BYTES)
+			rc = chunk_flush(s, chunk, &used, &offset, !more);
+	}
+	pthread_mutex_lock(lock);
+	t->cursor = NULL;
+	pthread_mutex_unlock(lock);
+	if (!rc)
+		rc = s->log->io->ops->sync(s->log->io, s->files[s->turn]);
+	if (!rc) {
+		memset(h, 0, sizeof *h);
+		*h = (struct snapshot_header){ .magic = SNAPSHOT_MAGIC, .version = FORMAT_VERSION, .serial = s->serial + 1, .position = position,
+			.previous_crc = previous_crc, .payload_crc = crc, .count = count, .bytes = total };
+		memcpy(h->log_id, s->log->log_id, LOG_ID_BYTES);
+		h->crc = crc32c(0, h, offsetof(struct snapshot_header, crc));
+		rc = s->log->io->ops->write(s->log->io, s->files[s->turn], 0, h, sizeof *h, true);
+	}
+	free(h);
+	free(chunk);
+	if (rc)
+		return rc;
+	s->serial++;
+	s->position = position;
+	s->previous_crc = previous_crc;
+	s->turn ^= 1;
+	s->valid = true;
+	*bytes = offset;
+	return 0;
+}
