@@ -28,6 +28,7 @@ struct block {
 	uint32_t events_max;		/* 0: no limit; the credit that came with this block, in events (block_put answers -ENOSPC beyond) */
 	uint32_t joined;		/* so many blocks submitted behind it on the same link belong to one group with it */
 	uint32_t generation;		/* of the link, when the block was taken as credit */
+	uint32_t mark_bytes;		/* sealed: marks, which stand at the end of the records */
 	uint32_t ticket_count;
 	uint32_t tickets[BLOCK_TICKETS_MAX];
 	void *impl;			/* the channel's own */

@@ -17,6 +17,7 @@
 #include "channel/block.h"
 
 struct channel;
+struct ledger;
 struct taker;
 
 struct completion {
@@ -100,7 +101,7 @@ struct channel_ops {
 	 * sleeps in the kernel that long at most when there is nothing to do. */
 	int (*writer_step)(struct channel *channel, uint64_t wait_ns);
 	void (*writer_wake)(struct channel *channel);	/* any thread */
-	int (*note)(struct channel *channel, const struct state_record *record, uint64_t *number);
+	struct ledger *(*ledger)(struct channel *channel);	/* state records; NULL: the channel keeps none */
 	int (*taker_open)(struct channel *channel, const char *sink, struct taker **taker, struct err *err);
 	/* Up to max_events and max_bytes of bodies; waits at most wait_ns for something to be durable. NULL span: nothing there.
 	 * Several spans of one taker may be open. */

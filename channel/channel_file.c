@@ -63,6 +63,8 @@ static const struct option options[] = {
 	  .help = "Take over a log that another host wrote (its disk was moved here); else it is refused." },
 	{ .name = "penstock.segmentSize", .type = OPT_U64, .offset = O(segment_size), .value = "64m", .unit = "bytes", .flags = OPTION_SIZE,
 	  .help = "Bytes of a segment of a new log." },
+	{ .name = "penstock.ledger.bytes", .type = OPT_U64, .offset = O(ledger_bytes), .value = "256m", .unit = "bytes", .flags = OPTION_SIZE,
+	  .help = "Most bytes of live state records (files under way, source positions); new ones are refused beyond." },
 	{ 0 },
 };
 
@@ -198,7 +200,7 @@ open_engine(struct channel **channel, const struct channel_file_config *c, const
 	f->log.io = io;
 	return engine_open(channel, &(struct engine_config){ .ops = &channel_file, .env = env, .capacity = c->capacity,
 		.transaction_capacity = c->transaction_capacity, .log = &f->log, .io = io, .wake_fd = wake_fd, .sync_groups = c->sync,
-		.checkpoint_on_close = c->checkpoint_on_close, .helper = helper, .sync_interval_ns = c->sync_interval_s * NS_PER_S,
+		.checkpoint_on_close = c->checkpoint_on_close, .ledger_bytes = c->ledger_bytes, .helper = helper, .sync_interval_ns = c->sync_interval_s * NS_PER_S,
 		.checkpoint_interval_ns = c->checkpoint_interval_ms * NS_PER_MS }, err);
 }
 
@@ -280,13 +282,13 @@ static struct channel_promise
 promise(const struct channel *channel)
 {
 	return (struct channel_promise){ .durable = ((const struct engine *)channel)->sync_groups, .ordered = true, .settles_sets = true,
-		.live_resize = true };
+		.notes = true, .marks = true, .live_resize = true };
 }
 
 const struct channel_ops channel_file = {
 	.name = "file", .class_names = "org.apache.flume.channel.file.FileChannel", .help = "Events wait in a ring log on disk, synced before they are acknowledged.",
 	.options = options, .config_size = sizeof(struct channel_file_config), .check = check, .open = open_channel, .link = engine_link,
-	.writer_step = engine_writer_step, .writer_wake = engine_writer_wake, .note = engine_note, .taker_open = engine_taker_open,
+	.writer_step = engine_writer_step, .writer_wake = engine_writer_wake, .ledger = engine_ledger, .taker_open = engine_taker_open,
 	.take = engine_take, .settle = engine_settle, .span_release = engine_span_release, .taker_idle = engine_taker_idle, .taker_close = engine_taker_close,
 	.span_next = engine_span_next, .reconfigure = reconfigure, .promise = promise, .idle = engine_idle, .unsettled = engine_unsettled,
 	.close = close_channel,

@@ -13,7 +13,7 @@ struct channel_file_config {
 	uint64_t capacity, required_space, max_file_size;
 	uint32_t transaction_capacity, checkpoint_interval_ms, sync_interval_s;
 	uint32_t io;		/* enum channel_file_io */
-	uint64_t segment_size;
+	uint64_t segment_size, ledger_bytes;
 };
 
 enum channel_file_io { FILE_IO_AUTO, FILE_IO_URING, FILE_IO_PWRITE };

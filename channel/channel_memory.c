@@ -67,7 +67,7 @@ promise(const struct channel *channel)
 const struct channel_ops channel_memory = {
 	.name = "memory", .class_names = "org.apache.flume.channel.MemoryChannel", .help = "Events wait in memory and are lost with the process.",
 	.options = options, .config_size = sizeof(struct config), .check = check, .open = open_channel, .link = engine_link,
-	.writer_step = engine_writer_step, .writer_wake = engine_writer_wake, .note = engine_note, .taker_open = engine_taker_open,
+	.writer_step = engine_writer_step, .writer_wake = engine_writer_wake, .ledger = engine_ledger, .taker_open = engine_taker_open,
 	.take = engine_take, .settle = engine_settle, .span_release = engine_span_release, .taker_idle = engine_taker_idle, .taker_close = engine_taker_close,
 	.span_next = engine_span_next, .reconfigure = reconfigure, .promise = promise, .idle = engine_idle, .unsettled = engine_unsettled,
 	.close = engine_close,

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "channel/broken.h"
+#include "channel/ledger_impl.h"
 
 #define TEND_NS (50 * NS_PER_MS)
 #define CHECKPOINT_DISTANCE_BYTES (UINT64_C(1) << 30)	/* what a recovery reads at most */
@@ -134,9 +135,9 @@ struct recovery {
 static void
 recover_block(const struct block_header *h, const uint8_t *bytes, void *context)
 {
-	(void)bytes;
 	struct recovery *r = context;
 	struct engine *e = r->e;
+	ledger_recover_block(e->ledger, h, bytes);
 	if (!r->begun) {
 		r->begun = true;
 		if (!e->log->checkpoint_serial)
@@ -221,6 +222,9 @@ recover(struct engine *e, struct err *err)
 	}
 	if (r.failed)
 		return err_set(err, ENOMEM, "no memory");
+	rc = ledger_recovered(e->ledger, end, err);
+	if (rc)
+		return rc;
 	for (uint32_t i = 0; i < e->settled.count; i++)
 		settled += e->settled.items[i].end - e->settled.items[i].first;
 	if (r.lost)
@@ -310,6 +314,7 @@ engine_tend(struct engine *e)
 		e->soft_number = acked;
 	}
 	bool full = atomic_load(&log->no_space);
+	ledger_tend(e->ledger, log->checkpoint_position, e->checkpoint_number);
 	ringlog_tend(log, durable);
 	if (full && !atomic_load(&log->no_space))
 		engine_writer_wake(&e->channel);
@@ -389,6 +394,8 @@ engine_free(struct engine *e)
 		free(l->completions);
 		free(l);
 	}
+	if (e->ledger)
+		ledger_close(e->ledger);
 	if (e->log) {
 		ringlog_close(e->log);
 		free(e->log);
@@ -406,6 +413,7 @@ engine_free(struct engine *e)
 	pthread_mutex_destroy(&e->cold_lock);
 	free(e->settled.items);
 	free(e->redo.items);
+	free(e->held.items);
 	free(e->name);
 	close(e->wake_fd);
 	pthread_mutex_destroy(&e->lock);
@@ -471,6 +479,8 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 			rc = err_set(err, EINVAL, "segments of %llu bytes cannot hold a block of %u", (unsigned long long)e->log->segment_bytes,
 				     e->block_bytes);
 		if (!rc)
+			rc = ledger_open(&e->ledger, &(struct ledger_config){ .engine = e, .log = e->log, .limit = config->ledger_bytes }, err);
+		if (!rc)
 			rc = recover(e, err);
 		if (!rc) {	/* the epoch is on disk before anything is acknowledged */
 			rc = checkpoint(e, true, false);
@@ -480,9 +490,12 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 			e->checkpoint_number = e->acked;
 			e->checkpoint_durable = e->durable_synced;
 		}
-		if (!rc)
+		if (!rc) {
+			ledger_tend(e->ledger, e->log->checkpoint_position, e->checkpoint_number);
 			ringlog_tend(e->log, e->log->position);
-	}
+		}
+	} else if (!rc)
+		rc = ledger_open(&e->ledger, &(struct ledger_config){ .engine = e }, err);
 	if (rc) {
 		engine_free(e);
 		return rc;
@@ -503,7 +516,7 @@ engine_close(struct channel *channel)
 	struct engine *e = (struct engine *)channel;
 	metrics_remove(&channel->metrics);
 	e->closing = true;
-	for (int i = 0; i < 10000 && e->group_count; i++)	/* what is in flight still ends: the kernel may be reading our memory */
+	for (int i = 0; i < 10000 && (e->group_count || (ledger_pending(e->ledger) && !e->failed)); i++)	/* what is in flight still ends: the kernel may be reading our memory */
 		(void)engine_writer_step(channel, NS_PER_MS);
 	if (e->helper_runs) {
 		pthread_mutex_lock(&e->helper_lock);
@@ -512,8 +525,10 @@ engine_close(struct channel *channel)
 		pthread_mutex_unlock(&e->helper_lock);
 		pthread_join(e->helper, NULL);
 	}
-	if (e->log && e->checkpoint_on_close)
+	if (e->log && e->checkpoint_on_close) {
 		(void)checkpoint(e, true, true);
+		ledger_final(e->ledger);
+	}
 	engine_free(e);
 }
 
@@ -544,11 +559,10 @@ engine_link(struct channel *channel, const char *ingress, int wake_fd, struct ch
 	return 0;
 }
 
-int
-engine_note(struct channel *channel, const struct state_record *record, uint64_t *number)
+struct ledger *
+engine_ledger(struct channel *channel)
 {
-	(void)channel, (void)record, (void)number;
-	return -ENOTSUP;	/* promise.notes is false */
+	return ((struct engine *)channel)->ledger;
 }
 
 bool
@@ -558,7 +572,7 @@ engine_idle(struct channel *channel)
 	for (uint32_t i = 0; i < atomic_load(&e->link_count); i++)
 		if (spsc_count(&e->links[i]->link.submit))
 			return false;
-	return atomic_load(&e->pending_blocks) == 0;
+	return atomic_load(&e->pending_blocks) == 0 && !ledger_pending(e->ledger);
 }
 
 uint64_t

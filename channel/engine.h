@@ -25,6 +25,7 @@ struct memory {				/* a block's memory for life */
 	uint32_t pins;
 	uint64_t entry;			/* sequence number of its entry, in the tail */
 	struct completion *completion;	/* while writing */
+	bool is_state;			/* the ledger's own: no link, no completion, no tail */
 };
 
 #define ENTRY_HOT (UINT64_C(1) << 62)	/* sequence numbers of what recovery scanned and what was written since; below: read later */
@@ -59,6 +60,7 @@ struct group {
 	uint32_t previous_crc, crc;
 	uint32_t events, payload;
 	bool ended, synced, parked;	/* parked: no room on the disk yet */
+	uint64_t ledger_seq;
 	int status;
 };
 
@@ -80,6 +82,7 @@ struct engine {
 	struct clock *clock;
 	char *name;
 	struct ringlog *log;		/* NULL: memory */
+	struct ledger *ledger;
 	struct logio *io;
 	bool sync_groups;
 	uint64_t sync_interval_ns, checkpoint_interval_ns;
@@ -128,7 +131,7 @@ struct engine {
 	_Atomic uint64_t durable;	/* number behind the last durable event; written under lock */
 	_Atomic uint64_t settled_total, stored_total;	/* since the numbers began: stored - settled = unsettled */
 	uint64_t bytes_held;		/* slots of 100 bytes, of entries in memory */
-	struct ranges settled, redo;
+	struct ranges settled, redo, held;	/* held: of INTENTs in doubt */
 	uint64_t acked_position;
 	uint32_t acked_crc;
 	/* A backlog that recovery did not read: blocks of [cold_position, cold_limit), events from cold_number on. */
@@ -163,7 +166,7 @@ struct engine_config {
 	struct logio *io;
 	int wake_fd;			/* owned by the engine */
 	bool sync_groups, checkpoint_on_close, helper;
-	uint64_t sync_interval_ns, checkpoint_interval_ns;
+	uint64_t sync_interval_ns, checkpoint_interval_ns, ledger_bytes;
 };
 
 int engine_open(struct channel **channel, const struct engine_config *config, struct err *err);
@@ -171,7 +174,7 @@ void engine_close(struct channel *channel);
 int engine_link(struct channel *channel, const char *ingress, int wake_fd, struct channel_link **link, struct err *err);
 int engine_writer_step(struct channel *channel, uint64_t wait_ns);
 void engine_writer_wake(struct channel *channel);
-int engine_note(struct channel *channel, const struct state_record *record, uint64_t *number);
+struct ledger *engine_ledger(struct channel *channel);
 bool engine_idle(struct channel *channel);
 uint64_t engine_unsettled(struct channel *channel);
 void engine_tend(struct engine *engine);	/* the helper's work, once */

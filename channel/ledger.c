@@ -13,6 +13,7 @@
 
 #define RING_LEAST (64u << 10)
 #define RECORD_OVERHEAD 64u		/* lead byte, lengths and state head of one record, at most */
+#define PRUNE_TURN 4096u
 #define CARRY_BYTES (64u << 10)		/* of one block */
 
 static const struct metric metrics[] = {
@@ -69,8 +70,12 @@ ledger_open(struct ledger **ledger, const struct ledger_config *config, struct e
 								       : LEDGER_VALUE_MAX + (64u << 10);
 		l->recovering = true;
 		rc = snapshots_open(&l->snapshots, l->log, true, &l->table, err);
-		if (!rc)
-			rc = ringlog_begin(l->log, l->snapshots.valid ? l->snapshots.position : 0, l->snapshots.previous_crc, l->snapshots.valid);
+		if (!rc && !ringlog_begin(l->log, l->snapshots.position, l->snapshots.valid)) {
+			log_warn("%s: the ledger's snapshot is older than the log; the log holds the same records", l->log->checkpoint_dir);
+			table_clear(&l->table);
+			l->snapshots.valid = false;
+			(void)ringlog_begin(l->log, 0, false);
+		}
 	}
 	if (rc) {
 		ledger_close(l);
@@ -129,7 +134,7 @@ apply(struct ledger *l, struct state_record *r, uint64_t position)
 		i->held = false;
 		if (!l->recovering) {
 			l->held_events -= window_resolve(l->engine, was.set, was.set_len, !removed);
-			counter_set(&l->counters.in_doubt, counter_get(&l->counters.in_doubt) - 1);
+			counter_set(&l->counters.in_doubt, counter_read(&l->counters.in_doubt) - 1);
 		}
 	}
 	if (removed) {
@@ -197,6 +202,8 @@ ledger_recovered(struct ledger *l, uint64_t end, struct err *err)
 		log_info("channel %s: %" PRIu64 " INTENTs are in doubt, %" PRIu64 " events wait for their sinks to resolve them", l->engine->name, doubt,
 			 l->held_events);
 	count_table(l);
+	if (l->snapshots.position > l->log->position)	/* without syncs: the log has lost what the snapshot knows */
+		l->snapshots.valid = false;
 	/* Nothing may be used again before one snapshot is there; the helper writes newer ones. */
 	atomic_store(&l->log->keep_position, l->snapshots.valid ? l->snapshots.position : 0);
 	return 0;
@@ -553,12 +560,16 @@ fill_notes(struct ledger *l, struct fill *f, uint32_t slot)
 			uint32_t len;
 			struct state_record r;
 			ring_read(link, head, &len, 4);
-			uint8_t *payload = fill_record(f, len);
-			if (!payload)
+			bool lost = atomic_load_explicit(&link->status, memory_order_relaxed);	/* a failure is a cut: what was noted behind it goes, too */
+			uint8_t *payload = lost ? NULL : fill_record(f, len);
+			if (!payload && !lost)
 				break;
-			ring_read(link, head + 4, payload, len);
+			if (!lost)
+				ring_read(link, head + 4, payload, len);
 			head += 4 + (uint64_t)len;
 			link->taken++;
+			if (lost)
+				continue;
 			if (state_decode(payload, len, &r))
 				key_out(l, r.class, r.key, r.key_len);
 		}
@@ -566,7 +577,8 @@ fill_notes(struct ledger *l, struct fill *f, uint32_t slot)
 			continue;
 		atomic_store_explicit(&link->head, head, memory_order_release);
 		atomic_fetch_sub(&l->queued, link->taken - was);
-		link->sent[slot] = link->taken;
+		if (!atomic_load_explicit(&link->status, memory_order_relaxed))
+			link->sent[slot] = link->taken;
 	}
 }
 
@@ -713,13 +725,23 @@ ledger_group_done(struct ledger *l, const struct group *g, int status)
 static void
 prune(struct ledger *l, uint64_t number)
 {
+	uint32_t turn = 0;
+	if (number == l->pruned)
+		return;
+	l->pruned = number;
 	pthread_mutex_lock(&l->lock);
-	for (struct ledger_item *i = l->table.oldest, *next; i; i = next) {
+	l->table.cursors[1] = l->table.oldest;
+	for (struct ledger_item *i; (i = l->table.cursors[1]);) {
 		struct consumer_record c;
 		struct set_reader set;
 		struct event_range run;
 		uint64_t end = 0;
-		next = i->newer;
+		if (++turn % PRUNE_TURN == 0) {		/* the writer waits for this lock */
+			pthread_mutex_unlock(&l->lock);
+			pthread_mutex_lock(&l->lock);
+			continue;
+		}
+		l->table.cursors[1] = i->newer;
 		if (i->class != STATE_CONSUMER || !consumer_decode(i->bytes + i->key_len, i->value_len, &c) ||
 		    (c.state != CONSUMER_DONE && c.state != CONSUMER_ASIDE))
 			continue;

@@ -27,7 +27,7 @@ struct ledger_item {
 
 struct ledger_table {
 	struct ledger_item **buckets, *oldest, *newest;
-	struct ledger_item *cursor;	/* next item of a snapshot under way; moved on when that item goes */
+	struct ledger_item *cursors[2];	/* next item of a snapshot, of pruning; moved on when that item goes */
 	uint32_t mask;
 	uint64_t count, bytes;
 };
@@ -125,6 +125,7 @@ struct ledger {
 	uint64_t durable_position;	/* under lock: all groups below it are applied */
 	uint32_t durable_crc;
 	uint64_t held_events;
+	uint64_t pruned;		/* the helper's: number of the last pruning */
 	bool recovering;
 	struct ledger_counters counters;
 	struct metric_set metrics;

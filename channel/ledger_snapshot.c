@@ -150,14 +150,14 @@ snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *loc
 	bool more = !rc;
 	if (!rc) {
 		pthread_mutex_lock(lock);
-		t->cursor = t->oldest;
+		t->cursors[0] = t->oldest;
 		pthread_mutex_unlock(lock);
 	}
 	while (more && !rc) {
 		uint32_t begin = used;
 		pthread_mutex_lock(lock);
-		while ((more = t->cursor && t->cursor->position < position) && used - begin < LOCKED_BYTES && used + RECORD_ROOM <= CHUNK_BYTES) {
-			const struct ledger_item *i = t->cursor;
+		while ((more = t->cursors[0] && t->cursors[0]->position < position) && used - begin < LOCKED_BYTES && used + RECORD_ROOM <= CHUNK_BYTES) {
+			const struct ledger_item *i = t->cursors[0];
 			const struct state_record r = { .class = i->class, .key = i->bytes, .key_len = i->key_len, .value = i->bytes + i->key_len,
 				.value_len = i->value_len, .order = i->order };
 			uint8_t digits[20], *payload, *at = varint_put(chunk + used, i->position);
@@ -167,7 +167,7 @@ snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *loc
 			memmove(at + digits_len, at + 5, len);
 			used = (uint32_t)(at + digits_len + len - chunk);
 			count++;
-			t->cursor = i->newer;
+			t->cursors[0] = i->newer;
 		}
 		pthread_mutex_unlock(lock);
 		crc = crc32c(crc, chunk + begin, used - begin);
@@ -176,7 +176,7 @@ snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *loc
 			rc = chunk_flush(s, chunk, &used, &offset, !more);
 	}
 	pthread_mutex_lock(lock);
-	t->cursor = NULL;
+	t->cursors[0] = NULL;
 	pthread_mutex_unlock(lock);
 	if (!rc)
 		rc = s->log->io->ops->sync(s->log->io, s->files[s->turn]);

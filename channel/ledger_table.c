@@ -55,8 +55,9 @@ item_bytes(const struct ledger_item *i)
 static void
 item_unlink(struct ledger_table *t, struct ledger_item *i)
 {
-	if (t->cursor == i)
-		t->cursor = i->newer;
+	for (int c = 0; c < 2; c++)
+		if (t->cursors[c] == i)
+			t->cursors[c] = i->newer;
 	if (i->older)
 		i->older->newer = i->newer;
 	else

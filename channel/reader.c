@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "channel/broken.h"
-#include "channel/engine.h"
+#include "channel/ledger_impl.h"
 
 #define PIECES_MAX 32u
 #define BUFFERS_MAX 64u
@@ -257,11 +257,19 @@ engine_taker_open(struct channel *channel, const char *sink, struct taker **take
 	return 0;
 }
 
+/* Under lock. Numbers that are settled already (of a checkpoint, of damage, DONE in the ledger) or held back are not offered. */
+static bool
+offer_ready(struct engine *e)
+{
+	e->taken = window_skip(e, e->taken);
+	return e->redo.count || e->taken < atomic_load(&e->durable);
+}
+
 /* Under lock: waits for something to offer. */
 static bool
 offer_wait(struct engine *e, uint64_t wait_ns)
 {
-	if (e->redo.count || e->taken < atomic_load(&e->durable))
+	if (offer_ready(e))
 		return true;
 	if (!wait_ns)
 		return false;
@@ -271,11 +279,11 @@ offer_wait(struct engine *e, uint64_t wait_ns)
 	until.tv_sec += (time_t)(wait_ns / NS_PER_S);
 	until.tv_nsec = (long)(wait_ns % NS_PER_S);
 	e->takers_waiting++;
-	while (!e->redo.count && e->taken >= atomic_load(&e->durable))
+	while (!offer_ready(e))
 		if (pthread_cond_timedwait(&e->wake, &e->lock, &until))
 			break;
 	e->takers_waiting--;
-	return e->redo.count || e->taken < atomic_load(&e->durable);
+	return offer_ready(e);
 }
 
 /* Under lock: picks the run of numbers and its blocks. */
@@ -285,14 +293,8 @@ span_pick(struct engine *e, struct window_span *s, uint32_t max_events, uint64_t
 	bool again = e->redo.count != 0;
 	uint64_t first = again ? e->redo.items[0].first : e->taken;
 	uint64_t end = again ? e->redo.items[0].end : atomic_load(&e->durable);
-	/* Numbers that are settled already (of a checkpoint, of damage) are not offered again. */
-	if (!again)
-		for (uint32_t i = 0; i < e->settled.count; i++) {
-			if (e->settled.items[i].first <= first && first < e->settled.items[i].end)
-				first = e->settled.items[i].end;
-			else if (e->settled.items[i].first > first && e->settled.items[i].first < end)
-				end = e->settled.items[i].first;
-		}
+	if (!again && window_stop(e, first) < end)
+		end = window_stop(e, first);
 	if (end > first + max_events)
 		end = first + max_events;
 	uint64_t at = first, bodies = 0;

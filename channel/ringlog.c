@@ -214,6 +214,7 @@ ringlog_open(struct ringlog *log, bool create, struct err *err)
 	}
 	if (!rc && log->checkpoint_dir)
 		rc = ringlog_checkpoints_open(log, err);
+	atomic_store(&log->keep_position, UINT64_MAX);
 	return rc;
 }
 
@@ -236,6 +237,16 @@ ringlog_close(struct ringlog *log)
 	free(log->fences);
 	free(log->checkpoint);
 	pthread_mutex_destroy(&log->lock);
+}
+
+bool
+ringlog_begin(struct ringlog *log, uint64_t position, bool known)
+{
+	uint64_t oldest = log->segment_count ? log->segments[0].index * log->segment_bytes : 0;
+	if (known && log->segment_count && oldest > position)
+		return false;
+	log->scan_limit = known ? position : oldest;
+	return true;
 }
 
 int
@@ -363,7 +374,8 @@ ringlog_tend(struct ringlog *log, uint64_t position)
 		pthread_mutex_lock(&log->lock);
 		for (uint32_t i = 0; i < log->segment_count && !made; i++) {
 			struct segment *old = &log->segments[i];
-			if ((old->index + 1) * log->segment_bytes > log->checkpoint_position)
+			if ((old->index + 1) * log->segment_bytes > log->checkpoint_position ||
+			    (old->index + 1) * log->segment_bytes > atomic_load(&log->keep_position))
 				break;
 			if (old->index % log->dir_count != dir || segment_has(log, index))
 				continue;

@@ -41,6 +41,7 @@ struct ringlog {
 	uint32_t previous_crc;
 	uint64_t first_position;	/* where recovery began to read */
 	uint64_t scan_limit;		/* recovery begins here at the latest; UINT64_MAX: at the checkpoint's `durable` */
+	_Atomic uint64_t keep_position;	/* the ledger needs what is not below */
 	struct fence *fences;		/* found by recovery, and made since */
 	uint32_t fence_count, fence_room;
 	uint64_t fence_index;		/* segments below were given up or tried */
@@ -65,6 +66,14 @@ struct ringlog {
  * `create` false: the log must be there. */
 int ringlog_open(struct ringlog *log, bool create, struct err *err);
 void ringlog_close(struct ringlog *log);
+
+/* Recovery begins at this position, if that is lower than the checkpoint's; not known: at the oldest segment. False: the log does not reach
+ * back so far. */
+bool ringlog_begin(struct ringlog *log, uint64_t position, uint32_t crc, bool known);
+
+/* Recovery is to begin at this position (of a group) at the latest; not known: at the oldest segment. False: the log does not reach back so
+ * far. */
+bool ringlog_begin(struct ringlog *log, uint64_t position, bool known);
 
 /* Walks all whole groups from the checkpoint (or the oldest group) to the end, sets position; visit gets checked blocks in order. With
  * `repair` what was found is synced, the epoch raised and stored. */

@@ -8,7 +8,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "channel/broken.h"
-#include "channel/engine.h"
+#include "channel/ledger_impl.h"
 
 #define FENCE_TRIES 2u		/* extents tried, without anything becoming durable in between, before blocks are failed */
 #define FENCE_BACKOFF_MAX_NS (10 * NS_PER_S)
@@ -64,6 +64,8 @@ group_durable(struct engine *e, struct group *g)
 	for (uint32_t i = 0; i < g->count; i++) {
 		struct memory *m = g->blocks[i];
 		const struct block_header *h = (const struct block_header *)m->block.bytes;
+		if (m->is_state)
+			continue;
 		m->state = MEMORY_TAIL;
 		m->entry = e->hot.tail;
 		e->tail[e->tail_count++] = m;
@@ -115,8 +117,13 @@ group_complete(struct engine *e, struct group *g)
 		if (sleepers)
 			pthread_cond_broadcast(&e->wake);
 	}
+	ledger_group_done(e->ledger, g, status);
 	for (uint32_t i = 0; i < g->count; i++) {
 		struct memory *m = g->blocks[i];
+		if (m->is_state) {
+			atomic_fetch_sub_explicit(&e->pending_blocks, 1, memory_order_relaxed);
+			continue;
+		}
 		block_complete(e, m, status);
 		if (status) {
 			m->state = MEMORY_FREE;
@@ -254,6 +261,16 @@ run_fails(struct engine *e, struct engine_link *l, uint32_t run)
 	return fails;
 }
 
+static bool
+submitted(struct engine *e)
+{
+	uint32_t links = atomic_load_explicit(&e->link_count, memory_order_acquire);
+	for (uint32_t i = 0; i < links; i++)
+		if (spsc_count(&e->links[i]->link.submit))
+			return true;
+	return false;
+}
+
 /* Takes submitted blocks, link by link, as many as a group may hold. */
 static void
 group_gather(struct engine *e, struct group *g)
@@ -262,6 +279,12 @@ group_gather(struct engine *e, struct group *g)
 	uint64_t room = e->log ? e->log->segment_bytes : UINT64_MAX;
 	g->count = g->bytes = g->events = g->payload = 0;
 	g->ended = g->parked = false;
+	struct memory *state = e->failed ? NULL : ledger_gather(e->ledger, !submitted(e));
+	g->ledger_seq = e->ledger->out_seq;
+	if (state) {
+		g->blocks[g->count++] = state;
+		g->bytes = ((struct block_header *)state->block.bytes)->bytes;
+	}
 	for (uint32_t i = 0; i < links; i++) {
 		struct engine_link *l = e->links[(e->link_turn + i) % links];
 		uint32_t run = 0;
@@ -286,6 +309,7 @@ group_gather(struct engine *e, struct group *g)
 				e->free[e->free_count++] = m;
 				continue;
 			}
+			ledger_block_out(e->ledger, &m->block);
 			g->blocks[g->count++] = m;
 			g->bytes += ((struct block_header *)m->block.bytes)->bytes;
 			g->events += m->block.events;
@@ -539,16 +563,6 @@ credit(struct engine *e)
 	return given;
 }
 
-static bool
-submitted(struct engine *e)
-{
-	uint32_t links = atomic_load_explicit(&e->link_count, memory_order_acquire);
-	for (uint32_t i = 0; i < links; i++)
-		if (spsc_count(&e->links[i]->link.submit))
-			return true;
-	return false;
-}
-
 int
 engine_writer_step(struct channel *channel, uint64_t wait_ns)
 {
@@ -568,7 +582,7 @@ engine_writer_step(struct channel *channel, uint64_t wait_ns)
 		return did;
 	(void)atomic_exchange(&e->writer_sleeps, true);
 	bool more_room = atomic_load(&e->starved) && atomic_load(&e->settled_total) != e->settled_seen;
-	if (!more_room && (!submitted(e) || e->group_count == e->groups_max || e->fencing || e->park_ns)) {
+	if (!more_room && ((!submitted(e) && !ledger_pending(e->ledger)) || e->group_count == e->groups_max || e->fencing || e->park_ns)) {
 		struct timespec wait = { .tv_sec = (time_t)(wait_ns / NS_PER_S), .tv_nsec = (long)(wait_ns % NS_PER_S) };
 		struct pollfd fd = { .fd = e->wake_fd, .events = POLLIN };
 		if (ppoll(&fd, 1, &wait, NULL) > 0) {
