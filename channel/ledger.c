@@ -13,8 +13,6 @@
 
 #define RING_LEAST (64u << 10)
 #define RECORD_OVERHEAD 64u		/* lead byte, lengths and state head of one record, at most */
-#define PRUNE_TURN 4096u
-#define CARRY_BYTES (64u << 10)		/* of one block */
 
 static const struct metric metrics[] = {
 #define M(name, type, field, unit, help) { name, type, offsetof(struct ledger_counters, field), unit, help }
@@ -36,8 +34,8 @@ static const struct metric metrics[] = {
 };
 
 /* Under the lock. */
-static void
-count_table(struct ledger *l)
+void
+ledger_count(struct ledger *l)
 {
 	counter_set(&l->counters.keys, l->table.count);
 	counter_set(&l->counters.bytes, l->table.bytes);
@@ -82,7 +80,7 @@ ledger_open(struct ledger **ledger, const struct ledger_config *config, struct e
 		return rc;
 	}
 	counter_set(&l->counters.limit, l->limit);
-	count_table(l);
+	ledger_count(l);
 	l->metrics = (struct metric_set){ .kind = "LEDGER", .component = l->engine->name, .metrics = metrics,
 		.count = sizeof metrics / sizeof *metrics, .counters = &l->counters };
 	metrics_add(&l->metrics);
@@ -166,8 +164,8 @@ payload_apply(struct ledger *l, const struct record_view *record, uint64_t posit
 }
 
 /* State and mark records of a block from offset `from` of its records on. */
-static void
-block_apply(struct ledger *l, const uint8_t *bytes, uint32_t from)
+void
+ledger_apply_block(struct ledger *l, const uint8_t *bytes, uint32_t from)
 {
 	const struct block_header *h = (const struct block_header *)bytes;
 	struct block_view view;
@@ -183,7 +181,7 @@ void
 ledger_recover_block(struct ledger *l, const struct block_header *h, const uint8_t *bytes)
 {
 	if (h->records > h->events && (!l->snapshots.valid || h->position >= l->snapshots.position))
-		block_apply(l, bytes, 0);
+		ledger_apply_block(l, bytes, 0);
 }
 
 int
@@ -201,7 +199,7 @@ ledger_recovered(struct ledger *l, uint64_t end, struct err *err)
 	if (doubt)
 		log_info("channel %s: %" PRIu64 " INTENTs are in doubt, %" PRIu64 " events wait for their sinks to resolve them", l->engine->name, doubt,
 			 l->held_events);
-	count_table(l);
+	ledger_count(l);
 	if (l->snapshots.position > l->log->position)	/* without syncs: the log has lost what the snapshot knows */
 		l->snapshots.valid = false;
 	/* Nothing may be used again before one snapshot is there; the helper writes newer ones. */
@@ -276,8 +274,8 @@ ledger_link_open(struct ledger *l, const char *who, uint32_t room, int wake_fd, 
 }
 
 /* Under the lock: a closed link goes when all it noted has ended. */
-static void
-links_reap(struct ledger *l)
+void
+ledger_links_reap(struct ledger *l)
 {
 	for (struct ledger_link **at = &l->links, *link; (link = *at);) {
 		bool busy = !link->closed || atomic_load(&link->head) != atomic_load(&link->tail);
@@ -300,7 +298,7 @@ ledger_link_close(struct ledger_link *link)
 	link->closed = true;
 	link->wake_fd = -1;
 	if (!l->log)
-		links_reap(l);
+		ledger_links_reap(l);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -312,15 +310,6 @@ ring_write(struct ledger_link *link, uint64_t at, const void *bytes, uint32_t le
 		memcpy(link->ring + offset, bytes, first);
 	if (len > first)
 		memcpy(link->ring, (const uint8_t *)bytes + first, len - first);
-}
-
-static void
-ring_read(const struct ledger_link *link, uint64_t at, void *bytes, uint32_t len)
-{
-	uint32_t offset = (uint32_t)at & link->mask, first = link->mask + 1 - offset < len ? link->mask + 1 - offset : len;
-	memcpy(bytes, link->ring + offset, first);
-	if (len > first)
-		memcpy((uint8_t *)bytes + first, link->ring, len - first);
 }
 
 /* One record made of pieces, so that no sink must copy its set to put it between a state and a path. */
@@ -351,7 +340,7 @@ note(struct ledger_link *link, uint8_t class, const void *key, uint16_t key_len,
 			.order = order };
 		pthread_mutex_lock(&l->lock);
 		apply(l, &r, 0);
-		count_table(l);
+		ledger_count(l);
 		counter_add(&l->counters.notes, 1);
 		pthread_mutex_unlock(&l->lock);
 		free(value);
@@ -494,311 +483,4 @@ ledger_sync(struct ledger_link *link, uint64_t number, uint64_t timeout_ns)
 	l->waiting--;
 	pthread_mutex_unlock(&l->lock);
 	return rc;
-}
-
-/* ---- the writer's side ---- */
-
-bool
-ledger_pending(struct ledger *l)
-{
-	return atomic_load(&l->queued) != 0 || (atomic_load(&l->carry_below) != 0 && !atomic_load(&l->carry_stuck));
-}
-
-static struct ledger_block *
-block_begin(struct ledger *l, uint32_t *slot)
-{
-	for (*slot = 0; *slot < LEDGER_BLOCKS; ++*slot) {
-		struct ledger_block *b = &l->blocks[*slot];
-		if (b->used)
-			continue;
-		if (!b->memory.block.bytes && !(b->memory.block.bytes = aligned_alloc(BLOCK_ALIGN_BYTES, l->block_bytes)))
-			return NULL;
-		b->used = true;
-		b->carried = 0;
-		b->memory.block.capacity = l->block_bytes;
-		b->memory.block.impl = &b->memory;
-		b->memory.is_state = true;
-		return b;
-	}
-	return NULL;
-}
-
-struct fill {
-	uint8_t *begin, *at, *end;
-	uint32_t records;
-};
-
-/* The lead byte and length of a record of `len` payload bytes; NULL when it does not fit. */
-static uint8_t *
-fill_record(struct fill *f, uint32_t len)
-{
-	if ((size_t)(f->end - f->at) < len + 8u)
-		return NULL;
-	*f->at++ = RECORD_STATE;
-	f->at = varint_put(f->at, len);
-	uint8_t *payload = f->at;
-	f->at += len;
-	f->records++;
-	return payload;
-}
-
-static void
-key_out(struct ledger *l, uint8_t class, const void *key, uint16_t key_len)
-{
-	struct ledger_item *i = table_find(&l->table, class & STATE_CLASS_MASK, key, key_len);
-	if (i)
-		i->last_out = l->out_seq;
-}
-
-static void
-fill_notes(struct ledger *l, struct fill *f, uint32_t slot)
-{
-	for (struct ledger_link *link = l->links; link; link = link->next) {
-		uint64_t head = atomic_load_explicit(&link->head, memory_order_relaxed);
-		uint64_t tail = atomic_load_explicit(&link->tail, memory_order_acquire), was = link->taken;
-		while (head != tail) {
-			uint32_t len;
-			struct state_record r;
-			ring_read(link, head, &len, 4);
-			bool lost = atomic_load_explicit(&link->status, memory_order_relaxed);	/* a failure is a cut: what was noted behind it goes, too */
-			uint8_t *payload = lost ? NULL : fill_record(f, len);
-			if (!payload && !lost)
-				break;
-			if (!lost)
-				ring_read(link, head + 4, payload, len);
-			head += 4 + (uint64_t)len;
-			link->taken++;
-			if (lost)
-				continue;
-			if (state_decode(payload, len, &r))
-				key_out(l, r.class, r.key, r.key_len);
-		}
-		if (link->taken == was)
-			continue;
-		atomic_store_explicit(&link->head, head, memory_order_release);
-		atomic_fetch_sub(&l->queued, link->taken - was);
-		if (!atomic_load_explicit(&link->status, memory_order_relaxed))
-			link->sent[slot] = link->taken;
-	}
-}
-
-/* The oldest live records once more, behind all that is on its way for them. */
-static uint64_t
-fill_carried(struct ledger *l, struct fill *f)
-{
-	uint64_t below = atomic_load(&l->carry_below), count = 0;
-	uint8_t *begin = f->at;
-	struct ledger_item *i = l->table.oldest;
-	for (; i && i->position < below && (size_t)(f->at - begin) < CARRY_BYTES; i = i->newer) {
-		const struct state_record r = { .class = i->class, .key = i->bytes, .key_len = i->key_len, .value = i->bytes + i->key_len,
-			.value_len = i->value_len, .order = i->order };
-		if (i->last_out > l->done_seq)
-			continue;
-		uint8_t head[24], *end = head;
-		*end++ = r.class;
-		end = varint_put(end, r.order);
-		end = varint_put(end, r.key_len);
-		uint8_t *payload = fill_record(f, (uint32_t)(end - head) + r.key_len + r.value_len);
-		if (!payload)
-			break;
-		(void)state_encode(payload, &r);
-		i->last_out = l->out_seq;
-		count++;
-	}
-	/* All that is left is under way already: try again when a group has ended. */
-	atomic_store(&l->carry_stuck, count == 0);
-	return count;
-}
-
-struct memory *
-ledger_gather(struct ledger *l, bool alone)
-{
-	l->out_seq++;
-	if (!l->log || (!ledger_pending(l) && (alone || !atomic_load(&l->carry_below))))
-		return NULL;
-	uint32_t slot;
-	pthread_mutex_lock(&l->lock);
-	struct ledger_block *b = block_begin(l, &slot);
-	if (!b) {
-		pthread_mutex_unlock(&l->lock);
-		return NULL;
-	}
-	struct fill f = { .begin = b->memory.block.bytes + BLOCK_HEADER_BYTES, .end = b->memory.block.bytes + l->block_bytes };
-	f.at = f.begin;
-	fill_notes(l, &f, slot);
-	if (atomic_load(&l->carry_below))
-		b->carried = fill_carried(l, &f);
-	pthread_mutex_unlock(&l->lock);
-	if (!f.records) {
-		b->used = false;
-		return NULL;
-	}
-	uint32_t used = (uint32_t)(f.at - b->memory.block.bytes), bytes = (used + BLOCK_ALIGN_BYTES - 1) / BLOCK_ALIGN_BYTES * BLOCK_ALIGN_BYTES;
-	uint64_t now = clock_wall_ns(l->engine->clock);
-	memset(f.at, 0, bytes - used);
-	*(struct block_header *)b->memory.block.bytes = (struct block_header){ .magic = BLOCK_MAGIC, .version = FORMAT_VERSION, .bytes = bytes,
-		.records = f.records, .first_time_ns = now, .last_time_ns = now, .record_bytes = (uint32_t)(f.at - f.begin) };
-	b->memory.block.events = b->memory.block.raw_bytes = b->memory.block.ticket_count = 0;
-	b->memory.state = MEMORY_WRITING;
-	return &b->memory;
-}
-
-void
-ledger_block_out(struct ledger *l, const struct block *block)
-{
-	if (!block->mark_bytes || !l->log)
-		return;
-	struct block_view view;
-	struct record_view record;
-	struct state_record r;
-	uint8_t key[LEDGER_KEY_MAX];
-	const struct block_header *h = (const struct block_header *)block->bytes;
-	struct walk walk = { .record_offset = h->record_bytes - block->mark_bytes, .raw_offset = h->raw_bytes };
-	pthread_mutex_lock(&l->lock);
-	if (block_view_open(&view, block->bytes, h->bytes))
-		while (block_walk(&view, &walk, &record) > 0)
-			if (record.type == RECORD_MARK && mark_decode(record.payload, record.payload_len, key, &r))
-				key_out(l, r.class, r.key, r.key_len);
-	pthread_mutex_unlock(&l->lock);
-}
-
-static void
-links_done(struct ledger *l, uint32_t slot, int status)
-{
-	for (struct ledger_link *link = l->links; link; link = link->next) {
-		uint64_t number = link->sent[slot];
-		if (!number)
-			continue;
-		link->sent[slot] = 0;
-		if (status)
-			atomic_store_explicit(&link->status, status, memory_order_release);
-		else if (!atomic_load(&link->status)) {
-			counter_add(&l->counters.notes, number - atomic_load(&link->durable));
-			atomic_store_explicit(&link->durable, number, memory_order_release);
-		}
-		if (link->wake_fd >= 0) {
-			uint64_t one = 1;
-			(void)!write(link->wake_fd, &one, sizeof one);
-		}
-	}
-}
-
-void
-ledger_group_done(struct ledger *l, const struct group *g, int status)
-{
-	if (!l->log)
-		return;
-	pthread_mutex_lock(&l->lock);
-	for (uint32_t i = 0; i < g->count; i++) {
-		const struct memory *m = g->blocks[i];
-		const struct block_header *h = (const struct block_header *)m->block.bytes;
-		if (!status && m->is_state)
-			block_apply(l, m->block.bytes, 0);
-		else if (!status && m->block.mark_bytes)
-			block_apply(l, m->block.bytes, h->record_bytes - m->block.mark_bytes);
-	}
-	if (!status) {
-		l->durable_position = g->position + g->bytes;
-		l->durable_crc = g->crc;
-	}
-	l->done_seq = g->ledger_seq;
-	atomic_store(&l->carry_stuck, false);
-	for (uint32_t i = 0; i < g->count; i++) {
-		struct ledger_block *b = (struct ledger_block *)g->blocks[i];
-		if (!g->blocks[i]->is_state)
-			continue;
-		links_done(l, (uint32_t)(b - l->blocks), status);
-		counter_add(status ? &l->counters.failed : &l->counters.blocks, 1);
-		counter_add(&l->counters.carried, status ? 0 : b->carried);
-		b->used = false;
-	}
-	count_table(l);
-	links_reap(l);
-	if (l->waiting)
-		pthread_cond_broadcast(&l->wake);
-	pthread_mutex_unlock(&l->lock);
-}
-
-/* ---- the helper's side ---- */
-
-/* DONE and set aside records of events that no restart would offer again have served. */
-static void
-prune(struct ledger *l, uint64_t number)
-{
-	uint32_t turn = 0;
-	if (number == l->pruned)
-		return;
-	l->pruned = number;
-	pthread_mutex_lock(&l->lock);
-	l->table.cursors[1] = l->table.oldest;
-	for (struct ledger_item *i; (i = l->table.cursors[1]);) {
-		struct consumer_record c;
-		struct set_reader set;
-		struct event_range run;
-		uint64_t end = 0;
-		if (++turn % PRUNE_TURN == 0) {		/* the writer waits for this lock */
-			pthread_mutex_unlock(&l->lock);
-			pthread_mutex_lock(&l->lock);
-			continue;
-		}
-		l->table.cursors[1] = i->newer;
-		if (i->class != STATE_CONSUMER || !consumer_decode(i->bytes + i->key_len, i->value_len, &c) ||
-		    (c.state != CONSUMER_DONE && c.state != CONSUMER_ASIDE))
-			continue;
-		set_open(&set, c.set, c.set_len);
-		while (end <= number && set_next(&set, &run))
-			end = run.first + run.count;
-		if (end > number)
-			continue;
-		table_remove(&l->table, i);
-		counter_add(&l->counters.removed, 1);
-	}
-	count_table(l);
-	pthread_mutex_unlock(&l->lock);
-}
-
-static void
-snapshot(struct ledger *l, uint64_t position, uint32_t crc)
-{
-	uint64_t bytes = 0;
-	if (snapshot_write(&l->snapshots, &l->table, &l->lock, position, crc, &bytes)) {
-		counter_add(&l->counters.snapshot_errors, 1);
-		return;
-	}
-	counter_add(&l->counters.snapshots, 1);
-	counter_set(&l->counters.snapshot_bytes, bytes);
-}
-
-void
-ledger_tend(struct ledger *l, uint64_t checkpoint_position, uint64_t checkpoint_number)
-{
-	if (!l->log)
-		return;
-	prune(l, checkpoint_number);
-	pthread_mutex_lock(&l->lock);
-	uint64_t position = l->durable_position, live = l->table.bytes;
-	uint32_t crc = l->durable_crc;
-	pthread_mutex_unlock(&l->lock);
-	/* Large ledgers are written less often: at most a quarter of what the log writes. */
-	uint64_t step = 4 * live > l->segment_bytes ? 4 * live : l->segment_bytes;
-	if (!l->snapshots.valid || position - l->snapshots.position >= step)
-		snapshot(l, position, crc);
-	pthread_mutex_lock(&l->lock);
-	uint64_t floor = l->table.oldest ? l->table.oldest->position : UINT64_MAX;
-	pthread_mutex_unlock(&l->lock);
-	uint64_t keep = l->snapshots.valid ? l->snapshots.position : 0;
-	uint64_t needed = checkpoint_position < keep ? checkpoint_position : keep;
-	/* Only where old records are all that keeps a segment. */
-	bool carry = floor / l->segment_bytes < needed / l->segment_bytes && position - floor > 2 * step;
-	atomic_store(&l->carry_below, carry ? (position - step) / l->segment_bytes * l->segment_bytes : 0);
-	if (carry)
-		engine_writer_wake(&l->engine->channel);
-	atomic_store(&l->log->keep_position, floor < keep ? floor : keep);
-}
-
-void
-ledger_final(struct ledger *l)
-{
-	if (l->log && l->durable_position != l->snapshots.position)
-		snapshot(l, l->durable_position, l->durable_crc);
 }

@@ -145,6 +145,11 @@ void ledger_recover_block(struct ledger *ledger, const struct block_header *head
 /* The scan is over: builds engine->settled (union) and engine->held; the log ends at its position. */
 int ledger_recovered(struct ledger *ledger, uint64_t end, struct err *err);
 
+/* Under the lock: gauges; state and mark records of a block that is durable, from offset `from` of its records on; closed links go. */
+void ledger_count(struct ledger *ledger);
+void ledger_apply_block(struct ledger *ledger, const uint8_t *bytes, uint32_t from);
+void ledger_links_reap(struct ledger *ledger);
+
 bool ledger_pending(struct ledger *ledger);
 /* Once for each group that will be written, even when it holds no state block; NULL: nothing to write. */
 struct memory *ledger_gather(struct ledger *ledger, bool alone);

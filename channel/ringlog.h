@@ -67,10 +67,6 @@ struct ringlog {
 int ringlog_open(struct ringlog *log, bool create, struct err *err);
 void ringlog_close(struct ringlog *log);
 
-/* Recovery begins at this position, if that is lower than the checkpoint's; not known: at the oldest segment. False: the log does not reach
- * back so far. */
-bool ringlog_begin(struct ringlog *log, uint64_t position, uint32_t crc, bool known);
-
 /* Recovery is to begin at this position (of a group) at the latest; not known: at the oldest segment. False: the log does not reach back so
  * far. */
 bool ringlog_begin(struct ringlog *log, uint64_t position, bool known);
