@@ -266,6 +266,22 @@ block_finish(uint8_t *bytes)
 	h->header_crc = crc32c(0, bytes, offsetof(struct block_header, header_crc));
 }
 
+int
+record_headers(const struct block_view *view, const uint8_t *at, const uint8_t *end, struct header_view *headers, uint32_t max, uint64_t *count)
+{
+	struct header_view header;
+	if (!(at = varint_get(at, end, count)))
+		return -EBADMSG;
+	for (uint64_t i = 0; i < *count; i++) {
+		if (!(at = header_read(view, at, end, NULL, 0, &header)))
+			return -EBADMSG;
+		if (i < max)
+			headers[i] = header;
+	}
+	*count = *count < max ? *count : max;
+	return 0;
+}
+
 static bool
 same_name(const struct header_view *a, const char *name, size_t len)
 {

@@ -32,6 +32,11 @@ struct record_view {
 /* 1: a record; 0: the end; -EBADMSG: the bytes make no sense. */
 int block_walk(const struct block_view *view, struct walk *walk, struct record_view *record);
 
+/* A fragment's headers (`varint count`, then that many, none of them a slice of the body) of [at, end). Returns 0 with *count (at most
+ * max, the rest is left out), or -EBADMSG. */
+int record_headers(const struct block_view *view, const uint8_t *at, const uint8_t *end, struct header_view *headers, uint32_t max,
+		   uint64_t *count);
+
 /* Everything that can be said of a block alone: NULL when it is whole, else what is wrong. */
 const char *block_check(const uint8_t *bytes, size_t len);
 /* Only the header (its CRC, magic, version, lengths): enough to know how many bytes to read. */

@@ -9,6 +9,7 @@ trap 'rm -rf "$dir"' EXIT
 "$tool" verify "$dir/data" > "$dir/verify"
 grep -q 'events          600000' "$dir/verify"
 grep -q 'damaged         0' "$dir/verify"
+"$tool" verify --progress "$dir/data" 2>&1 | grep -q "verify: 100%, .* done"
 "$tool" info --json "$dir/data" | grep -q '"events":600000,"first_number":0,"end_number":600000'
 [ "$("$tool" dump "$dir/data" | wc -l)" = 600000 ]
 "$tool" dump --json "$dir/data" | head -n 1 | grep -q '^{"number":0,"headers":{"timestamp":"1790000000000","host":"web-1"},"body":"'

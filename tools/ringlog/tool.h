@@ -1,0 +1,56 @@
+/* tool: what the commands of penstock-ringlog share: arguments, a disk that is only read, printing, writing a new log. One thread. */
+#ifndef PENSTOCK_TOOLS_RINGLOG_TOOL_H
+#define PENSTOCK_TOOLS_RINGLOG_TOOL_H
+
+#include <stdio.h>
+
+#include "channel/ringlog.h"
+
+enum {				/* flags that a command understands */
+	TOOL_ALL = 1, TOOL_PROGRESS = 2, TOOL_TO = 4, TOOL_CHECKPOINT = 8, TOOL_SEGMENT = 16, TOOL_KEYS = 32, TOOL_CHECK = 64,
+};
+
+struct tool_args {
+	bool json, all, progress, check;
+	const char *to, *checkpoint, *segment_size;
+	const char *dirs[RINGLOG_DIRS_MAX];
+	uint32_t dir_count;
+};
+
+/* Exit status: 0; 1 the log is damaged or something could not be taken over; 2 trouble, told in err. */
+struct tool_command {
+	const char *name, *help;
+	unsigned flags;
+	int (*run)(const struct tool_args *args, struct err *err);
+};
+
+extern const struct tool_command tool_info, tool_dump, tool_verify, tool_salvage;
+
+/* ---- a disk that is only read: nothing is made, opened for writing or changed; reads ahead with a thread of its own ---- */
+int ahead_open(struct logio **io, struct err *err);
+
+/* ---- printing ---- */
+void print_text(FILE *out, const uint8_t *bytes, uint32_t len, bool json);
+/* "name": "text"; bytes that are not UTF-8 go as hex under "name_hex". */
+void print_json(FILE *out, const char *name, uint32_t name_len, const uint8_t *bytes, uint32_t len);
+/* The records of a checked block from event number `first` on, a line each; `all`: not events alone. */
+void print_block(FILE *out, const uint8_t *bytes, uint64_t first, bool all, bool json);
+
+/* ---- a new log ---- */
+struct out {
+	struct ringlog log;
+	char data[4096], checkpoint[4096];
+	uint64_t blocks, events, bytes, first_number, end_number;
+	uint64_t want_number;		/* where the checkpoint shall stand */
+	uint64_t want_position;		/* the place that belongs to it, once passed */
+	uint32_t want_crc;
+};
+
+/* Makes DIR/data and DIR/checkpoint; DIR is empty or not there. log_id NULL: a new one. log.epoch is the caller's to set. */
+int out_open(struct out *out, const char *dir, uint64_t segment_bytes, const uint8_t *log_id, struct err *err);
+/* Writes a sealed block as a group of its own; first_event and all below 16 of the header are set here but first_event. Aligned bytes. */
+int out_block(struct out *out, uint8_t *bytes, struct err *err);
+/* Syncs; with `ranges` a checkpoint says that all below out->want_number is settled and the ranges, too. rc: how it went so far. */
+int out_close(struct out *out, int rc, const struct checkpoint *settled, struct err *err);
+
+#endif
