@@ -1,4 +1,4 @@
-/* make_log DIR DIRS SEGMENT_BYTES GROUPS KEEP_BYTES: a log in DIR/data0 ... with records of every kind and groups of several blocks; segments
+/* make_log DIR DIRS SEGMENT_BYTES GROUPS KEEP_BYTES: a log in DIR/data0 ... with records of every kind, groups of several blocks and extents given up; segments
  * below the last KEEP_BYTES are used again, so that old laps lie behind the end. For readers to be held against. Every value comes from the
  * number of the event, so the same call makes the same log but for its id. */
 #include <stdio.h>
@@ -214,6 +214,7 @@ main(int argc, char **argv)
 		bytes[i] = aligned_alloc(4096, ROOM);
 	for (uint64_t g = 0; g < groups; g++) {
 		uint32_t count = 1 + chance(4), len = 0, crc = 0;
+		uint64_t number_before = number;
 		log.epoch = 1 + (uint32_t)(g / 40);
 		for (uint32_t i = 0; i < count; i++) {
 			block_make(bytes[i], other, scratch, set, number);
@@ -244,6 +245,12 @@ main(int argc, char **argv)
 			}
 			crc = crc32c(crc, &h->header_crc, 4);
 			at += h->bytes;
+		}
+		if (g % 30 == 29) {		/* "failed": given up, and its numbers are used again */
+			number = number_before;
+			if (ringlog_fence(&log, end, previous, number, durable))
+				return 2;
+			continue;
 		}
 		log.previous_crc = crc;
 		durable = log.position;

@@ -103,7 +103,7 @@ class Block:
             raise Bad("no block")
         if crc32c(page[:252]) != self.header_crc:
             raise Bad("header")
-        if self.version != 1:
+        if self.version not in (1, 2):
             raise Bad("version")
         if self.log_id != log_id:
             raise Bad("another log")
@@ -232,7 +232,7 @@ class Log:
             with open(os.path.join(where, "ringlog.meta"), "rb") as file:
                 meta = file.read(40)
             magic, version, log_id, segment_bytes, count, crc = struct.unpack("<II16sQII", meta)
-            if magic != 0x4D525350 or crc != crc32c(meta[:36]) or version != 1 or count != len(dirs):
+            if magic != 0x4D525350 or crc != crc32c(meta[:36]) or version not in (1, 2) or count != len(dirs):
                 raise Bad("ringlog.meta of " + where)
             if number and log_id != self.log_id:
                 raise Bad("another log in " + where)
@@ -268,6 +268,20 @@ class Log:
             if len(blocks) == block.group_count:
                 return blocks, at, crc
 
+    def fences_find(self):
+        """The first blocks of segments that say where an extent was given up: (its end, place of the fence, epoch)."""
+        self.fences = []
+        for index in sorted(self.segments):
+            try:
+                first = self.group(index * self.segment_bytes)[0][0]
+            except Bad:
+                continue
+            if first.flags & 1 and first.previous_end < first.position:
+                self.fences.append((first.previous_end, first.position, first.epoch))
+
+    def given_up(self, block):
+        return any(end <= block.position < at and block.epoch <= epoch for end, at, epoch in self.fences)
+
     def search(self, start, epoch, above):
         """The first whole group from `start` on whose epoch is not lower and, with above, whose `durable` lies above `start`."""
         for index in sorted(self.segments):
@@ -280,11 +294,12 @@ class Log:
                     blocks, _, _ = self.group(at)
                 except Bad:
                     continue
-                if blocks[0].epoch >= epoch and (not above or blocks[0].durable > start):
+                if blocks[0].epoch >= epoch and not self.given_up(blocks[0]) and (not above or blocks[0].durable > start):
                     return at
         return None
 
     def walk(self, damage):
+        self.fences_find()
         end = self.search(0, 0, False)
         if end is None:
             return
@@ -293,13 +308,14 @@ class Log:
         chain, epoch = None, 0
         while True:
             found = None
-            for at in (end, -(-end // self.segment_bytes) * self.segment_bytes):
+            fences = [at for ends, at, _ in self.fences if ends == end]
+            for at in (end, max(fences) if fences else -(-end // self.segment_bytes) * self.segment_bytes):
                 try:
                     blocks, after, crc = self.group(at)
                 except Bad:
                     continue
                 first = blocks[0]
-                if first.epoch >= epoch and (chain is None or (first.previous_end, first.previous_crc) == (end, chain)):
+                if first.epoch >= epoch and not self.given_up(first) and (chain is None or (first.previous_end, first.previous_crc) == (end, chain)):
                     found = blocks
                     break
             if not found:

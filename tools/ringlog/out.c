@@ -38,6 +38,7 @@ meta_write(struct out *out, const uint8_t *log_id, uint64_t segment_bytes)
 	memset(page, 0, META_BYTES);
 	memcpy(meta.log_id, log_id, LOG_ID_BYTES);
 	meta.crc = crc32c(0, &meta, offsetof(struct log_meta, crc));
+	meta.host_crc = crc32c(0, &meta, offsetof(struct log_meta, host_crc));	/* no host yet: whoever opens it first */
 	memcpy(page, &meta, sizeof meta);
 	snprintf(path, sizeof path, "%s/ringlog.meta", out->data);
 	int rc = io->ops->file_open(io, path, META_BYTES, LOGIO_CREATE, &file);
@@ -128,6 +129,9 @@ out_close(struct out *out, int rc, const struct checkpoint *settled, struct err 
 		c->position = none ? log->position : out->want_position;
 		c->previous_crc = none ? log->previous_crc : out->want_crc;
 		c->clean = 0;
+		c->durable = log->position;
+		c->durable_number = out->end_number;
+		c->durable_crc = log->previous_crc;
 		c->range_count = none ? 0 : settled->range_count;
 		memcpy(c->ranges, settled->ranges, sizeof c->ranges);
 		if ((rc = ringlog_checkpoint(log, true)))

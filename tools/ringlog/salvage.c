@@ -4,6 +4,7 @@
  * |------------------------------------------------------------------------|-------------------------------------------------------------|
  * | whole block of this log and position, numbers above what we have        | copy it                                                     |
  * | the same with a lower epoch than before, or numbers that we have        | leave it: leftover of a tail that was cut, or written twice  |
+ * | whole block in an extent that a fence gave up                          | leave it: it was written again                              |
  * | block of another position or log                                       | leave it: an earlier lap of the segment                      |
  * | anything else between two blocks                                       | report the stretch and the numbers that are missing          |
  * A block counts as doubtful when its group is not whole, or when blocks are missing before it that nothing says were durable: perhaps it
@@ -34,6 +35,8 @@ struct salvage {
 	uint64_t segment_bytes;
 	uint8_t log_id[LOG_ID_BYTES];
 	bool id_known;
+	struct fence *fences;		/* by place */
+	uint32_t fence_count;
 	uint8_t *block;			/* grows */
 	uint32_t block_room;
 	uint64_t end, end_number;	/* of what was copied */
@@ -101,7 +104,7 @@ meta_read(struct salvage *s)
 		if (fd < 0)
 			continue;
 		if (read(fd, &meta, sizeof meta) == sizeof meta && meta.magic == META_MAGIC &&
-		    meta.crc == crc32c(0, &meta, offsetof(struct log_meta, crc)) && meta.version == FORMAT_VERSION) {
+		    meta.crc == crc32c(0, &meta, offsetof(struct log_meta, crc)) && meta.version <= FORMAT_VERSION) {
 			memcpy(s->log_id, meta.log_id, LOG_ID_BYTES);
 			s->segment_bytes = meta.segment_bytes;
 			s->id_known = true;
@@ -131,14 +134,48 @@ group_end(struct salvage *s)
 	s->group_events = 0;
 }
 
+/* Extents that were given up after a failed write: their fences stand at the beginning of segments. */
+static int
+fences_find(struct salvage *s, struct err *err)
+{
+	s->fences = calloc(s->count, sizeof *s->fences);
+	if (!s->fences)
+		return err_set(err, ENOMEM, "no memory");
+	for (uint32_t i = 0; i < s->count; i++) {
+		char path[4200];
+		struct logio_file *file;
+		const struct block_header *h = (const struct block_header *)s->block;
+		uint64_t at = s->segments[i].index * s->segment_bytes;
+		snprintf(path, sizeof path, "%s/segment-%016" PRIx64, s->args->dirs[s->segments[i].dir], s->segments[i].index);
+		if (s->io->ops->file_open(s->io, path, 0, 0, &file))
+			continue;
+		if (s->io->ops->read(s->io, file, 0, s->block, BLOCK_ALIGN_BYTES) == 0 && !block_check(s->block, BLOCK_ALIGN_BYTES) &&
+		    h->flags & BLOCK_FENCE && h->position == at && h->previous_end < at &&
+		    (!s->id_known || !memcmp(h->log_id, s->log_id, LOG_ID_BYTES)))
+			s->fences[s->fence_count++] = (struct fence){ .end = h->previous_end, .at = at, .epoch = h->epoch };
+		s->io->ops->file_close(s->io, file);
+	}
+	return 0;
+}
+
+static bool
+given_up(const struct salvage *s, const struct block_header *h)
+{
+	for (uint32_t i = 0; i < s->fence_count; i++)
+		if (s->fences[i].end <= h->position && h->position < s->fences[i].at && h->epoch <= s->fences[i].epoch)
+			return true;
+	return false;
+}
+
 static int
 block_take(struct salvage *s, struct block_header *h, struct err *err)
 {
-	bool first = s->blocks == 0, gap = false;
+	bool first = s->end == 0, gap = false;
 	if (!first) {
 		uint64_t numbers = h->first_event > s->end_number ? h->first_event - s->end_number : 0;
 		uint64_t begin = h->position / s->segment_bytes * s->segment_bytes;
-		bool skip = h->position == begin && s->end + s->segment_bytes > h->position && h->group_index == 0 && h->previous_end == s->end;
+		bool skip = h->position == begin && h->group_index == 0 && h->previous_end == s->end &&
+			    (s->end + s->segment_bytes > h->position || h->flags & BLOCK_FENCE);
 		if (h->position != s->end && !skip) {
 			stretch(s, s->end, h->position, numbers);
 			gap = h->durable < h->position && h->durable <= s->end;
@@ -157,10 +194,12 @@ block_take(struct salvage *s, struct block_header *h, struct err *err)
 	s->end = h->position + h->bytes;
 	s->end_number = h->first_event + h->events;
 	s->epoch = h->epoch;
-	s->blocks++;
+	s->blocks += !(h->flags & BLOCK_FENCE);
 	s->events += h->events;
-	s->others += h->records - h->events;
+	s->others += h->flags & BLOCK_FENCE ? 0 : h->records - h->events;
 	s->why = NULL;
+	if (h->flags & BLOCK_FENCE)	/* says where something ended in the old log; the new one has no such place */
+		return 0;
 	if (!s->to) {
 		print_block(stdout, s->block, 0, true, s->args->json);
 		return 0;
@@ -213,7 +252,7 @@ place_look(struct salvage *s, struct logio_file *file, uint64_t index, uint64_t 
 		s->why = wrong;
 		return BLOCK_ALIGN_BYTES;
 	}
-	if (s->blocks && (h->epoch < s->epoch || h->first_event < s->end_number)) {
+	if (given_up(s, h) || (s->end && (h->epoch < s->epoch || h->first_event < s->end_number))) {
 		s->leftovers++;
 		return h->bytes;
 	}
@@ -264,7 +303,7 @@ checkpoint_find(const struct salvage *s, struct checkpoint *best)
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		if (read(fd, &c, sizeof c) == sizeof c && c.magic == CHECKPOINT_MAGIC && c.version == FORMAT_VERSION &&
+		if (read(fd, &c, sizeof c) == sizeof c && c.magic == CHECKPOINT_MAGIC && c.version <= FORMAT_VERSION &&
 		    c.crc == crc32c(0, &c, offsetof(struct checkpoint, crc)) && (!s->id_known || !memcmp(c.log_id, s->log_id, LOG_ID_BYTES)) &&
 		    c.range_count <= CHECKPOINT_RANGES && (!found || c.serial > best->serial)) {
 			*best = c;
@@ -310,7 +349,7 @@ run(const struct tool_args *args, struct err *err)
 		free(settled);
 		settled = NULL;
 	}
-	s.why = NULL;
+	rc = fences_find(&s, err);
 	s.settled = settled;
 	for (uint32_t i = 0; i < s.count && !rc; i++)
 		rc = segment_look(&s, &s.segments[i], err);
@@ -323,6 +362,7 @@ run(const struct tool_args *args, struct err *err)
 end:
 	free(s.block);
 	free(s.segments);
+	free(s.fences);
 	free(settled);
 	return rc ? 2 : s.stretches || s.missing || s.doubtful ? 1 : 0;
 }
