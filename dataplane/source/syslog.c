@@ -51,14 +51,13 @@ dot_matches_all(const uint8_t *p, uint32_t len)
 	if (len >= 16) {	/* nearly always: no \r, no \n and nothing beyond ASCII in it, and that is all there is to know */
 		const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
 		__m128i suspicious = _mm_setzero_si128();
-		for (uint32_t i = 0;; i += 16) {
-			if (i + 16 > len)
-				i = len - 16;
-			__m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+		const uint8_t *last = p + len - 16;
+		for (const uint8_t *at = p; at < last; at += 16) {
+			__m128i v = _mm_loadu_si128((const __m128i *)at);
 			suspicious = _mm_or_si128(suspicious, _mm_or_si128(v, _mm_or_si128(_mm_cmpeq_epi8(v, cr), _mm_cmpeq_epi8(v, lf))));
-			if (i + 16 == len)
-				break;
 		}
+		__m128i v = _mm_loadu_si128((const __m128i *)last);
+		suspicious = _mm_or_si128(suspicious, _mm_or_si128(v, _mm_or_si128(_mm_cmpeq_epi8(v, cr), _mm_cmpeq_epi8(v, lf))));
 		if (!_mm_movemask_epi8(suspicious))
 			return true;
 	}

@@ -55,6 +55,7 @@ struct syslogudp {
 	struct syslog_format *format;		/* NULL: the two built-in patterns only */
 	const struct name *facility, *severity, *priority, *version, *timestamp, *host, *status, *client_ip, *client_hostname;
 	struct cached_set *sets;
+	uint32_t victim;			/* which of a key's two places is taken over next */
 	struct cached_stamp stamps[STAMPS];
 	uint8_t *scratch;			/* bodies with kept fields */
 };
@@ -187,6 +188,15 @@ add_number(struct cached_set *c, const struct name *name, int64_t number)
 	c->set.headers[c->set.count++] = (struct header){ .name = name, .kind = HEADER_NUMBER, .value.number = number };
 }
 
+static inline uint64_t
+key_differs(const struct cached_set *c, const uint64_t *key, uint32_t words)
+{
+	uint64_t differs = c->key_words ^ words;
+	for (uint32_t i = 0; i < words; i++)
+		differs |= c->key[i] ^ key[i];
+	return differs;
+}
+
 /* Everything but the timestamp is the same for all messages of one sender and priority: one set for them all. */
 static struct header_set *
 header_set(struct syslogudp *s, const struct syslog_message *m, const uint8_t *bytes, const struct datagram *dg)
@@ -218,11 +228,16 @@ header_set(struct syslogudp *s, const struct syslog_message *m, const uint8_t *b
 		h = (h ^ key[i]) * 0xff51afd7ed558ccdu;
 		h ^= h >> 29;
 	}
+	/* Two places a key: one collision among a burst's senders would cost a batch for each of their messages. */
 	struct cached_set *c = &s->sets[h >> 20 & (SETS - 1)];
 	__builtin_prefetch(&c->set);
-	uint64_t differs = c->key_words ^ words;
-	for (uint32_t i = 0; i < words; i++)
-		differs |= c->key[i] ^ key[i];
+	uint64_t differs = key_differs(c, key, words);
+	if (differs) {
+		struct cached_set *other = &s->sets[(h >> 20 & (SETS - 1)) ^ 1];
+		differs = key_differs(other, key, words);
+		if (!differs || !other->key_words || (c->key_words && s->victim++ & 1))
+			c = other;
+	}
 	if (!differs && (!s->client_hostname || c->hostname_known))
 		return &c->set;
 	const struct resolved *resolved = s->client_hostname ? resolve_name(&dg->from) : NULL;
