@@ -152,7 +152,7 @@ def end_all():
 def tail(path, lines=6):
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return "".join(file.readlines()[-lines:])
+            return "".join([line for line in file if line.strip()][-lines:]).strip()
     except OSError:
         return ""
 
@@ -195,8 +195,9 @@ class Agent:
             if os.path.exists(self.socket) and (self.ask("status") or {}).get("ok"):
                 return self
             time.sleep(0.05)
+        said = tail(self.log)
         self.__exit__()
-        raise Trouble(f"penstock does not start: {tail(self.log)}")
+        raise Trouble(f"penstock does not start: {said}")
 
     def __exit__(self, *_):
         end(self.child)
@@ -233,9 +234,16 @@ class Agent:
         raise Trouble("it does not come to rest")
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.child.pid}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Of all threads, as the scheduler counts it in ns."""
+        return cpu_seconds(self.child.pid)
+
+
+def cpu_seconds(pid):
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
 
 
 def file_channel(**more):
