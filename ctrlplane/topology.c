@@ -226,9 +226,9 @@ needs_runner(const struct topology *t)
 {
 	for (uint32_t i = 0; i < t->pipeline.source_count; i++) {
 		const struct pipeline_source *source = &t->pipeline.sources[i];
-		struct source_listen listens[16];
+		struct source_listen listens[SOURCE_LISTENS_MAX];
 		struct address addresses[64];
-		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, 16) : 0;
+		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, SOURCE_LISTENS_MAX) : 0;
 		for (uint32_t k = 0; k < n; k++)
 			if (!port_addresses(t, &listens[k], addresses, 64))
 				return true;
@@ -368,11 +368,14 @@ listen_lcores(struct topology *t, struct worker *worker, struct err *err)
 {
 	for (uint32_t i = 0; i < t->pipeline.source_count; i++) {
 		const struct pipeline_source *source = &t->pipeline.sources[i];
-		struct source_listen listens[16];
+		struct source_listen listens[SOURCE_LISTENS_MAX];
 		struct address addresses[64];
-		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, 16) : 0;
+		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, SOURCE_LISTENS_MAX) : 0;
 		for (uint32_t k = 0; k < n; k++) {
 			uint32_t count = port_addresses(t, &listens[k], addresses, 64);
+			if (count && !listens[k].datagram)
+				return err_set(err, ENOTSUP, "sources.%s: TCP on an address of penstock.ports is not there yet: listen on an address of the kernel",
+					       source->name);
 			for (uint32_t a = 0; a < count; a++) {
 				int rc = listeners_add(&worker->listeners, &addresses[a], &listens[k].allow, &worker->ingress.sources[i], err);
 				if (rc)
@@ -442,16 +445,24 @@ start_runner(struct topology *t, struct err *err)
 	if (runner->wake_fd < 0)
 		return err_set(err, errno, "eventfd: %s", strerror(errno));
 	int rc = ingress_open(&runner->ingress, "kernel", &t->pipeline, t->clock, runner->wake_fd, err);
+	if (!rc)
+		rc = kernel_streams_open(&runner->streams, &runner->ingress, err);
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < t->pipeline.source_count; i++) {
 		const struct pipeline_source *source = &t->pipeline.sources[i];
-		struct source_listen listens[16];
+		struct source_listen listens[SOURCE_LISTENS_MAX];
 		struct address addresses[64];
-		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, 16) : 0;
+		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, SOURCE_LISTENS_MAX) : 0;
 		for (uint32_t k = 0; k < n; k++) {
 			if (port_addresses(t, &listens[k], addresses, 64))
 				continue;
+			if (!listens[k].datagram) {
+				rc = kernel_streams_listen(&runner->streams, &listens[k], &runner->ingress.sources[i], err);
+				if (rc)
+					return rc;
+				continue;
+			}
 			if (runner->listen_count == SOURCE_RUNNER_LISTENS_MAX)
 				return err_set(err, ENOSPC, "more than %d kernel sockets", SOURCE_RUNNER_LISTENS_MAX);
 			rc = kernel_listen_open(&runner->listens[runner->listen_count], &listens[k], &runner->ingress.sources[i], err);
@@ -564,6 +575,8 @@ close_dataplane(struct topology *t)
 	if (t->runner) {
 		for (uint32_t i = 0; i < t->runner->listen_count; i++)
 			kernel_listen_close(&t->runner->listens[i]);
+		if (t->runner->streams.streams.ingress)
+			kernel_streams_close(&t->runner->streams);
 		if (t->runner->ingress.pipeline)
 			ingress_close(&t->runner->ingress);
 		if (t->runner->wake_fd > 0)

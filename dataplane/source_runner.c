@@ -17,7 +17,8 @@ receive_all(struct source_runner *runner)
 static void
 sleep_until_woken(struct source_runner *runner, int wait_ms)
 {
-	struct pollfd fds[SOURCE_RUNNER_LISTENS_MAX + 1];
+	struct pollfd fds[SOURCE_RUNNER_LISTENS_MAX + 2];
+	wait_ms = kernel_streams_wait_ms(&runner->streams, wait_ms);
 	if (ingress_open_events(&runner->ingress))
 		wait_ms = 1;	/* the writer is busy: it is offered the block again soon */
 	if (!ingress_sleep(&runner->ingress))
@@ -25,7 +26,8 @@ sleep_until_woken(struct source_runner *runner, int wait_ms)
 	for (uint32_t i = 0; i < runner->listen_count; i++)
 		fds[i] = (struct pollfd){ .fd = runner->listens[i].fd, .events = POLLIN };
 	fds[runner->listen_count] = (struct pollfd){ .fd = runner->wake_fd, .events = POLLIN };
-	poll(fds, runner->listen_count + 1, wait_ms);
+	fds[runner->listen_count + 1] = (struct pollfd){ .fd = runner->streams.epoll_fd, .events = POLLIN };
+	poll(fds, runner->listen_count + 2, wait_ms);
 	ingress_woken(&runner->ingress);
 	if (fds[runner->listen_count].revents & POLLIN) {
 		uint64_t count;
@@ -40,8 +42,12 @@ source_runner_step(struct source_runner *runner, int wait_ms)
 	struct ingress *ingress = &runner->ingress;
 	ingress_reap(ingress);
 	uint32_t received = receive_all(runner);
+	ingress->wall_ns = clock_wall_ns(ingress->clock);
+	uint64_t now_ns = clock_now_ns(ingress->clock);
+	received += kernel_streams_step(&runner->streams, now_ns);
 	ingress_put(ingress);
 	ingress_seal_due(ingress, false);
+	kernel_streams_flush(&runner->streams, now_ns);		/* replies that the reap made due */
 	if (!received)
 		sleep_until_woken(runner, wait_ms);
 }
@@ -61,9 +67,12 @@ source_runner_run(void *context)
 		ingress_reap(ingress);
 	}
 	ingress_put(ingress);
-	while (!ingress_drained(ingress) && clock_now_ns(ingress->clock) < deadline_ns) {
+	kernel_streams_stop(&runner->streams);
+	while ((!ingress_drained(ingress) || !kernel_streams_idle(&runner->streams)) && clock_now_ns(ingress->clock) < deadline_ns) {
+		ingress_put(ingress);
 		ingress_seal_due(ingress, true);
 		ingress_reap(ingress);
+		kernel_streams_flush(&runner->streams, clock_now_ns(ingress->clock));
 		if (!ingress_drained(ingress))
 			poll(&(struct pollfd){ .fd = runner->wake_fd, .events = POLLIN }, 1, 1);
 	}

@@ -3,6 +3,7 @@
 #define PENSTOCK_DATAPLANE_SOURCE_RUNNER_H
 
 #include "dataplane/listen/kernel_listen.h"
+#include "dataplane/listen/kernel_stream.h"
 
 #define SOURCE_RUNNER_LISTENS_MAX 256
 
@@ -11,6 +12,7 @@ struct source_runner {
 	struct ingress ingress;
 	struct kernel_listen listens[SOURCE_RUNNER_LISTENS_MAX];
 	uint32_t listen_count;
+	struct kernel_streams streams;
 	int wake_fd;			/* eventfd: completions, and stop */
 	_Atomic bool stop;
 };

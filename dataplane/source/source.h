@@ -10,6 +10,7 @@
 #include "base/option.h"
 
 struct ingress_source;
+struct stream_options;
 
 struct datagram {
 	const uint8_t *bytes;
@@ -18,6 +19,8 @@ struct datagram {
 	uint64_t time_ns;	/* wall time of receipt */
 };
 
+#define SOURCE_LISTENS_MAX 256
+
 /* Where a source wants its bytes from. */
 struct source_listen {
 	const char *host;	/* as configured: address, name, or NULL for all */
@@ -25,6 +28,8 @@ struct source_listen {
 	bool datagram;		/* else a stream */
 	struct option_list allow;	/* allowed sender prefixes; none: all */
 	bool gro;		/* kernel sockets: UDP_GRO */
+	const struct stream_options *stream;	/* streams: limits and what is promised */
+	bool replies;			/* its reply is the promise: ack = auto means received */
 };
 
 struct stream;
@@ -60,7 +65,7 @@ struct source_ops {
 /* Every sender prefix of penstock.allow can be read. 0 or -EINVAL. Control. */
 int source_allow_check(const struct option_list *allow, const char *source, struct err *err);
 
-extern const struct source_ops source_syslogudp, source_netcatudp;
+extern const struct source_ops source_syslogudp, source_netcatudp, source_syslogtcp;
 extern const struct source_ops *const source_kinds[];	/* NULL terminated */
 
 #endif

@@ -1,0 +1,35 @@
+/* stream_options: what every source over TCP can be told about its connections. */
+#ifndef PENSTOCK_DATAPLANE_SOURCE_STREAM_OPTIONS_H
+#define PENSTOCK_DATAPLANE_SOURCE_STREAM_OPTIONS_H
+
+#include "base/err.h"
+#include "base/option.h"
+
+enum stream_ack { ACK_AUTO, ACK_RECEIVED, ACK_DURABLE };
+extern const char *const stream_ack_choices[];
+
+struct stream_options {
+	struct option_list allow;
+	uint32_t ack;			/* enum stream_ack */
+	uint32_t connections;
+	uint64_t idle_ns, frame_ns;
+};
+
+/* Lines of an option table; `member` is the struct stream_options in the config struct, `idle` the default idle timeout as text. */
+#define STREAM_OPTIONS(config, member, idle) \
+	{ "penstock.allow", OPT_LIST, offsetof(config, member.allow), NULL, 0, 0, NULL, \
+	  "Senders taken, as prefixes (10.0.0.0/8); all when not set." }, \
+	{ "ack", OPT_CHOICE, offsetof(config, member.ack), "auto", 0, 0, NULL, \
+	  "What the TCP acknowledgement promises: received, or durable (data ports only); auto: durable where the source sends no replies, its " \
+	  "channels are durable and it listens on a data port.", .choices = stream_ack_choices, .old_names = "penstock.ack" }, \
+	{ "penstock.connections.max", OPT_U32, offsetof(config, member.connections), "65536", 1, 16777216, "connections", \
+	  "Most connections at once, per address and thread." }, \
+	{ "penstock.idle.timeout", OPT_U64, offsetof(config, member.idle_ns), idle, 0, 0, NULL, \
+	  "A connection without a byte for so long is closed; 0: never.", OPTION_DURATION }, \
+	{ "penstock.frame.timeout", OPT_U64, offsetof(config, member.frame_ns), "60s", 0, 0, NULL, \
+	  "A message, request or handshake not complete after so long resets its connection; 0: never.", OPTION_DURATION }
+
+/* 0 or -EINVAL. Control. */
+int stream_options_check(const struct stream_options *options, const char *source, struct err *err);
+
+#endif

@@ -1,0 +1,285 @@
+/* Tickets end once, in order, and only when every required channel has what it promises; the durable edge never passes a byte whose event is under way; a stream
+ * that finds no credit is left unread and loses nothing; a whole batch enters in one piece or not at all; limits close by name. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "tests/lib/stream_rig.h"
+
+#define NOW 1795245136u
+
+static void
+feed(struct rig_stream *r, const char *text)
+{
+	uint32_t len = (uint32_t)strlen(text);
+	assert_int_equal(stream_feed(&r->stream, (const uint8_t *)text, len), len);
+}
+
+static void
+test_durable_edge(void **state)
+{
+	(void)state;
+	struct stream_rig rig;
+	stream_rig_open(&rig, &source_syslogtcp, "port=5140", NOW, 16);
+	struct rig_stream *r = rig_connect(&rig, true, 5140);
+	feed(r, "\n\n");		/* no event: durable at once */
+	assert_int_equal(r->durable_told, 2);
+	feed(r, "<13>one\n<13>tw");
+	assert_int_equal(r->durable_told, 2);
+	stream_rig_turn(&rig, false);	/* sealed and submitted */
+	assert_int_equal(r->durable_told, 2);
+	stream_rig_turn(&rig, true);	/* stored; the unfinished frame is not */
+	assert_int_equal(r->durable_told, 10);
+	uint32_t len;
+	assert_memory_equal(stream_unfinished(&r->stream, &len), "<13>tw", 6);
+	assert_int_equal(len, 6);
+	stream_stored(&r->stream, 16);	/* as a fragment it is */
+	assert_int_equal(r->durable_told, 16);
+	feed(r, "o\n");
+	assert_int_equal(r->durable_told, 16);
+	feed(r, "\n");			/* behind bytes under way: not yet */
+	assert_int_equal(r->durable_told, 16);
+	stream_rig_turn(&rig, true);
+	assert_int_equal(r->durable_told, 19);
+	stream_eof(&r->stream);
+	assert_true(r->closed);
+	assert_string_equal(rig_stored(&rig), "<13>one\n<13>two\n");
+	rig_end(r);
+	stream_rig_close(&rig);
+}
+
+static void
+test_gone(void **state)
+{
+	(void)state;
+	struct stream_rig rig;
+	stream_rig_open(&rig, &source_syslogtcp, "port=5140", NOW, 16);
+	struct rig_stream *r = rig_connect(&rig, true, 5140);
+	feed(r, "<13>one\n");
+	rig_end(r);			/* its ticket ends by itself */
+	r = rig_connect(&rig, true, 5140);	/* in the same slot */
+	feed(r, "<13>tw");
+	stream_rig_turn(&rig, true);
+	assert_int_equal(r->durable_told, 0);
+	assert_int_equal(rig.ingress.tickets.open, 0);
+	assert_string_equal(rig_stored(&rig), "<13>one\n");
+	assert_int_equal(counter_read(&rig.listener.counters.lost), 1);
+	rig_end(r);
+	stream_rig_close(&rig);
+}
+
+/* More than the channel holds: left unread, nothing lost, nothing twice, order kept. */
+static void
+test_no_credit(void **state)
+{
+	(void)state;
+	struct stream_rig rig;
+	stream_rig_open(&rig, &source_syslogtcp, "port=5140", NOW, 4);
+	struct rig_stream *r[3];
+	static char line[2048];
+	uint32_t sent[3] = { 0 };
+	static uint8_t pending[3][4096];
+	uint32_t pending_len[3] = { 0 };
+	for (int i = 0; i < 3; i++)
+		r[i] = rig_connect(&rig, true, 5140);
+	uint32_t seen[3] = { 0 }, total = 0, waits = 0;
+	const uint32_t each = 2000;
+	for (int round = 0; total < 3 * each && round < 100000; round++) {
+		for (int i = 0; i < 3; i++) {
+			for (int burst = 0; burst < 40; burst++) {
+				if (!pending_len[i] && sent[i] < each) {
+					int n = snprintf(line, sizeof line, "<13>%d:%u:", i, sent[i]++);
+					memset(line + n, 'x', 1000);
+					line[n + 1000] = '\n';
+					pending_len[i] = (uint32_t)n + 1001;
+					memcpy(pending[i], line, pending_len[i]);
+				}
+				if (!pending_len[i])
+					break;
+				uint32_t n = stream_feed(&r[i]->stream, pending[i], pending_len[i]);
+				memmove(pending[i], pending[i] + n, pending_len[i] - n);
+				pending_len[i] -= n;
+				if (pending_len[i])
+					break;
+			}
+			waits += r[i]->stream.wait != 0;
+		}
+		stream_rig_turn(&rig, true);
+		if (round % 7)
+			continue;
+		for (const char *p = rig_stored(&rig); *p; p = strchr(p, '\n') + 1) {
+			int i;
+			unsigned sequence;
+			assert_int_equal(sscanf(p, "<13>%d:%u:", &i, &sequence), 2);
+			assert_int_equal(sequence, seen[i]);
+			seen[i]++;
+			total++;
+		}
+	}
+	assert_int_equal(total, 3 * each);
+	assert_true(waits > 100);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(r[i]->durable_told, r[i]->stream.received);
+		assert_true(r[i]->reading);
+		rig_end(r[i]);
+	}
+	assert_int_equal(counter_read(&rig.ingress.channels[0].counters.channel_full), 0);
+	stream_rig_close(&rig);
+}
+
+static void
+even(struct stream_rig *rig)
+{
+	const struct source_counters *s = &rig->ingress.sources[0].counters;
+	assert_int_equal(counter_read(&s->parsed), counter_read(&s->filtered) + counter_read(&s->unrouted) + counter_read(&s->drop_too_large) +
+			 counter_read(&s->drop_arena_full) + counter_read(&s->routed));
+	const struct intake_counters *c = &rig->ingress.channels[0].counters;
+	assert_int_equal(counter_read(&c->offered), counter_read(&c->channel_full) + counter_read(&c->pending) + counter_read(&c->stored) +
+			 counter_read(&c->failed));
+}
+
+static uint32_t
+count_lines(const char *text)
+{
+	uint32_t n = 0;
+	for (; (text = strchr(text, '\n')); text++)
+		n++;
+	return n;
+}
+
+static int
+whole(struct stream_rig *rig, uint32_t events, uint32_t bytes, bool commit)
+{
+	static uint8_t body[300000];
+	struct ingress_source *in = &rig->ingress.sources[0];
+	memset(body, 'b', sizeof body);
+	uint32_t ticket = ticket_open(in, 1);
+	ingress_begin(in, ticket);
+	for (uint32_t i = 0; i < events; i++)
+		ingress_append(in, body, bytes, 0);
+	int rc = 0;
+	if (commit)
+		rc = ingress_commit(in);
+	else
+		ingress_abort(in);
+	ticket_complete(&rig->ingress, ticket);
+	return rc;
+}
+
+static void
+test_whole(void **state)
+{
+	(void)state;
+	static const struct { uint32_t events, bytes; int rc; } cases[] = {
+		{ 1, 10, 0 }, { 0, 0, 0 }, { 256, 100, 0 }, { 257, 100, 0 }, { 1000, 1000, 0 }, { 3, 200000, 0 }, { 5000, 100, 0 },
+		{ 1, 299999, -EMSGSIZE }, { 20, 299999, -EMSGSIZE }, { 100, 260000, -EMSGSIZE }, { 25, 200000, -EMSGSIZE }, { 24, 200000, 0 }, { 60, 90000, -EMSGSIZE },
+	};
+	for (int abort = 0; abort < 2; abort++) {
+		struct stream_rig rig;
+		stream_rig_open(&rig, &source_syslogtcp, "port=5140", NOW, 200);
+		for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+			struct rig_stream *r = rig_connect(&rig, true, 5140);
+			feed(r, "<13>before\n");
+			int rc = whole(&rig, cases[i].events, cases[i].bytes, !abort);
+			assert_int_equal(rc, abort ? 0 : cases[i].rc);
+			even(&rig);
+			feed(r, "<13>after\n");
+			stream_rig_turn(&rig, true);
+			stream_rig_turn(&rig, true);
+			assert_int_equal(rig.ingress.tickets.open, 0);
+			assert_int_equal(r->durable_told, r->stream.received);
+			assert_int_equal(count_lines(rig_stored(&rig)), 2 + (rc || abort ? 0 : cases[i].events));
+			even(&rig);
+			rig_end(r);
+		}
+		stream_rig_close(&rig);
+	}
+}
+
+/* Without credit for all of it nothing enters; what it had taken is there again for the next. */
+static void
+test_whole_no_credit(void **state)
+{
+	(void)state;
+	struct stream_rig rig;
+	stream_rig_open(&rig, &source_syslogtcp, "port=5140", NOW, 12);
+	uint32_t stored = 0, refused = 0;
+	for (int i = 0; i < 200; i++) {
+		int rc = whole(&rig, 12, 70000, true);	/* four blocks */
+		assert_true(rc == 0 || rc == -ENOSPC);
+		stored += rc == 0 ? 12 : 0;
+		refused += rc != 0;
+		even(&rig);
+		stream_rig_turn(&rig, i % 3 == 0);
+		if (i % 10 == 9)
+			stored -= count_lines(rig_stored(&rig));
+	}
+	assert_true(refused > 20 && refused < 180);
+	for (int i = 0; i < 20; i++) {
+		stream_rig_turn(&rig, true);
+		stored -= count_lines(rig_stored(&rig));
+	}
+	assert_int_equal(stored, 0);
+	even(&rig);
+	stream_rig_close(&rig);
+}
+
+static void
+sweep(struct stream_rig *rig, uint64_t ns)
+{
+	for (uint64_t t = 0; t < ns; t += NS_PER_S / 10) {
+		clock_manual_advance(&rig->clock, NS_PER_S / 10);
+		for (int i = 0; i < 2; i++)
+			streams_run(&rig->streams, rig->clock.now);
+	}
+}
+
+static void
+test_limits(void **state)
+{
+	(void)state;
+	struct stream_rig rig;
+	stream_rig_open(&rig, &source_syslogtcp, "port=5140 penstock.idle.timeout=30s penstock.frame.timeout=10s penstock.connections.max=2", NOW, 16);
+	struct rig_stream *idle = rig_connect(&rig, false, 5140), *slow = rig_connect(&rig, false, 5140);
+	assert_null(rig_connect(&rig, false, 5140));
+	assert_int_equal(counter_read(&rig.listener.counters.refused_connections), 1);
+	for (int i = 0; i < 13 && !slow->reset; i++) {
+		feed(slow, "<");	/* one byte a second: a frame that never ends */
+		sweep(&rig, NS_PER_S);
+	}
+	assert_true(slow->reset);
+	assert_int_equal(counter_read(&rig.listener.counters.closed_frame), 1);
+	assert_false(idle->closed);
+	feed(idle, "<13>x\n");
+	stream_rig_turn(&rig, true);
+	sweep(&rig, 25 * NS_PER_S);
+	assert_false(idle->closed);
+	sweep(&rig, 25 * NS_PER_S);
+	assert_true(idle->closed);
+	assert_int_equal(counter_read(&rig.listener.counters.closed_idle), 1);
+	rig_end(idle);
+	rig_end(slow);
+	const struct stream_counters *c = &rig.listener.counters;
+	assert_int_equal(counter_read(&c->accepted), counter_read(&c->refused_connections) + counter_read(&c->closed_idle) + counter_read(&c->closed_frame));
+	struct address_prefix allow;
+	address_parse_prefix(&allow, "10.0.0.0/8");
+	rig.listener.allow = &allow;
+	rig.listener.allow_count = 1;
+	assert_null(rig_connect(&rig, false, 5140));
+	assert_int_equal(counter_read(&c->refused_sender), 1);
+	stream_rig_close(&rig);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_durable_edge), cmocka_unit_test(test_gone), cmocka_unit_test(test_no_credit), cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_limits),
+	};
+	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
+}
