@@ -43,6 +43,15 @@ struct header_set {
 	struct header headers[];
 };
 
+/* Where a source that can rewind stands once the event is stored; in the batch arena. */
+struct mark;
+struct mark_point {
+	struct mark *mark;
+	uint64_t order;
+	uint32_t resume_len;
+	uint8_t resume[];
+};
+
 struct event {
 	uint8_t *body;			/* in the run (or, once a body is changed, in a second run); body[body_len] is '\n' */
 	uint32_t body_len;
@@ -54,6 +63,7 @@ struct event {
 	uint64_t channels;		/* bit per channel slot of the ingress, set by the selector: required or optional, see pipeline */
 	uint32_t ticket;		/* 0: none */
 	uint8_t dropped;		/* set by interceptors: the event goes no further */
+	const struct mark_point *point;	/* dataplane/mark.h; NULL: the source keeps no marks */
 };
 
 #define BATCH_EVENTS_MAX 256

@@ -59,7 +59,7 @@ block_open(struct block *block, struct block_scratch *scratch)
 {
 	static _Atomic uint64_t serials;
 	assert(scratch->capacity >= block->capacity && block->capacity >= BLOCK_ALIGN_BYTES);
-	block->raw_bytes = block->events = block->ticket_count = block->joined = 0;
+	block->raw_bytes = block->events = block->ticket_count = block->joined = block->mark_bytes = block->marks = block->reserved = 0;
 	block->first_time_ns = block->last_time_ns = 0;
 	block->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
 	block->scratch = scratch;
@@ -71,7 +71,7 @@ block_used(const struct block *block)
 {
 	const struct block_scratch *s = block->scratch;
 	return (uint64_t)BLOCK_HEADER_BYTES + block->raw_bytes + 4u * s->dict_count + s->dict_bytes + 4u * s->set_count + s->set_bytes +
-	       s->record_bytes;
+	       s->record_bytes + block->reserved;
 }
 
 static bool
@@ -219,6 +219,46 @@ block_put(struct block *block, uint32_t slot, const struct event *event)
 	return block_put_staged(block, slot, event);
 }
 
+static uint8_t *
+region_put(uint8_t *at, const void *bytes, size_t len)
+{
+	if (len)
+		memcpy(at, bytes, len);
+	return at + len;
+}
+
+bool
+block_reserve(struct block *block, uint32_t bytes)
+{
+	if (block_used(block) + bytes > block->capacity)
+		return false;
+	block->reserved += bytes;
+	return true;
+}
+
+void
+block_put_mark(struct block *block, const uint8_t *source, uint32_t source_len, uint64_t order, const uint8_t *key, uint32_t key_len,
+	       const uint8_t *resume, uint32_t resume_len)
+{
+	struct block_scratch *s = block->scratch;
+	uint8_t head[32], middle[32], *head_end = varint_put(head, source_len), *middle_end = varint_put(middle, order);
+	middle_end = varint_put(middle_end, key_len);
+	uint32_t len = (uint32_t)(head_end - head) + source_len + (uint32_t)(middle_end - middle) + key_len + resume_len;
+	assert(len + 8 <= block->reserved);
+	uint8_t *begin = s->records + s->record_bytes, *at = begin;
+	*at++ = RECORD_MARK;
+	at = varint_put(at, len);
+	at = region_put(at, head, (size_t)(head_end - head));
+	at = region_put(at, source, source_len);
+	at = region_put(at, middle, (size_t)(middle_end - middle));
+	at = region_put(at, key, key_len);
+	at = region_put(at, resume, resume_len);
+	block->reserved -= (uint32_t)(at - begin);
+	s->record_bytes += (uint32_t)(at - begin);
+	block->mark_bytes += (uint32_t)(at - begin);
+	block->marks++;
+}
+
 bool
 block_note_ticket(struct block *block, uint32_t ticket)
 {
@@ -231,23 +271,16 @@ block_note_ticket(struct block *block, uint32_t ticket)
 	return true;
 }
 
-static uint8_t *
-region_put(uint8_t *at, const void *bytes, size_t len)
-{
-	if (len)
-		memcpy(at, bytes, len);
-	return at + len;
-}
-
 uint32_t
 block_seal(struct block *block)
 {
 	struct block_scratch *s = block->scratch;
+	block->reserved = 0;
 	uint64_t used = block_used(block), bytes = (used + BLOCK_ALIGN_BYTES - 1) / BLOCK_ALIGN_BYTES * BLOCK_ALIGN_BYTES;
 	assert(bytes <= block->capacity);
 	struct block_header *h = (struct block_header *)block->bytes;
 	*h = (struct block_header){ .magic = BLOCK_MAGIC, .version = FORMAT_VERSION, .bytes = (uint32_t)bytes, .events = block->events,
-		.records = block->events, .first_time_ns = block->first_time_ns, .last_time_ns = block->last_time_ns,
+		.records = block->events + block->marks, .first_time_ns = block->first_time_ns, .last_time_ns = block->last_time_ns,
 		.raw_bytes = block->raw_bytes, .dict_count = s->dict_count, .dict_bytes = s->dict_bytes, .set_count = s->set_count,
 		.set_bytes = s->set_bytes, .record_bytes = s->record_bytes };
 	uint8_t *at = block->bytes + BLOCK_HEADER_BYTES + block->raw_bytes;

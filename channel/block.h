@@ -28,7 +28,8 @@ struct block {
 	uint32_t events_max;		/* 0: no limit; the credit that came with this block, in events (block_put answers -ENOSPC beyond) */
 	uint32_t joined;		/* so many blocks submitted behind it on the same link belong to one group with it */
 	uint32_t generation;		/* of the link, when the block was taken as credit */
-	uint32_t mark_bytes;		/* sealed: marks, which stand at the end of the records */
+	uint32_t mark_bytes, marks;	/* marks, which stand at the end of the records */
+	uint32_t reserved;		/* bytes kept free for them while open */
 	uint32_t ticket_count;
 	uint32_t tickets[BLOCK_TICKETS_MAX];
 	void *impl;			/* the channel's own */
@@ -54,6 +55,12 @@ uint64_t block_need(const struct event *event);
 int block_put_staged(struct block *block, uint32_t slot, const struct event *event);
 /* The same with the body copied from elsewhere. -EMSGSIZE when it would not even fit into an empty block. */
 int block_put(struct block *block, uint32_t slot, const struct event *event);
+
+/* Keeps `bytes` free of what block_put and block_room may use, for a mark. False: they are not there. */
+bool block_reserve(struct block *block, uint32_t bytes);
+/* A mark, in reserved room; between the last event and block_seal. */
+void block_put_mark(struct block *block, const uint8_t *source, uint32_t source_len, uint64_t order, const uint8_t *key, uint32_t key_len,
+		    const uint8_t *resume, uint32_t resume_len);
 
 /* Notes a ticket (once a block). False when the block has no room for another: seal it. */
 bool block_note_ticket(struct block *block, uint32_t ticket);

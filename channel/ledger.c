@@ -142,6 +142,8 @@ apply(struct ledger *l, struct state_record *r, uint64_t position)
 		}
 		return;
 	}
+	if (i && r->class == STATE_MARK && r->order < i->order)
+		return;		/* noted before and written after the events that moved it on */
 	bool fresh = !i;
 	i = table_put(&l->table, r, position);
 	if (!i)

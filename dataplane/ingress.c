@@ -41,6 +41,7 @@ const struct metric intake_metrics[] = {
 	{ "store_failed", METRIC_COUNTER, offsetof(struct intake_counters, failed), "events", "Events in blocks the channel could not store." },
 	{ "too_large", METRIC_COUNTER, offsetof(struct intake_counters, too_large), "events", "Events that do not fit into a block of the channel." },
 	{ "in_flight", METRIC_GAUGE, offsetof(struct intake_counters, pending), "events", "Events in open blocks and blocks in flight." },
+	{ "already_stored", METRIC_COUNTER, offsetof(struct intake_counters, known), "events", "Events a source brought again that the channel has." },
 	{ "blocks", METRIC_COUNTER, offsetof(struct intake_counters, blocks), "blocks", "Blocks submitted." },
 };
 const uint32_t intake_metric_count = sizeof intake_metrics / sizeof *intake_metrics;
@@ -152,6 +153,7 @@ ingress_close(struct ingress *ingress)
 		metrics_remove(&ingress->channels[slot].metrics);
 		block_scratch_free(ingress->channels[slot].scratch);
 	}
+	marks_close(ingress);
 	batch_free(&ingress->batch);
 	tickets_free(&ingress->tickets);
 	free(ingress->sources);
@@ -168,9 +170,17 @@ set_pending(struct ingress_channel *channel, int64_t change)
 }
 
 static void
+seal(struct ingress_channel *channel)
+{
+	if (channel->marks_dirty)
+		marks_write(channel);
+	block_seal(channel->open);
+}
+
+static void
 submit(struct ingress_channel *channel)
 {
-	block_seal(channel->open);
+	seal(channel);
 	counter_add(&channel->counters.blocks, 1);
 	channel_submit(channel->link, &channel->open);
 	assert(channel->open == NULL);
@@ -225,7 +235,7 @@ hold(struct ingress *ingress, struct ingress_channel *channel)
 		ingress->whole.status = -EMSGSIZE;
 		return false;
 	}
-	block_seal(channel->open);
+	seal(channel);
 	channel->held[channel->held_count++] = channel->open;
 	channel->open = NULL;
 	return true;
@@ -316,6 +326,7 @@ ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64
 	event->channels = 0;
 	event->ticket = ingress->whole.in ? ingress->whole.ticket : 0;
 	event->dropped = 0;
+	event->point = NULL;
 	return event;
 }
 
@@ -332,16 +343,24 @@ put_copy(struct ingress *ingress, uint32_t slot, const struct event *event, bool
 {
 	struct ingress_channel *channel = &ingress->channels[slot];
 	bool split = ingress->whole.in && ingress->whole.split;
+	if (event->point && channel->mark_failed && required)
+		return -ENOSPC;
 	for (int tries = 0; tries < 2; tries++) {
 		struct block *block = open_block(channel);
 		if (!block) {
 			counter_add(&channel->counters.offered, 1);
 			counter_add(&channel->counters.channel_full, 1);
+			if (event->point && required)
+				marks_failed(ingress, channel);
 			return -ENOSPC;
 		}
 		bool noted = event->ticket && required && !split;
-		int rc = noted && !ticket_has_room(&ingress->tickets, event->ticket, block) ? -ENOSPC : block_put(block, slot, event);
+		bool full = (noted && !ticket_has_room(&ingress->tickets, event->ticket, block)) ||
+			    (event->point && !mark_reserve(channel, slot, event->point, block));
+		int rc = full ? -ENOSPC : block_put(block, slot, event);
 		if (rc == 0) {
+			if (event->point)
+				mark_stored(channel, slot, event->point);
 			if (noted)
 				ticket_note(&ingress->tickets, event->ticket, block);
 			counter_add(&channel->counters.offered, 1);
@@ -379,8 +398,12 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 		}
 		if (event->ticket && required && !ticket_has_room(&ingress->tickets, event->ticket, channel->open))
 			break;
+		if (event->point && ((channel->mark_failed && required) || !mark_reserve(channel, slot, event->point, channel->open)))
+			break;
 		if (block_put_staged(channel->open, slot, event) != 0)
 			break;
+		if (event->point)
+			mark_stored(channel, slot, event->point);
 		if (event->ticket && required)
 			ticket_note(&ingress->tickets, event->ticket, channel->open);
 		to += event->body_len + 1;
@@ -546,12 +569,16 @@ ingress_put(struct ingress *ingress)
 	if (__builtin_expect(trace != NULL, 0))
 		trace_end(trace, batch, ingress->pipeline);
 	atomic_store_explicit(&in->tracing, 0, memory_order_release);
+	if (in->has_marks)
+		marks_skip(in, batch);
 	if (ingress->whole.in)
 		put_whole(ingress, in);
 	else if (in->direct >= 0)
 		put_direct(ingress, in);
 	else
 		put_copies(ingress, in);
+	if (in->has_marks)
+		marks_advance(in, batch);
 	batch_clear(batch);
 	ingress->current = NULL;
 }
@@ -576,6 +603,8 @@ ingress_ready(struct ingress_source *in, uint32_t len)
 	struct batch *batch = &ingress->batch;
 	if (batch->count && (ingress->current != in || batch->run_bytes + len > READY_RUN_BYTES))
 		ingress_put(ingress);
+	if (!marks_ready(in))
+		return false;
 	for (int put = 0; put < 2; put++) {
 		uint64_t need = (uint64_t)batch->run_bytes + len + (batch->count + 1) * EVENT_SLACK;
 		bool ready = true;
@@ -655,7 +684,7 @@ ingress_commit(struct ingress_source *in)
 		if (!channel->held_count)
 			continue;
 		if (channel->open && channel->open->events) {
-			block_seal(channel->open);
+			seal(channel);
 			channel->held[channel->held_count++] = channel->open;
 			channel->open = NULL;
 		}
@@ -684,11 +713,15 @@ ingress_reap(struct ingress *ingress)
 		while ((completion = channel_completion(channel->link))) {
 			counter_add(completion->status == 0 ? &channel->counters.stored : &channel->counters.failed, completion->events);
 			set_pending(channel, -(int64_t)completion->events);
+			if (completion->status)
+				marks_failed(ingress, channel);
 			for (uint32_t i = 0; i < completion->ticket_count; i++)
 				ticket_returned(&ingress->tickets, completion->tickets[i], completion->status);
 			channel_completion_done(channel->link, completion);
 		}
 	}
+	if (ingress->mark_failures)
+		marks_reap(ingress);
 	if (ingress->tickets.due_first) {
 		if (ingress->batch.count)
 			ingress_put(ingress);
@@ -704,9 +737,11 @@ ingress_seal_due(struct ingress *ingress, bool all)
 		if (!channel->open || !channel->open->events)
 			continue;
 		/* One block on its way is what a hungry writer needs; more would spend the credit on small ones. */
-		if (all || (channel_hungry(channel->link->channel) && !spsc_count(&channel->link->submit)))
+		if (all || channel->mark_failed || (channel_hungry(channel->link->channel) && !spsc_count(&channel->link->submit)))
 			submit(channel);
 	}
+	if (ingress->marks)
+		marks_idle(ingress);
 }
 
 bool

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "dataplane/pipeline.h"
+#include "dataplane/mark.h"
 #include "dataplane/ticket.h"
 
 /* Account of events, kind "SOURCE": events_parsed = filtered + unrouted + each drop_* + routed. */
@@ -21,7 +22,7 @@ struct source_counters {
 
 /* Account of one ingress into one channel, kind "INTAKE": offered = channel_full + in_flight + the channel's stored and failed. */
 struct intake_counters {
-	struct counter offered, stored, channel_full, failed, pending, blocks, too_large;
+	struct counter offered, stored, channel_full, failed, pending, blocks, too_large, known;
 };
 
 #define INGRESS_HELD_MAX 24u	/* blocks of one whole batch in one channel; a group holds them all */
@@ -37,6 +38,9 @@ struct ingress_channel {
 	struct intake_counters counters;
 	struct metric_set metrics;
 	uint64_t pending;
+	struct ledger_link *notes;	/* of marks; NULL: none is kept there */
+	struct mark_slot *marks_dirty;	/* moved since they were written */
+	bool mark_failed;
 };
 
 struct ingress_source {
@@ -52,6 +56,7 @@ struct ingress_source {
 	/* trace: a bounded ring that control empties; NULL when off */
 	_Atomic(struct trace *) trace;
 	_Atomic int tracing;				/* the ingress looks at it just now */
+	bool has_marks;
 };
 
 struct ingress {
@@ -67,6 +72,9 @@ struct ingress {
 	uint8_t *overflow;				/* bodies that no longer fitted in their block */
 	uint64_t generation;				/* adopted pipeline */
 	struct tickets tickets;
+	struct mark *marks;
+	uint32_t mark_failures;				/* channels whose marks are being gone back to */
+	uint64_t marks_due_ns;
 	struct {					/* the whole batch under way, between ingress_begin and commit or abort */
 		struct ingress_source *in;		/* NULL: none */
 		struct source_counters counters;	/* as they were */

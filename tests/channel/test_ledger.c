@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "channel/channel_file.h"
 #include "channel/ledger.h"
 #include "tests/conformance/channel_conformance.h"
@@ -454,6 +455,7 @@ cuts(void **state)
 int
 main(void)
 {
+	log_set_level(LOG_ERROR);
 	const struct CMUnitTest tests[] = { cmocka_unit_test(sets), cmocka_unit_test(cuts) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
