@@ -28,6 +28,25 @@ worker_on_udp(void *context, const struct net_datagram *dg)
 	return listeners_deliver(&worker->listeners, &datagram);
 }
 
+/* A peer waits for its ACK and no further byte of it will fill the open block. */
+static bool
+hurry(struct worker *worker)
+{
+	bool any = false;
+	for (uint32_t i = 0; i < worker->port_count; i++)
+		any |= worker->ports[i].tcp.tcp && tcp_carrier_hurry(&worker->ports[i].tcp);
+	return any;
+}
+
+static void
+turn_tcp(struct worker *worker, uint64_t now_ns)
+{
+	uint64_t credit = tcp_carrier_credit(&worker->ingress) / (worker->port_count ? worker->port_count : 1);
+	for (uint32_t i = 0; i < worker->port_count; i++)
+		if (worker->ports[i].tcp.tcp)
+			tcp_carrier_turn(&worker->ports[i].tcp, credit, now_ns);
+}
+
 uint32_t
 worker_step(struct worker *worker)
 {
@@ -35,7 +54,9 @@ worker_step(struct worker *worker)
 	uint64_t now_ns = clock_now_ns(ingress->clock);
 	uint32_t received = 0;
 
-	ingress_reap(ingress);						/* completions from the channels */
+	ingress_reap(ingress);						/* completions from the channels: what is durable now */
+	if (worker->tcp_listeners.count)
+		streams_run(&worker->streams, now_ns);			/* streams that waited for credit; limits */
 	for (uint32_t i = 0; i < worker->port_count; i++) {
 		struct worker_port *p = &worker->ports[i];
 		uint32_t n = port_rx(p->port, p->queue, worker->frames, PORT_BURST_MAX);
@@ -47,7 +68,9 @@ worker_step(struct worker *worker)
 		received += n;
 	}
 	ingress_put(ingress);						/* interceptors over the run of bodies, then the selector */
-	ingress_seal_due(ingress, false);				/* blocks the writer is free to take; full ones went already */
+	ingress_seal_due(ingress, hurry(worker));			/* blocks the writer is free to take; full ones went already */
+	if (worker->tcp_listeners.count)
+		turn_tcp(worker, now_ns);				/* acknowledgements, replies, timers */
 
 	counter_add(&worker->counters.turns, 1);
 	if (received) {
@@ -87,7 +110,9 @@ worker_run(void *context)
 	while (!ingress_drained(ingress) && clock_now_ns(ingress->clock) < deadline_ns) {
 		ingress_seal_due(ingress, true);
 		ingress_reap(ingress);
+		turn_tcp(worker, clock_now_ns(ingress->clock));		/* what became durable is acknowledged still */
 		sched_yield();
 	}
+	turn_tcp(worker, clock_now_ns(ingress->clock));
 	return 0;
 }

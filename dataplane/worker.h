@@ -6,6 +6,7 @@
 #include "dataplane/listeners.h"
 #include "dataplane/net/net.h"
 #include "dataplane/port.h"
+#include "dataplane/tcp_carrier.h"
 
 #define WORKER_PORTS_MAX 16
 
@@ -14,6 +15,7 @@ struct worker_port {
 	uint32_t queue;
 	struct net *net;
 	struct worker *worker;
+	struct tcp_carrier tcp;		/* .tcp NULL: no stream source listens on an address of this port */
 };
 
 struct worker_counters {
@@ -25,6 +27,8 @@ struct worker {
 	char name[16];
 	struct ingress ingress;
 	struct listeners listeners;
+	struct tcp_listeners tcp_listeners;
+	struct streams streams;
 	struct worker_port ports[WORKER_PORTS_MAX];
 	uint32_t port_count;
 	struct frame frames[PORT_BURST_MAX];

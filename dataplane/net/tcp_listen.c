@@ -107,7 +107,7 @@ tcp_input_syn(struct tcp *tcp, const struct segment *s, uint32_t hash, const str
 	void *listener;
 	enum drop drop = tcp->user->listen(tcp->context, from, to, &listener);
 	if (drop != DROP_NONE) {
-		if (drop == DROP_NO_LISTENER)
+		if (drop != DROP_SENDER_NOT_ALLOWED)
 			tcp_reset_stranger(tcp, s);
 		return drop;
 	}

@@ -1,0 +1,354 @@
+#include "dataplane/tcp_carrier.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct tcp_stream {
+	struct stream stream;		/* first */
+	struct conn *conn;		/* NULL: the connection is no more */
+	struct tcp_carrier *carrier;
+	struct tcp_stream *next;	/* free, or due */
+	bool reading, due;
+};
+_Static_assert(sizeof(struct tcp_stream) <= 384, "with its connection's 528 bytes a stream stays within 1 KiB");
+
+/* ---- listeners ---- */
+
+int
+tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct option_list *allow, const struct stream_limits *limits,
+		  enum stream_edge edge, struct ingress_source *in, struct err *err)
+{
+	const char *name = in->spec->name;
+	char ip[ADDRESS_TEXT_BYTES];
+	address_ip_text(at, ip, sizeof ip);
+	for (uint32_t i = listeners->by_port[at->port]; i; i = listeners->list[i - 1]->next)
+		if (memcmp(listeners->list[i - 1]->at.ip, at->ip, 16) == 0)
+			return err_set(err, EADDRINUSE, "sources.%s: %s port %u is taken by source %s already: choose another port", name, ip, at->port,
+				       listeners->list[i - 1]->listener.in->spec->name);
+	if (listeners->count == UINT16_MAX)
+		return err_set(err, ENOSPC, "more than %u TCP listeners", UINT16_MAX);
+	struct tcp_listener **list = realloc(listeners->list, (listeners->count + 1) * sizeof *list);
+	if (list)
+		listeners->list = list;
+	struct tcp_listener *l = list ? calloc(1, sizeof *l) : NULL;
+	if (l && allow->count)
+		l->allow = calloc(allow->count, sizeof *l->allow);
+	if (!l || (allow->count && !l->allow)) {
+		free(l);
+		return err_set(err, ENOMEM, "no memory");
+	}
+	l->listener = (struct stream_listener){ .in = in, .allow = l->allow, .limits = *limits, .edge = edge };
+	l->at = *at;
+	l->any = address_is_any(at);
+	for (size_t i = 0; i < allow->count; i++)
+		if (address_parse_prefix(&l->allow[l->listener.allow_count++], allow->items[i])) {
+			free(l->allow);
+			free(l);
+			return err_set(err, EINVAL, "sources.%s: \"%s\" is no prefix", name, allow->items[i]);
+		}
+	l->next = listeners->by_port[at->port];
+	list[listeners->count++] = l;
+	listeners->by_port[at->port] = (uint16_t)listeners->count;
+	l->listener.metrics = (struct metric_set){ .kind = "STREAMS", .component = name, .metrics = stream_metrics, .count = stream_metric_count,
+						   .counters = &l->listener.counters };
+	metrics_add(&l->listener.metrics);
+	return 0;
+}
+
+void
+tcp_listeners_free(struct tcp_listeners *listeners)
+{
+	for (uint32_t i = 0; i < listeners->count; i++) {
+		metrics_remove(&listeners->list[i]->listener.metrics);
+		free(listeners->list[i]->allow);
+		free(listeners->list[i]);
+	}
+	free(listeners->list);
+	memset(listeners, 0, sizeof *listeners);
+}
+
+static struct tcp_listener *
+find(const struct tcp_listeners *listeners, const struct address *to)
+{
+	struct tcp_listener *any = NULL;
+	for (uint32_t i = listeners->by_port[to->port]; i; i = listeners->list[i - 1]->next) {
+		struct tcp_listener *l = listeners->list[i - 1];
+		if (memcmp(l->at.ip, to->ip, 16) == 0)
+			return l;
+		if (l->any)
+			any = l;
+	}
+	return any;
+}
+
+/* ---- what a stream asks for; none of these may call back into it ---- */
+
+static void
+due(struct tcp_stream *s)
+{
+	if (s->due)
+		return;
+	s->due = true;
+	s->next = s->carrier->due_first;
+	s->carrier->due_first = s;
+}
+
+static uint32_t
+carrier_send(struct stream *stream, const void *bytes, uint32_t len)
+{
+	struct tcp_stream *s = (struct tcp_stream *)stream;
+	return s->conn ? conn_send(s->conn, bytes, len) : 0;
+}
+
+static uint32_t
+carrier_send_room(const struct stream *stream)
+{
+	const struct tcp_stream *s = (const struct tcp_stream *)stream;
+	return s->conn ? conn_send_room(s->conn) : 0;
+}
+
+static void
+carrier_shut(struct stream *stream)
+{
+	struct tcp_stream *s = (struct tcp_stream *)stream;
+	s->reading = true;	/* what still comes is thrown away */
+	if (!s->conn)
+		return;
+	conn_finish(s->conn);
+	due(s);
+}
+
+static void
+carrier_reset(struct stream *stream)
+{
+	struct tcp_stream *s = (struct tcp_stream *)stream;
+	if (!s->conn)
+		return;
+	conn_reset(s->conn);
+	s->conn = NULL;
+	due(s);
+}
+
+static void
+carrier_reading(struct stream *stream, bool on)
+{
+	struct tcp_stream *s = (struct tcp_stream *)stream;
+	s->reading = on;
+	if (on && s->conn)
+		due(s);
+}
+
+static void
+carrier_durable(struct stream *stream)
+{
+	struct tcp_stream *s = (struct tcp_stream *)stream;
+	if (s->conn)
+		conn_durable(s->conn, stream->durable);
+}
+
+static const struct stream_carrier tcp_stream_carrier = {
+	.name = "tcp", .withholds = true, .send = carrier_send, .send_room = carrier_send_room, .close = carrier_shut, .reset = carrier_reset,
+	.reading = carrier_reading, .durable = carrier_durable,
+};
+
+/* ---- what TCP says ---- */
+
+static enum drop
+on_listen(void *context, const struct address *from, const struct address *to, void **listener)
+{
+	struct tcp_carrier *carrier = context;
+	struct tcp_listener *l = find(carrier->listeners, to);
+	if (!l)
+		return DROP_NO_LISTENER;
+	*listener = l;
+	switch (stream_admit(&l->listener, from)) {
+	case 0:
+		return DROP_NONE;
+	case -EACCES:
+		return DROP_SENDER_NOT_ALLOWED;
+	}
+	return DROP_TCP_NO_ROOM;
+}
+
+static void
+slot_give(struct tcp_stream *s)
+{
+	struct tcp_carrier *carrier = s->carrier;
+	s->next = carrier->free_first;
+	carrier->free_first = s;
+}
+
+static void *
+on_accept(void *context, struct conn *conn, void *listener)
+{
+	struct tcp_carrier *carrier = context;
+	struct tcp_listener *l = listener;
+	struct tcp_stream *s = carrier->free_first;
+	if (s)
+		carrier->free_first = s->next;
+	else if (carrier->slots_fresh < carrier->slots_max)
+		s = &carrier->slots[carrier->slots_fresh++];
+	if (!s)
+		return NULL;
+	struct address from, to;
+	conn_addresses(conn, &from, &to);
+	conn_ack_durable(conn, l->listener.edge == STREAM_DURABLE);
+	s->carrier = carrier;
+	s->conn = conn;
+	s->reading = true;
+	s->due = false;
+	if (stream_open(&s->stream, &tcp_stream_carrier, carrier->streams, &l->listener, &from, &to)) {
+		slot_give(s);
+		return NULL;
+	}
+	return s;
+}
+
+static uint32_t
+on_bytes(void *stream, const uint8_t *bytes, uint32_t len)
+{
+	struct tcp_stream *s = stream;
+	if (!s->reading)	/* the stream said so; what was promised to the peer waits in chunks */
+		return 0;
+	return stream_feed(&s->stream, bytes, len);
+}
+
+static void
+on_finished(void *stream)
+{
+	stream_eof(&((struct tcp_stream *)stream)->stream);
+}
+
+static void
+on_sent(void *stream)
+{
+	stream_writable(&((struct tcp_stream *)stream)->stream);
+}
+
+static void
+on_hurry(void *stream)
+{
+	((struct tcp_stream *)stream)->carrier->hurry = true;
+}
+
+static void
+on_gone(void *stream, int why)
+{
+	(void)why;	/* stream_end counts it */
+	struct tcp_stream *s = stream;
+	s->conn = NULL;
+	due(s);		/* not here: it may be in the middle of a call of ours */
+}
+
+static uint32_t
+on_room(void *stream)
+{
+	return ((struct tcp_stream *)stream)->reading ? UINT32_MAX : 0;
+}
+
+static const struct tcp_user tcp_carrier_user = {
+	.listen = on_listen, .accept = on_accept, .bytes = on_bytes, .finished = on_finished, .sent = on_sent, .hurry = on_hurry, .gone = on_gone,
+	.room = on_room,
+};
+
+/* ---- the lcore ---- */
+
+uint64_t
+tcp_carrier_credit(const struct ingress *ingress)
+{
+	uint64_t least = UINT64_MAX;
+	for (uint32_t slot = 0; slot < ingress->pipeline->channel_count; slot++) {
+		const struct ingress_channel *channel = &ingress->channels[slot];
+		if (!channel->link)
+			continue;
+		uint64_t blocks = spsc_count(&channel->link->credit) + channel->spare_count;
+		uint64_t bytes = blocks * (channel->open ? channel->open->capacity : 1u << 16);
+		if (channel->open)
+			bytes += channel->open->capacity - channel->open->raw_bytes;
+		least = bytes < least ? bytes : least;
+	}
+	return least == UINT64_MAX ? 0 : least;
+}
+
+bool
+tcp_carrier_hurry(struct tcp_carrier *carrier)
+{
+	bool hurry = carrier->hurry;
+	carrier->hurry = false;
+	return hurry;
+}
+
+static void
+run_due(struct tcp_carrier *carrier)
+{
+	struct tcp_stream *s = carrier->due_first;
+	carrier->due_first = NULL;
+	while (s) {
+		struct tcp_stream *next = s->next;
+		s->due = false;
+		if (!s->conn) {
+			stream_end(&s->stream);
+			slot_give(s);
+		} else if (s->reading) {
+			conn_resume(s->conn);	/* may put it on the list again, or end it */
+		}
+		s = next;
+	}
+}
+
+void
+tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns)
+{
+	tcp_credit(carrier->tcp, credit);
+	if (carrier->due_first)
+		run_due(carrier);
+	tcp_turn(carrier->tcp, now_ns);
+}
+
+void
+tcp_carrier_stop(struct tcp_carrier *carrier)
+{
+	memset(carrier->listeners->by_port, 0, sizeof carrier->listeners->by_port);
+}
+
+int
+tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *config, struct net *net, struct streams *streams,
+		 struct tcp_listeners *listeners, const char *component, struct err *err)
+{
+	memset(carrier, 0, sizeof *carrier);
+	carrier->streams = streams;
+	carrier->listeners = listeners;
+	carrier->slots_max = config->connections_max ? config->connections_max : TCP_CONNECTIONS_DEFAULT;
+	carrier->slots = mmap(NULL, (size_t)carrier->slots_max * sizeof *carrier->slots, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (carrier->slots == MAP_FAILED) {
+		carrier->slots = NULL;
+		return err_set(err, ENOMEM, "no address space for %u connections", carrier->slots_max);
+	}
+	carrier->tcp = tcp_open(config, net, &tcp_carrier_user, carrier, err);
+	if (!carrier->tcp) {
+		munmap(carrier->slots, (size_t)carrier->slots_max * sizeof *carrier->slots);
+		carrier->slots = NULL;
+		return -ENOMEM;
+	}
+	carrier->metrics = (struct metric_set){ .kind = "TCP", .component = component, .metrics = tcp_metrics, .count = tcp_metric_count,
+						.counters = tcp_counters(carrier->tcp) };
+	metrics_add(&carrier->metrics);
+	return 0;
+}
+
+void
+tcp_carrier_close(struct tcp_carrier *carrier)
+{
+	if (!carrier->tcp)
+		return;
+	metrics_remove(&carrier->metrics);
+	tcp_reset_all(carrier->tcp, 0);
+	run_due(carrier);
+	tcp_close(carrier->tcp);
+	munmap(carrier->slots, (size_t)carrier->slots_max * sizeof *carrier->slots);
+	memset(carrier, 0, sizeof *carrier);
+}

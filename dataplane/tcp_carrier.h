@@ -1,0 +1,61 @@
+/* tcp_carrier: streams over the lcore's own TCP: what net/tcp's upcalls say becomes stream_feed, stream_eof and stream_end, and what a
+ * stream asks for becomes conn_* calls. With edge durable the ACK follows stream->durable.
+ *
+ * Owner: control makes and frees them (the lcore is not running then). Thread: the lcore. */
+#ifndef PENSTOCK_DATAPLANE_TCP_CARRIER_H
+#define PENSTOCK_DATAPLANE_TCP_CARRIER_H
+
+#include "dataplane/net/tcp.h"
+#include "dataplane/stream.h"
+
+/* One (address, port) that a stream source listens on, on one lcore. */
+struct tcp_listener {
+	struct stream_listener listener;	/* first */
+	struct address at;
+	bool any;				/* every address */
+	uint16_t next;				/* further ones of the same port; 0 none, else index + 1 */
+	struct address_prefix *allow;		/* owned; listener.allow */
+};
+
+/* All of one lcore: its streams on every port share them. */
+struct tcp_listeners {
+	uint16_t by_port[65536];		/* 0 none, else index + 1 */
+	struct tcp_listener **list;
+	uint32_t count;
+};
+
+/* What becomes of stream sources on one port of one lcore. */
+struct tcp_carrier {
+	struct tcp *tcp;
+	struct streams *streams;
+	struct tcp_listeners *listeners;
+	struct tcp_stream *slots;		/* mapped, touched when first used */
+	uint32_t slots_max, slots_fresh;
+	struct tcp_stream *free_first;
+	struct tcp_stream *due_first;		/* reset by us and not yet ended, or to be read again */
+	bool hurry;				/* somebody waits for the open block: seal it this turn */
+	struct metric_set metrics;
+};
+
+/* 0; -EADDRINUSE when a source listens there already; -EINVAL, -ENOMEM. */
+int tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct option_list *allow, const struct stream_limits *limits,
+		      enum stream_edge edge, struct ingress_source *in, struct err *err);
+void tcp_listeners_free(struct tcp_listeners *listeners);
+
+/* component: of the metrics (the port's name); must live as long. */
+int tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *config, struct net *net, struct streams *streams,
+		     struct tcp_listeners *listeners, const char *component, struct err *err);
+/* Streams that are still there end. */
+void tcp_carrier_close(struct tcp_carrier *carrier);
+
+/* After input, put and seal: what streams asked for, then ACKs, replies and timers. credit: bytes of free blocks. */
+void tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns);
+/* Somebody asked for the open block to be sealed since the last call. */
+bool tcp_carrier_hurry(struct tcp_carrier *carrier);
+/* No more bytes are read, new connections are refused; what is under way goes on. */
+void tcp_carrier_stop(struct tcp_carrier *carrier);
+
+/* Bytes of free blocks that every channel of the ingress has at least: what windows may promise. */
+uint64_t tcp_carrier_credit(const struct ingress *ingress);
+
+#endif
