@@ -15,6 +15,7 @@
 #include "dataplane/dpdk/eal.h"
 #include "dataplane/dpdk/port_dpdk.h"
 #include "dataplane/resolve.h"
+#include "dataplane/source/stream_options.h"
 
 #define BLOCK_BYTES (256u << 10)
 #define BLOCKS_MIN 32
@@ -360,7 +361,22 @@ open_net(struct topology *t, uint32_t w, uint32_t p, struct err *err)
 	set->metrics = net_metric_table(&set->count);
 	metrics_add(set);
 	worker->port_count++;
-	return 0;
+	if (!worker->tcp_listeners.count)
+		return 0;
+	struct tcp_config tcp = { 0 };
+	int rc = tcp_carrier_open(&wp->tcp, &tcp, wp->net, &worker->streams, &worker->tcp_listeners, from->name, err);
+	return rc ? err_prefix(err, rc, "penstock.ports.%s", from->name) : 0;
+}
+
+static int
+listen_stream(struct topology *t, struct worker *worker, const struct source_listen *where, const struct address *at, struct ingress_source *in,
+	      struct err *err)
+{
+	const struct stream_options *options = where->stream;
+	struct stream_limits limits = { .connections = options->connections, .idle_ns = options->idle_ns, .frame_ns = options->frame_ns };
+	enum stream_edge edge;
+	int rc = tcp_stream_edge(&t->pipeline, in->spec, where, &edge, err);
+	return rc ? rc : tcp_listeners_add(&worker->tcp_listeners, at, &options->allow, &limits, edge, in, err);
 }
 
 static int
@@ -373,11 +389,10 @@ listen_lcores(struct topology *t, struct worker *worker, struct err *err)
 		uint32_t n = source->ops->listens ? source->ops->listens(source->config, listens, SOURCE_LISTENS_MAX) : 0;
 		for (uint32_t k = 0; k < n; k++) {
 			uint32_t count = port_addresses(t, &listens[k], addresses, 64);
-			if (count && !listens[k].datagram)
-				return err_set(err, ENOTSUP, "sources.%s: TCP on an address of penstock.ports is not there yet: listen on an address of the kernel",
-					       source->name);
 			for (uint32_t a = 0; a < count; a++) {
-				int rc = listeners_add(&worker->listeners, &addresses[a], &listens[k].allow, &worker->ingress.sources[i], err);
+				struct ingress_source *in = &worker->ingress.sources[i];
+				int rc = listens[k].datagram ? listeners_add(&worker->listeners, &addresses[a], &listens[k].allow, in, err)
+							     : listen_stream(t, worker, &listens[k], &addresses[a], in, err);
 				if (rc)
 					return rc;
 			}
@@ -409,7 +424,9 @@ start_workers(struct topology *t, struct err *err)
 		worker->metrics = (struct metric_set){ .kind = "WORKER", .component = worker->name, .metrics = worker_metrics,
 						       .count = worker_metric_count, .counters = &worker->counters };
 		metrics_add(&worker->metrics);
-		rc = listen_lcores(t, worker, err);
+		rc = streams_init(&worker->streams, &worker->ingress, 0);
+		if (!rc)
+			rc = listen_lcores(t, worker, err);
 		if (rc)
 			return rc;
 	}
@@ -587,12 +604,16 @@ close_dataplane(struct topology *t)
 		struct worker *worker = t->workers[w];
 		for (uint32_t p = 0; p < worker->port_count; p++) {
 			metrics_remove(&t->worker_ports[w][p]);
+			tcp_carrier_close(&worker->ports[p].tcp);
 			net_close(worker->ports[p].net);
 		}
 		metrics_remove(&worker->metrics);
 		if (worker->ingress.pipeline)
 			ingress_close(&worker->ingress);
 		listeners_free(&worker->listeners);
+		if (worker->streams.ingress)
+			streams_free(&worker->streams);
+		tcp_listeners_free(&worker->tcp_listeners);
 		free(worker);
 	}
 	free(t->workers);

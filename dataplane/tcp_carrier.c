@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "dataplane/source/stream_options.h"
+
 struct tcp_stream {
 	struct stream stream;		/* first */
 	struct conn *conn;		/* NULL: the connection is no more */
@@ -16,6 +18,32 @@ struct tcp_stream {
 _Static_assert(sizeof(struct tcp_stream) <= 384, "with its connection's 528 bytes a stream stays within 1 KiB");
 
 /* ---- listeners ---- */
+
+int
+tcp_stream_edge(const struct pipeline *pipeline, const struct pipeline_source *source, const struct source_listen *where,
+		enum stream_edge *edge, struct err *err)
+{
+	const struct channel *weak = NULL;
+	for (uint64_t left = source->required; left; left &= left - 1) {
+		const struct channel *channel = pipeline->channels[__builtin_ctzll(left)];
+		if (!channel->ops->promise(channel).durable)
+			weak = channel;
+	}
+	if (where->stream->ack != ACK_DURABLE) {
+		*edge = where->stream->ack == ACK_RECEIVED || where->replies || weak || !source->required ? STREAM_RECEIVED : STREAM_DURABLE;
+		return 0;
+	}
+	if (weak)
+		return err_set(err, EINVAL, "sources.%s: ack = durable: its channel %s keeps events in memory: leave ack out, or take a file channel",
+			       source->name, weak->name);
+	if (!source->required)
+		return err_set(err, EINVAL, "sources.%s: ack = durable: none of its channels is a required one: leave ack out", source->name);
+	if (where->replies)
+		return err_set(err, EINVAL, "sources.%s: ack = durable: its reply is the promise, and a request larger than the window could never be "
+			       "acknowledged: leave ack out", source->name);
+	*edge = STREAM_DURABLE;
+	return 0;
+}
 
 int
 tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct option_list *allow, const struct stream_limits *limits,

@@ -37,6 +37,10 @@ struct tcp_carrier {
 	struct metric_set metrics;
 };
 
+/* What the ACKs of a source's connections follow; refuses ack = durable where nothing could keep it. 0 or -EINVAL. */
+int tcp_stream_edge(const struct pipeline *pipeline, const struct pipeline_source *source, const struct source_listen *where,
+		    enum stream_edge *edge, struct err *err);
+
 /* 0; -EADDRINUSE when a source listens there already; -EINVAL, -ENOMEM. */
 int tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct option_list *allow, const struct stream_limits *limits,
 		      enum stream_edge edge, struct ingress_source *in, struct err *err);
