@@ -390,15 +390,25 @@ ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct blo
 	return 0;
 }
 
+static int
+header_read(struct ringlog *log, uint64_t at, uint8_t *header, const struct ringlog_ahead *ahead)
+{
+	if (ahead->bytes && at >= ahead->position && at + BLOCK_ALIGN_BYTES <= ahead->position + ahead->len) {
+		memcpy(header, ahead->bytes + (at - ahead->position), BLOCK_ALIGN_BYTES);
+		return 0;
+	}
+	return ringlog_read(log, at, header, BLOCK_ALIGN_BYTES);
+}
+
 /* Behind the end of a group and before `limit`: the next block's header. A gap is damage unless the block says that its group follows. */
 int
-ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap)
+ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap, const struct ringlog_ahead *ahead)
 {
 	const struct block_header *h = (const struct block_header *)header;
 	uint64_t from = *position, at = from;
 	*gap = 0;
 	while (at < limit) {
-		bool ok = ringlog_read(log, at, header, BLOCK_ALIGN_BYTES) == 0 && !header_wrong(log, h, at) &&
+		bool ok = header_read(log, at, header, ahead) == 0 && !header_wrong(log, h, at) &&
 			  !ringlog_fenced(log, at, h->epoch) && at + h->bytes <= limit;
 		if (ok) {
 			if (at != from && (h->group_index || h->previous_end != from))
@@ -409,7 +419,7 @@ ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *h
 		uint64_t fence = at == from ? fence_at(log, from) : 0, next = (at / log->segment_bytes + 1) * log->segment_bytes;
 		if (fence && fence < limit)
 			at = fence;
-		else if (at == from && next < limit && ringlog_read(log, next, header, BLOCK_ALIGN_BYTES) == 0 && !header_wrong(log, h, next) &&
+		else if (at == from && next < limit && header_read(log, next, header, ahead) == 0 && !header_wrong(log, h, next) &&
 			 h->previous_end == from)
 			at = next;
 		else

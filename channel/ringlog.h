@@ -84,9 +84,16 @@ int ringlog_fence_note(struct ringlog *log, uint64_t end, uint64_t at, uint32_t 
 /* Gives up what lies behind `end` (of the group whose CRC is previous_crc; `number`: that of the next event): opens a new extent, proves
  * it by writing and reading back a block that says where the old one ends. The append position is behind that block then. */
 int ringlog_fence(struct ringlog *log, uint64_t end, uint32_t previous_crc, uint64_t number, uint64_t durable);
+/* Bytes of the log that were read before: [position, position + len); bytes NULL: none. */
+struct ringlog_ahead {
+	const uint8_t *bytes;
+	uint64_t position, len;
+};
+
 /* The header (BLOCK_ALIGN_BYTES read into `header`) of the next block at or behind *position and below `limit`, where all was durable once;
- * fenced stretches are stepped over. 1: *position is the block's; 0: none. *gap: bytes of damage before it. Takers' side. */
-int ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap);
+ * fenced stretches are stepped over. 1: *position is the block's; 0: none. *gap: bytes of damage before it. Takers' side. What
+ * stands in `ahead` is not read again. */
+int ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap, const struct ringlog_ahead *ahead);
 
 /* Where a group of so many bytes goes, with its file; moves on. */
 int ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
