@@ -39,14 +39,15 @@ def unpacked(name, packages):
 class Rsyslog:
     """imudp into a file: rsyslogd in the foreground with a configuration of its own."""
 
-    def __init__(self, synced):
+    def __init__(self, synced, disk_queue=False):
         root = unpacked("rsyslog", RSYSLOG_PACKAGES)
         self.dir = common.fresh("rsyslog")
         self.port = common.free_port()
         self.out = os.path.join(self.dir, "out.txt")
         # Synced: every message is on disk in its queue before it counts, as in penstock's log. rsyslog's own words for that.
-        queue = ('queue.type="disk" queue.filename="q" queue.syncqueuefiles="on" queue.checkpointinterval="1" queue.size="10000000" '
-                 'queue.maxfilesize="64m"' if synced else 'queue.type="linkedlist" queue.size="200000"')
+        on_disk = 'queue.type="disk" queue.filename="q" queue.size="10000000" queue.maxfilesize="64m"'
+        queue = (on_disk + ' queue.syncqueuefiles="on" queue.checkpointinterval="1"' if synced else on_disk if disk_queue
+                 else 'queue.type="linkedlist" queue.size="200000"')
         config = f'''global(workDirectory="{self.dir}" maxMessageSize="64k")
 main_queue(queue.size="100000")
 module(load="impstats" interval="1" format="json" log.syslog="off" log.file="{self.dir}/stats")
@@ -134,8 +135,9 @@ def offered(peer, rate, seconds):
     return last / (max(moved, began + seconds) - began), sent - last
 
 
-def synced_rsyslog(rate, seconds):
-    with Rsyslog(True) as peer:
+def queue_rsyslog(synced, rate, seconds):
+    """Events a second into its disk queue."""
+    with Rsyslog(synced, disk_queue=True) as peer:
         generator = common.Generator(["--kernel", "--to", f"127.0.0.1:{peer.port}", "--seconds", str(seconds), "--rate", str(rate)])
         generator.report(seconds + 30)
         generator.close()
@@ -163,7 +165,7 @@ def rsyslog(run, synced):
     ours, theirs = [], []
     for _ in range(run.rounds):
         if synced:
-            theirs.append(max(synced_rsyslog(rate, run.seconds(4, 3)) for rate in OFFERS_SYNCED))
+            theirs.append(max(queue_rsyslog(True, rate, run.seconds(4, 3)) for rate in OFFERS_SYNCED))
         else:
             with Rsyslog(synced) as peer:
                 theirs.append(offered(peer, theirs_rate, seconds)[0])
