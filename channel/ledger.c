@@ -192,6 +192,7 @@ ledger_recovered(struct ledger *l, uint64_t end, struct err *err)
 	if (window_build(l->engine, &l->table, end, &l->held_events))
 		return err_set(err, ENOMEM, "no memory for the ledger");
 	l->recovering = false;
+	atomic_store(&l->log->want_reserve, l->table.count != 0);
 	l->durable_position = l->log->position;
 	l->durable_crc = l->log->previous_crc;
 	uint64_t doubt = 0;
@@ -270,6 +271,8 @@ ledger_link_open(struct ledger *l, const char *who, uint32_t room, int wake_fd, 
 	pthread_mutex_lock(&l->lock);
 	link->next = l->links;
 	l->links = link;
+	if (l->log)
+		atomic_store(&l->log->want_reserve, true);
 	pthread_mutex_unlock(&l->lock);
 	*out = link;
 	return 0;

@@ -222,7 +222,8 @@ ledger_group_done(struct ledger *l, const struct group *g, int status)
 		l->durable_position = g->position + g->bytes;
 		l->durable_crc = g->crc;
 	}
-	l->done_seq = g->ledger_seq;
+	if (l->done_seq < g->ledger_seq)
+		l->done_seq = g->ledger_seq;
 	atomic_store(&l->carry_stuck, false);
 	for (uint32_t i = 0; i < g->count; i++) {
 		struct ledger_block *b = (struct ledger_block *)g->blocks[i];

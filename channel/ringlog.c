@@ -198,6 +198,7 @@ ringlog_open(struct ringlog *log, bool create, struct err *err)
 	assert(log->dir_count >= 1 && log->dir_count <= RINGLOG_DIRS_MAX && log->segment_bytes % BLOCK_ALIGN_BYTES == 0);
 	pthread_mutex_init(&log->lock, NULL);
 	log->scan_limit = UINT64_MAX;
+	log->reserve_index = UINT64_MAX;
 	if (getrandom(log->log_id, sizeof log->log_id, 0) != sizeof log->log_id)
 		return err_set(err, EIO, "no random bytes");
 	log->checkpoint = aligned_alloc(4096, CHECKPOINT_BYTES);
@@ -231,6 +232,9 @@ ringlog_close(struct ringlog *log)
 		if (log->backup_files[i])
 			log->io->ops->file_close(log->io, log->backup_files[i]);
 	for (uint32_t i = 0; i < log->dir_count; i++)
+		if (log->reserve[i])
+			log->io->ops->file_close(log->io, log->reserve[i]);
+	for (uint32_t i = 0; i < log->dir_count; i++)
 		if (log->spare[i])
 			log->io->ops->file_close(log->io, log->spare[i]);
 	free(log->segments);
@@ -259,15 +263,41 @@ ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len)
 	return log->io->ops->read(log->io, file, offset, bytes, len);
 }
 
-int
-ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset)
+/* The reserve becomes segment `index`. */
+static bool
+reserve_use(struct ringlog *log, uint64_t index)
+{
+	char from[PATH_BYTES], to[PATH_BYTES];
+	uint32_t dir = index % log->dir_count;
+	bool made = false;
+	snprintf(from, sizeof from, "%s/segment-reserve", log->dirs[dir]);
+	segment_path(log, index, to);
+	pthread_mutex_lock(&log->lock);
+	if (log->reserve[dir] && log->io->ops->rename(log->io, from, to) == 0 && segment_insert(log, index, log->reserve[dir]) == 0) {
+		log->reserve[dir] = NULL;
+		log->reserve_index = index;
+		made = true;
+	}
+	pthread_mutex_unlock(&log->lock);
+	return made;
+}
+
+static int
+place(struct ringlog *log, uint32_t bytes, bool state, uint64_t *position, struct logio_file **file, uint64_t *offset)
 {
 	uint64_t left = log->segment_bytes - log->position % log->segment_bytes;
 	uint64_t at = left < bytes ? log->position + left : log->position;
 	uint64_t index = at / log->segment_bytes;
+	pthread_mutex_lock(&log->lock);
+	bool reserved = index == log->reserve_index && !log->reserve[index % log->dir_count];
+	pthread_mutex_unlock(&log->lock);
+	if (reserved && !state)
+		return -ENOSPC;
 	*file = ringlog_segment(log, index);
 	if (!*file) {		/* the helper was too slow: without zeros it is right too, only slower */
 		int rc = segment_make(log, index);
+		if (rc && state && reserve_use(log, index))
+			rc = 0;
 		if (rc)
 			return rc;
 		if (!(*file = ringlog_segment(log, index)))
@@ -277,6 +307,18 @@ ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct lo
 	*offset = at % log->segment_bytes;
 	log->position = at + bytes;
 	return 0;
+}
+
+int
+ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset)
+{
+	return place(log, bytes, false, position, file, offset);
+}
+
+int
+ringlog_place_state(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset)
+{
+	return place(log, bytes, true, position, file, offset);
 }
 
 /* Takes a segment that nothing durable stands in out of the log. */
@@ -353,16 +395,70 @@ segment_has(const struct ringlog *log, uint64_t index)
 	return i < log->segment_count && log->segments[i].index == index;
 }
 
+/* Under the lock: takes the oldest segment of a directory that nobody needs out of the list; false: there is none. It stands at `path` now. */
+static bool
+segment_recycle(struct ringlog *log, uint32_t dir, const char *path, struct logio_file **file)
+{
+	char from[PATH_BYTES];
+	for (uint32_t i = 0; i < log->segment_count; i++) {
+		struct segment *old = &log->segments[i];
+		if ((old->index + 1) * log->segment_bytes > log->checkpoint_position ||
+		    (old->index + 1) * log->segment_bytes > atomic_load(&log->keep_position))
+			return false;
+		if (old->index % log->dir_count != dir)
+			continue;
+		segment_path(log, old->index, from);
+		*file = old->file;
+		if (log->io->ops->rename(log->io, from, path))
+			return false;
+		memmove(old, old + 1, (--log->segment_count - i) * sizeof *old);
+		return true;
+	}
+	return false;
+}
+
+/* A segment of each directory is kept for state records alone, so that what drains a full log can always be noted. */
+static void
+reserve_tend(struct ringlog *log)
+{
+	bool all = true;
+	for (uint32_t dir = 0; dir < log->dir_count; dir++) {
+		char path[PATH_BYTES];
+		struct logio_file *file = NULL;
+		pthread_mutex_lock(&log->lock);
+		bool have = log->reserve[dir] != NULL;
+		snprintf(path, sizeof path, "%s/segment-reserve", log->dirs[dir]);
+		if (!have && log->io->ops->file_open(log->io, path, 0, 0, &file) && segment_recycle(log, dir, path, &file) && !file &&
+		    log->io->ops->file_open(log->io, path, 0, 0, &file))
+			file = NULL;
+		pthread_mutex_unlock(&log->lock);
+		if (!have && !file && !atomic_load(&log->no_space) &&
+		    log->io->ops->file_open(log->io, path, log->segment_bytes, LOGIO_CREATE, &file)) {
+			file = NULL;
+			(void)log->io->ops->remove(log->io, path);	/* perhaps a part of it */
+		}
+		pthread_mutex_lock(&log->lock);
+		if (file)
+			log->reserve[dir] = file;
+		all &= log->reserve[dir] != NULL;
+		pthread_mutex_unlock(&log->lock);
+	}
+	if (all)
+		log->reserve_index = UINT64_MAX;
+}
+
 void
 ringlog_tend(struct ringlog *log, uint64_t position)
 {
 	uint64_t next = position / log->segment_bytes + 1, free_bytes;
-	char from[PATH_BYTES], to[PATH_BYTES], spare[PATH_BYTES];
+	char to[PATH_BYTES], spare[PATH_BYTES];
 	if (!log->io->ops->free_bytes(log->io, log->dirs[next % log->dir_count], &free_bytes))
 		if (atomic_exchange(&log->no_space, free_bytes < log->required_space) != (free_bytes < log->required_space))
 			log_warn("%s: %" PRIu64 " bytes free, minimumRequiredSpace is %" PRIu64 ": the channel %s", log->dirs[next % log->dir_count],
 				 free_bytes, log->required_space,
 				 free_bytes < log->required_space ? "takes nothing in, and drains" : "takes events in again");
+	if (atomic_load(&log->want_reserve))
+		reserve_tend(log);
 	for (uint64_t index = next - 1; index <= next; index++) {
 		if (ringlog_segment(log, index))
 			continue;
@@ -372,21 +468,9 @@ ringlog_tend(struct ringlog *log, uint64_t position)
 		/* The oldest segment that nobody needs, of the same directory; renamed and listed before the writer can look again. */
 		bool made = false;
 		pthread_mutex_lock(&log->lock);
-		for (uint32_t i = 0; i < log->segment_count && !made; i++) {
-			struct segment *old = &log->segments[i];
-			if ((old->index + 1) * log->segment_bytes > log->checkpoint_position ||
-			    (old->index + 1) * log->segment_bytes > atomic_load(&log->keep_position))
-				break;
-			if (old->index % log->dir_count != dir || segment_has(log, index))
-				continue;
-			segment_path(log, old->index, from);
-			struct logio_file *file = old->file;
-			if (log->io->ops->rename(log->io, from, to))
-				break;
-			memmove(old, old + 1, (--log->segment_count - i) * sizeof *old);
+		struct logio_file *file;
+		if (!segment_has(log, index) && segment_recycle(log, dir, to, &file))
 			made = segment_insert(log, index, file) == 0;
-			break;
-		}
 		pthread_mutex_unlock(&log->lock);
 		if (made || atomic_load(&log->no_space))
 			continue;

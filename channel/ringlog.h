@@ -50,6 +50,9 @@ struct ringlog {
 	struct segment *segments;	/* by index, ascending */
 	uint32_t segment_count, segment_room;
 
+	struct logio_file *reserve[RINGLOG_DIRS_MAX];	/* segments that only state records may use; under lock */
+	uint64_t reserve_index;		/* segment that was one and is not replaced yet: no events go there; UINT64_MAX: none */
+	_Atomic bool want_reserve;	/* there are state records */
 	struct logio_file *spare[RINGLOG_DIRS_MAX];	/* zero-filled and not yet a segment; tend's */
 	struct logio_file *checkpoint_files[3], *backup_files[2];
 	uint64_t checkpoint_serial;
@@ -95,8 +98,9 @@ struct ringlog_ahead {
  * stands in `ahead` is not read again. */
 int ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap, const struct ringlog_ahead *ahead);
 
-/* Where a group of so many bytes goes, with its file; moves on. */
+/* Where a group of so many bytes goes, with its file; moves on. _state: one of state records alone, which may use the reserve on a full disk. */
 int ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
+int ringlog_place_state(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
 int ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len);
 
 /* Reads all copies; the newest valid one is log->checkpoint. Called by ringlog_open. */

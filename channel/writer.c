@@ -360,7 +360,8 @@ group_write(struct engine *e, struct group *g)
 	pthread_mutex_lock(&e->lock);
 	bool room = entries_reserve(&e->hot, LOGIO_GROUPS_MAX * LOGIO_WRITES_MAX);
 	pthread_mutex_unlock(&e->lock);
-	int rc = room ? ringlog_place(e->log, g->bytes, &g->position, &file, &offset) : -ENOMEM;
+	bool state = g->count == 1 && g->blocks[0]->is_state;
+	int rc = room ? (state ? ringlog_place_state : ringlog_place)(e->log, g->bytes, &g->position, &file, &offset) : -ENOMEM;
 	if (rc == -ENOSPC || rc == -EDQUOT || rc == -ENOMEM) {
 		if (!e->park_ns)
 			log_warn("channel %s: %s: it takes nothing in, and drains", e->name, rc == -ENOMEM ? "no memory" : "the disk is full");
@@ -449,6 +450,43 @@ groups_unpark(struct engine *e)
 	return true;
 }
 
+/* Groups of events wait for room on the disk: state records pass them by, into the reserve; they are what makes room. */
+static int
+state_first(struct engine *e)
+{
+	uint32_t parked = 0;
+	if (e->group_count == LOGIO_GROUPS_MAX)
+		return 0;
+	while (parked < e->group_count && !e->groups[(e->group_first + parked) % LOGIO_GROUPS_MAX].parked)
+		parked++;
+	for (uint32_t i = parked; i < e->group_count; i++)
+		if (!e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX].parked)
+			return 0;
+	if (parked == e->group_count)
+		return 0;
+	struct group *g = &e->groups[(e->group_first + parked) % LOGIO_GROUPS_MAX];
+	if (g->count == 1 && g->blocks[0]->is_state)
+		return 0;		/* no room for it either: it is tried again with the others */
+	struct memory *state = g->blocks[0]->is_state ? g->blocks[0] : NULL;
+	uint64_t seq = g->ledger_seq - 1;
+	if (state) {		/* it does not wait with the events that it was gathered with */
+		memmove(&g->blocks[0], &g->blocks[1], --g->count * sizeof g->blocks[0]);
+		g->bytes -= ((struct block_header *)state->block.bytes)->bytes;
+		atomic_fetch_sub_explicit(&e->pending_blocks, 1, memory_order_relaxed);
+	} else {
+		if (!ledger_pending(e->ledger) || !(state = ledger_gather(e->ledger, true)))
+			return 0;
+		seq = e->ledger->done_seq;	/* what is parked came before and ends after it */
+	}
+	for (uint32_t i = e->group_count; i > parked; i--)
+		e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX] = e->groups[(e->group_first + i - 1) % LOGIO_GROUPS_MAX];
+	*g = (struct group){ .blocks = { state }, .count = 1, .bytes = ((struct block_header *)state->block.bytes)->bytes, .ledger_seq = seq };
+	e->group_count++;
+	atomic_fetch_add_explicit(&e->pending_blocks, 1, memory_order_relaxed);
+	group_write(e, g);
+	return !g->parked;
+}
+
 static int
 gather(struct engine *e)
 {
@@ -466,8 +504,10 @@ gather(struct engine *e)
 			did++;
 		}
 	}
-	if (e->fencing || !groups_unpark(e))
+	if (e->fencing)
 		return did;
+	if (!groups_unpark(e))
+		return did + (e->closing ? 0 : state_first(e));
 	while (e->group_count < e->groups_max) {
 		struct group *g = &e->groups[(e->group_first + e->group_count) % LOGIO_GROUPS_MAX];
 		group_gather(e, g);

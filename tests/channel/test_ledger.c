@@ -21,11 +21,18 @@ static const struct channel_file_config config = { .checkpoint_dir = "/c", .data
 	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100, .checkpoint_interval_ms = 1, .sync_interval_s = 5,
 	.segment_size = 1, .ledger_bytes = 1u << 30 };
 
+static bool at_close;		/* checkpoint and snapshot at an orderly stop */
+static uint64_t limited;		/* bytes of live records; 0: plenty */
+
 static int
 open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
 {
+	struct channel_file_config mine = config;
 	(void)capacity;
-	return channel_file_open_on(channel, &config, env, logio_mem_io(c->context), err);
+	mine.checkpoint_on_close = at_close;
+	if (limited)
+		mine.ledger_bytes = limited;
+	return channel_file_open_on(channel, &mine, env, logio_mem_io(c->context), err);
 }
 
 static uint64_t
@@ -452,10 +459,267 @@ cuts(void **state)
 	assert_true(runs > 200);
 }
 
+/* ---- long lives ---- */
+
+static uint64_t
+metric(const char *name)
+{
+	return metrics_sum("LEDGER", "c1", name);
+}
+
+static void
+note_key(struct play *p, uint64_t key, uint64_t value)
+{
+	uint64_t number;
+	struct state_record r = { .class = STATE_FLOW, .key = &key, .key_len = 8, .value = &value, .value_len = 8, .order = value };
+	int rc;
+	while ((rc = ledger_note(p->plain, &r, &number)) == -EAGAIN)
+		(void)p->r.channel->ops->writer_step(p->r.channel, 0);
+	assert_int_equal(rc, 0);
+}
+
+static void
+check_key(struct play *p, uint64_t key, uint64_t value)
+{
+	uint64_t now = 0, order;
+	assert_int_equal(ledger_get(p->ledger, STATE_FLOW, &key, 8, &now, 8, &order), 8);
+	assert_int_equal(now, value);
+	assert_int_equal(order, value);
+}
+
+static void
+settle_all(struct play *p)
+{
+	const struct channel_ops *ops = p->r.channel->ops;
+	struct span *s;
+	while (ops->take(p->taker, 1000, UINT64_MAX, 0, &s) == 0 && s)
+		ops->settle(p->taker, s, SETTLE_COMMIT, NULL, 0);
+}
+
+/* Old records are carried along while the log goes round, and are found with any of the snapshots, and with none. */
+static void
+carried(void **state)
+{
+	(void)state;
+	static struct play play;
+	struct play *p = &play;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	uint64_t newest = 1;
+	memset(p, 0, sizeof *p);
+	play_open(p, &c);
+	for (uint64_t k = 0; k < 300; k++)
+		note_key(p, k, k + 1);
+	for (int lap = 0; lap < 6; lap++) {
+		uint64_t before = metric("carried");
+		for (int i = 0; i < 900; i++) {		/* 12 MB: six segments */
+			uint64_t number, gone = 1000000 + newest - 1;	/* before the new one */
+			rig_put(&p->r, 3, 4000);
+			newest++;
+			note_key(p, 1000000 + newest - 1, newest);
+			(void)ledger_remove(p->plain, STATE_FLOW, &gone, 8, &number);
+			(void)p->r.channel->ops->writer_step(p->r.channel, 0);
+			rig_reap(&p->r);
+			settle_all(p);
+		}
+		rig_settle_down(&p->r);
+		settle_down(p);
+		assert_true(metric("carried") >= before + 300);
+		assert_true(metric("snapshots") > 0);
+		uint64_t len;
+		uint8_t *oldest = logio_mem_bytes(mem, "/d/segment-0000000000000000", &len);
+		assert_null(oldest);		/* it was used again */
+		p->r.channel->ops->taker_close(p->taker);
+		if (lap % 3)
+			logio_mem_cut_after(mem, 0);
+		rig_close(&p->r);
+		logio_mem_power_off(mem, (uint64_t)lap);
+		for (int i = 0; i < lap % 3; i++) {	/* one snapshot is damaged, then both */
+			uint8_t *bytes = logio_mem_bytes(mem, i ? "/c/ledger-1" : "/c/ledger-0", &len);
+			memset(bytes, 0x55, 64);
+			if (lap == 5 && i == 0)
+				logio_mem_bytes(mem, "/c/ledger-0", &len)[4100] ^= 1;
+		}
+		play_open(p, &c);
+		for (uint64_t k = 0; k < 300; k++)
+			check_key(p, k, k + 1);
+		check_key(p, 1000000 + newest - 1, newest);
+		uint64_t gone = 1000000 + newest - 2;
+		assert_int_equal(ledger_get(p->ledger, STATE_FLOW, &gone, 8, NULL, 0, NULL), -ENOENT);
+		assert_int_equal(metric("records"), 301);
+	}
+	p->r.channel->ops->taker_close(p->taker);
+	rig_close(&p->r);
+	logio_mem_free(mem);
+}
+
+static void
+million(void **state)
+{
+	(void)state;
+	static struct play play;
+	struct play *p = &play;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	const uint64_t keys = 1000000;
+	memset(p, 0, sizeof *p);
+	at_close = true;
+	play_open(p, &c);
+	for (uint64_t k = 0; k < keys; k++)
+		note_key(p, k, k * 3);
+	settle_down(p);
+	while (!p->r.channel->ops->idle(p->r.channel))
+		(void)p->r.channel->ops->writer_step(p->r.channel, 0);
+	assert_int_equal(metric("records"), keys);
+	uint64_t live = metric("bytes"), number;
+	p->r.channel->ops->taker_close(p->taker);
+	uint64_t begin = clock_now_ns(&clock_system);
+	rig_close(&p->r);
+	uint64_t closed = clock_now_ns(&clock_system);
+	play_open(p, &c);
+	uint64_t opened = clock_now_ns(&clock_system);
+	assert_int_equal(metric("records"), keys);
+	for (uint64_t k = 0; k < keys; k += 997)
+		check_key(p, k, k * 3);
+	uint64_t bytes;
+	(void)logio_mem_bytes(mem, "/c/ledger-0", &bytes);
+	uint64_t other;
+	(void)logio_mem_bytes(mem, "/c/ledger-1", &other);
+	bytes = bytes > other ? bytes : other;
+	print_message("1 M records: %llu bytes in memory, %llu in a snapshot; written in %llu ms, read in %llu ms\n", (unsigned long long)live,
+		      (unsigned long long)bytes, (unsigned long long)(closed - begin) / NS_PER_MS, (unsigned long long)(opened - closed) / NS_PER_MS);
+	assert_true(bytes > keys * 20 && bytes < keys * 64);
+	/* All of it goes again, and the snapshot with it. */
+	for (uint64_t k = 0; k < keys; k++)
+		while (ledger_remove(p->plain, STATE_FLOW, &k, 8, &number) == -EAGAIN)
+			(void)p->r.channel->ops->writer_step(p->r.channel, 0);
+	while (!p->r.channel->ops->idle(p->r.channel))
+		(void)p->r.channel->ops->writer_step(p->r.channel, 0);
+	assert_int_equal(metric("records"), 0);
+	at_close = false;
+	p->r.channel->ops->taker_close(p->taker);
+	rig_close(&p->r);
+	logio_mem_free(mem);
+}
+
+/* The limit holds for new records; what ends others passes. */
+static void
+limit(void **state)
+{
+	(void)state;
+	static struct play play;
+	struct play *p = &play;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	memset(p, 0, sizeof *p);
+	limited = 20000;
+	play_open(p, &c);
+	limited = 0;
+	uint64_t number, key = 0, value[50] = { 0 };
+	struct state_record r = { .class = STATE_FLOW, .key = &key, .key_len = 8, .value = value, .value_len = sizeof value };
+	int rc;
+	while ((rc = ledger_note(p->plain, &r, &number)) == 0) {
+		key++;
+		settle_down(p);
+	}
+	assert_int_equal(rc, -ENOSPC);
+	assert_true(key > 20 && key < 50);
+	struct consumer_record intent = { .state = CONSUMER_INTENT, .more = (const uint8_t *)value, .more_len = sizeof value };
+	assert_int_equal(ledger_note_consumer(p->sink, "k1", 2, 1, &intent, &number), -ENOSPC);
+	key = 0;
+	assert_int_equal(ledger_remove(p->plain, STATE_FLOW, &key, 8, &number), 0);
+	settle_down(p);
+	assert_int_equal(ledger_note_consumer(p->sink, "k1", 2, 1, &intent, &number), 0);
+	settle_down(p);
+	assert_int_equal(ledger_resolve(p->sink, "k1", 2, CONSUMER_ABANDON, NULL, 0, &number), 0);
+	assert_int_equal(ledger_resolve(p->sink, "k2", 2, CONSUMER_DONE, NULL, 0, &number), -ENOENT);
+	value[0] = 1;
+	r.value_len = LEDGER_VALUE_MAX + 1;
+	assert_int_equal(ledger_note(p->plain, &r, &number), -ENOSPC);
+	p->r.channel->ops->taker_close(p->taker);
+	rig_close(&p->r);
+	logio_mem_free(mem);
+}
+
+/* The largest records there may be, more of them than the ring holds at a time. */
+static void
+large(void **state)
+{
+	(void)state;
+	static struct play play;
+	struct play *p = &play;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	memset(p, 0, sizeof *p);
+	play_open(p, &c);
+	uint32_t most = ledger_value_max(p->ledger);
+	uint8_t *value = malloc(most + 1), *back = malloc(most + 1);
+	uint64_t number = 0;
+	for (uint64_t key = 0; key < 5; key++) {
+		for (uint32_t i = 0; i < most; i++)
+			value[i] = (uint8_t)(i * 31 + key);
+		struct state_record r = { .class = STATE_FLOW, .key = &key, .key_len = 8, .value = value, .value_len = most + 1 };
+		assert_int_equal(ledger_note(p->sink, &r, &number), -EMSGSIZE);
+		r.value_len = most;
+		while (ledger_note(p->sink, &r, &number) == -EAGAIN)
+			(void)p->r.channel->ops->writer_step(p->r.channel, 0);
+	}
+	settle_down(p);
+	assert_int_equal(ledger_durable(p->sink), number);
+	p->r.channel->ops->taker_close(p->taker);
+	logio_mem_cut_after(mem, 0);
+	rig_close(&p->r);
+	logio_mem_power_off(mem, 1);
+	play_open(p, &c);
+	for (uint64_t key = 0; key < 5; key++) {
+		assert_int_equal(ledger_get(p->ledger, STATE_FLOW, &key, 8, back, most + 1, NULL), most);
+		for (uint32_t i = 0; i < most; i++)
+			if (back[i] != (uint8_t)(i * 31 + key))
+				fail_msg("byte %u of record %llu", i, (unsigned long long)key);
+	}
+	free(value);
+	free(back);
+	p->r.channel->ops->taker_close(p->taker);
+	rig_close(&p->r);
+	logio_mem_free(mem);
+}
+
+static void
+memory_channel(void **state)
+{
+	(void)state;
+	struct channel *channel;
+	struct err err = { "" };
+	uint8_t config_bytes[1024] = { 0 };
+	struct option_values values = { 0 };
+	struct option_report report = { 0 };
+	assert_int_equal(option_parse(channel_memory.options, NULL, 0, config_bytes, &values, &report), 0);
+	struct channel_env env = { .name = "c1", .clock = &clock_system, .block_bytes = 16384, .blocks = 16, .links_max = 1 };
+	assert_int_equal(channel_memory.open(&channel, config_bytes, &env, &err), 0);
+	assert_false(channel->ops->promise(channel).notes);
+	struct ledger *ledger = channel->ops->ledger(channel);
+	struct ledger_link *link;
+	uint64_t number, order;
+	assert_int_equal(ledger_link_open(ledger, "k1", 0, -1, &link, &err), 0);
+	struct consumer_record intent = { .state = CONSUMER_INTENT, .more = (const uint8_t *)"x", .more_len = 1 };
+	assert_int_equal(ledger_note_consumer(link, "a", 1, 7, &intent, &number), 0);
+	assert_true(ledger_durable(link) >= number && !ledger_status(link));
+	uint8_t value[16];
+	assert_int_equal(ledger_get(ledger, STATE_CONSUMER, "a", 1, value, sizeof value, &order), 3);
+	assert_int_equal(order, 7);
+	assert_int_equal(ledger_resolve(link, "a", 1, CONSUMER_DONE, NULL, 0, &number), 0);
+	assert_int_equal(ledger_remove(link, STATE_CONSUMER, "a", 1, &number), 0);
+	assert_int_equal(ledger_get(ledger, STATE_CONSUMER, "a", 1, value, sizeof value, &order), -ENOENT);
+	ledger_link_close(link);
+	channel->ops->close(channel);
+	option_values_free(&values);
+}
+
 int
 main(void)
 {
 	log_set_level(LOG_ERROR);
-	const struct CMUnitTest tests[] = { cmocka_unit_test(sets), cmocka_unit_test(cuts) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(sets), cmocka_unit_test(cuts), cmocka_unit_test(carried), cmocka_unit_test(large),
+					    cmocka_unit_test(limit), cmocka_unit_test(memory_channel), cmocka_unit_test(million) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
