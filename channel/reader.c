@@ -444,6 +444,13 @@ span_open(struct taker *t, struct window_span *s, uint64_t max_bytes, int *troub
 		struct walk walk = p->start;
 		uint32_t n = 0;
 		bool full = false;
+		const struct block_header *h = p->view.header;
+		if (ok && !walk.record_offset && p->events == h->events && h->records == h->events &&
+		    s->span.body_bytes + (h->raw_bytes - h->records) <= max_bytes) {
+			s->span.body_bytes += h->raw_bytes - h->records;	/* all of the block: nothing to look for in it */
+			events += p->events;
+			continue;
+		}
 		while (ok && n < p->events) {
 			struct walk before = walk;
 			ok = block_walk(&p->view, &walk, &record) > 0;

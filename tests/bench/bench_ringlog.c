@@ -97,10 +97,10 @@ open_channel(const char *dir, uint32_t block_bytes)
 	memset(config, 0, sizeof config);
 	if (option_parse(channel_file.options, props, sizeof props / sizeof *props, config, &b.values, &report))
 		exit(1);
-	struct channel_env env = { .name = "c1", .clock = &clock_system, .links_max = 1, .block_bytes = block_bytes };
-	if (block_bytes)	/* as much memory as ever */
-		env.blocks = (32u << 20) / block_bytes;
 	b.block_bytes = block_bytes ? block_bytes : 256u << 10;
+	/* As much memory as an agent with one channel gives it (penstock.memory = 256m, half of it blocks). */
+	struct channel_env env = { .name = "c1", .clock = &clock_system, .links_max = 1, .block_bytes = b.block_bytes,
+				   .blocks = (128u << 20) / b.block_bytes };
 	if (channel_file.open(&b.channel, config, &env, &err))
 		die(err.text);
 }
