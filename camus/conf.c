@@ -1,0 +1,275 @@
+#include "camus/conf.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct camus_conf, field)
+#define HADOOP_JOB "belongs to the job that Hadoop ran; penstock-camus is one process"
+#define JAVA_CLASS "Java classes cannot be loaded"
+#define DEAD "Camus reads it nowhere"
+
+static const char *const commit_words[] = { "partial", "full", NULL };
+static const char *const tombstone_words[] = { "skip", "write", "error", NULL };
+
+const struct option camus_options[] = {
+	{ "camus.job.name", OPT_STRING, AT(job_name), "Camus Job", .help = "Name of the job in reports." },
+	{ "etl.execution.base.path", OPT_STRING, AT(base_path), .flags = OPTION_REQUIRED,
+	  .help = "Folder of the job's state: manifests, running executions." },
+	{ "etl.execution.history.path", OPT_STRING, AT(history_path), .flags = OPTION_REQUIRED, .help = "Folder of finished executions." },
+	{ "etl.execution.history.max.of.quota", OPT_STRING, AT(history_quota_text), "0.5",
+	  .help = "Share of the base path's name quota that the history may take." },
+	{ "etl.basedir.quota.overide", OPT_U64, AT(history_quota_override), "0", .unit = "entries",
+	  .help = "Replaces the limit computed from the quota." },
+	{ "etl.counts.path", OPT_STRING, AT(counts_path), .help = "Where count files go when they are kept." },
+	{ "etl.keep.count.files", OPT_BOOL, AT(keep_counts), "false", .help = "Keep the files of audit counts." },
+	{ "etl.fail.on.errors", OPT_BOOL, AT(fail_on_errors), "false", .help = "Any error record fails the run." },
+	{ "etl.fail.on.offset.outofrange", OPT_BOOL, AT(fail_out_of_range), "true",
+	  .help = "A saved offset outside Kafka's range fails the run at its end." },
+	{ "etl.max.percent.skipped.schemanotfound", OPT_STRING, AT(skip_schema_text), "0.1", .unit = "percent",
+	  .help = "Share of records without a schema above which nothing is committed." },
+	{ "etl.max.percent.skipped.other", OPT_STRING, AT(skip_other_text), "0.1", .unit = "percent",
+	  .help = "Share of records skipped for other reasons above which nothing is committed." },
+	{ "etl.max.errors.to.print.from.file", OPT_U32, AT(errors_printed), "10", .unit = "records",
+	  .help = "Errors shown in the report." },
+	{ "etl.run.move.data", OPT_BOOL, AT(move_data), "true",
+	  .help = "false: leave the data in the execution's folder and commit nothing." },
+	{ "etl.run.tracking.post", OPT_BOOL, AT(run_tracking), "false", .help = "Write audit counts." },
+	{ "mapred.map.tasks", OPT_U32, AT(map_tasks), "30", 1, 100000, .unit = "tasks", .help = "Most tasks of a run.",
+	  .old_names = "mapreduce.job.maps" },
+	{ "mapred.output.compress", OPT_BOOL, AT(compress), "false", .help = "Compress what is written.",
+	  .old_names = "mapreduce.output.fileoutputformat.compress" },
+
+	{ "kafka.brokers", OPT_STRING, AT(brokers), .help = "host:port of brokers to begin with, comma separated." },
+	{ "kafka.host.url", OPT_STRING, AT(host_url), .help = "A single broker, when kafka.brokers is not given." },
+	{ "kafka.host.port", OPT_U32, AT(host_port), "10251", 1, 65535, .help = "Port of kafka.host.url." },
+	{ "kafka.client.name", OPT_STRING, AT(client_name), "camus", .help = "Client id." },
+	{ "kafka.timeout.value", OPT_U32, AT(timeout_ms), "30000", 10, 300000, .unit = "ms", .help = "Socket timeout." },
+	{ "kafka.fetch.buffer.size", OPT_U32, AT(fetch_bytes), "1048576", 1, 1000000000, .unit = "bytes",
+	  .help = "Most bytes of one partition in one fetch (a larger record is still fetched)." },
+	{ "kafka.fetch.request.max.wait", OPT_U32, AT(fetch_wait_ms), "1000", 0, 300000, .unit = "ms", .help = "How long a broker may wait." },
+	{ "kafka.fetch.request.min.bytes", OPT_U32, AT(fetch_min_bytes), "1024", 1, 100000000, .unit = "bytes",
+	  .help = "What a broker waits for." },
+	{ "kafka.whitelist.topics", OPT_LIST, AT(whitelist), .separator = ",", .help = "Regexes; a topic matches one as a whole. None: all." },
+	{ "kafka.blacklist.topics", OPT_LIST, AT(blacklist), .separator = ",", .help = "Regexes; wins over the white list." },
+	{ "kafka.move.to.last.offset.list", OPT_LIST, AT(to_last), .separator = ",",
+	  .help = "Topics (or all) that start at the newest offset; acts on every run while it is set." },
+	{ "kafka.move.to.earliest.offset", OPT_BOOL, AT(to_earliest), "false",
+	  .help = "Start at the oldest offset when the saved one is out of range." },
+	{ "kafka.max.pull.hrs", OPT_I64, AT(pull_hours), "-1", -1, 1000000, .unit = "hours",
+	  .help = "Hours of event time per partition and run." },
+	{ "kafka.max.historical.days", OPT_I64, AT(historical_days), "-1", -1, 100000, .unit = "days",
+	  .help = "Older records are dropped and counted." },
+	{ "kafka.max.pull.minutes.per.task", OPT_I64, AT(pull_minutes), "-1", -1, 1000000, .unit = "minutes",
+	  .help = "Wall-clock minutes per task." },
+
+	{ "camus.message.decoder.class", OPT_STRING, AT(decoder), "KafkaAvroMessageDecoder", .help = "Decoder of all topics." },
+	{ "camus.message.decoder.class.", OPT_FAMILY, AT(decoders), .help = "Decoder of one topic." },
+	{ "max.decoder.exceptions.to.print", OPT_U32, AT(decode_errors_written), "10", .unit = "records",
+	  .help = "Failing records kept whole in the error file, per task; all are listed with their offset." },
+	{ "camus.message.timestamp.field", OPT_STRING, AT(time_field), "timestamp", .help = "Top-level field of a JSON record." },
+	{ "camus.message.timestamp.format", OPT_STRING, AT(time_format), "[dd/MMM/yyyy:HH:mm:ss Z]",
+	  .help = "unix_seconds, unix_milliseconds, ISO-8601 or a pattern of SimpleDateFormat." },
+	{ "penstock.camus.timestamp.missing", OPT_STRING, AT(zone_default), "record",
+	  .help = "record: a record without a time gets its Kafka timestamp; now: the clock's." },
+	{ "penstock.camus.tombstones", OPT_CHOICE, AT(tombstones), "skip", .choices = tombstone_words,
+	  .help = "What a record without a payload becomes: nothing (counted), an empty record, an error record." },
+
+	{ "etl.destination.path", OPT_STRING, AT(destination), .flags = OPTION_REQUIRED, .help = "Root of the data tree." },
+	{ "etl.partitioner.class", OPT_STRING, AT(partitioner), "DefaultPartitioner", .help = "Partitioner of all topics." },
+	{ "etl.partitioner.class.", OPT_FAMILY, AT(partitioners), .help = "Partitioner of one topic." },
+	{ "etl.destination.path.topic.sub.dir", OPT_STRING, AT(sub_dir), .help = "Folder between topic and date: hourly, or daily for days." },
+	{ "etl.destination.path.topic.sub.dirformat", OPT_STRING, AT(path_format), "'hourly'/YYYY/MM/dd/HH",
+	  .help = "Joda pattern of TimeBasedPartitioner." },
+	{ "etl.destination.path.topic.sub.dirformat.locale", OPT_STRING, AT(locale), "en_US", .help = "Locale of that pattern." },
+	{ "etl.output.file.time.partition.mins", OPT_U32, AT(partition_minutes), "60", 1, 527040, .unit = "minutes", .help = "Length of a bucket." },
+	{ "etl.default.timezone", OPT_STRING, AT(zone), "America/Los_Angeles", .help = "Zone of buckets and folders." },
+	{ "etl.record.writer.provider.class", OPT_STRING, AT(writer), "AvroRecordWriterProvider", .help = "What is written." },
+	{ "etl.output.codec", OPT_STRING, AT(codec), "deflate", .help = "Codec when output is compressed." },
+	{ "etl.deflate.level", OPT_U32, AT(deflate_level), "6", 1, 9, .help = "Avro deflate level." },
+	{ "etl.avro.writer.sync.interval", OPT_U32, AT(avro_sync_bytes), "16000", 32, 1 << 30, .unit = "bytes", .help = "Avro block size." },
+	{ "etl.output.record.delimiter", OPT_STRING, AT(delimiter), .help = "Put behind each record; a line feed for text, nothing for SequenceFiles." },
+
+	{ "penstock.camus.tasks", OPT_U32, AT(tasks), "0", 0, 256, .help = "Threads; 0: one per CPU (at most mapred.map.tasks)." },
+	{ "penstock.camus.memory", OPT_U64, AT(memory), "256m", .flags = OPTION_SIZE, .help = "Fetch queues and open files, in all." },
+	{ "penstock.camus.commit", OPT_CHOICE, AT(commit), "partial", .choices = commit_words,
+	  .help = "partial: what went well is committed though a partition failed; full: all or nothing." },
+	{ "penstock.camus.stall_timeout", OPT_U64, AT(stall_timeout_ns), "60s", .flags = OPTION_DURATION,
+	  .help = "A partition from which nothing comes for so long has failed." },
+	{ "penstock.camus.kafka.", OPT_FAMILY, AT(kafka), .help = "Properties of a Kafka consumer: security.protocol, isolation.level, ..." },
+
+	{ "etl.counts.class", OPT_STRING, .flags = OPTION_REFUSED, .note = JAVA_CLASS "; counts are written as Camus's EtlCounts does" },
+	{ "etl.reporter.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "the report is TimeReporter's; numbers come with --metrics-file" },
+	{ "statsd.enabled", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "read the metrics file of the run instead" },
+	{ "statsd.host", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "read the metrics file of the run instead" },
+	{ "statsd.port", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "read the metrics file of the run instead" },
+	{ "log4j.configuration", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "there is no log4j; lines go to standard error" },
+	{ "hdfs.default.classpath.dir", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "there is no class path" },
+	{ "hadoop.external.jarFiles", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "there is no class path" },
+	{ "cache.jar.filter.list", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "there is no class path" },
+	{ "mapred.map.max.attempts", OPT_STRING, .flags = OPTION_NO_MEANING, .note = HADOOP_JOB },
+	{ "kafka.fetch.request.correlationid", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "the client numbers its requests itself" },
+	{ "kafka.client.buffer.size", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "kafka.client.so.timeout", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "zookeeper.audit.hosts", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "zookeeper.session.timeout", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "zookeeper.connection.timeout", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "brokers.uri", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "etl.hourly", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "etl.daily", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "post.tracking.counts.to.kafka", OPT_STRING, .flags = OPTION_NO_MEANING, .note = DEAD },
+	{ "etl.ignore.schema.errors", OPT_STRING, .flags = OPTION_NO_MEANING,
+	  .note = "both values end in the same place in Camus: the record is skipped and counted, thresholds decide" },
+	{ NULL },
+};
+
+bool
+conf_class_is(const char *text, const char *name)
+{
+	const char *dot = strrchr(text, '.');
+	return strcmp(text, name) == 0 || (dot && strcmp(dot + 1, name) == 0);
+}
+
+int
+conf_file(struct camus_conf *conf, const char *path, struct err *err)
+{
+	return properties_load(&conf->properties, path, err);
+}
+
+int
+conf_define(struct camus_conf *conf, const char *pair, struct err *err)
+{
+	const char *equals = strchr(pair, '=');
+	if (!equals || equals == pair)
+		return err_set(err, EINVAL, "-D \"%s\": want name=value", pair);
+	char key[512];
+	if ((size_t)(equals - pair) >= sizeof key)
+		return err_set(err, EINVAL, "-D: a name of more than %zu bytes", sizeof key - 1);
+	memcpy(key, pair, (size_t)(equals - pair));
+	key[equals - pair] = '\0';
+	properties_set(&conf->properties, key, equals + 1, "-D");
+	return 0;
+}
+
+const char *
+conf_text(const struct camus_conf *conf, const char *key)
+{
+	const struct property_line *line = properties_find(&conf->properties, key);
+	return line ? (line->resolved ? line->resolved : line->raw) : NULL;
+}
+
+const char *
+conf_topic(const struct option_family *family, const char *topic, const char *fallback)
+{
+	for (size_t i = 0; i < family->count; i++)
+		if (strcmp(family->items[i].key, topic) == 0)
+			return family->items[i].value;
+	return fallback;
+}
+
+struct tell {
+	struct option_report report;
+	int fatal;
+};
+
+static void
+conf_tell(struct option_report *report, bool fatal, const char *origin, const char *key, const char *text)
+{
+	struct tell *tell = (struct tell *)report;
+	tell->fatal += fatal;
+	fprintf(stderr, "%s: %s: %s%s\n", origin ? origin : "(not set)", key, fatal ? "" : "warning: ", text);
+}
+
+static void
+double_read(struct tell *tell, const char *key, const char *text, double max, double *value)
+{
+	char *end;
+	*value = strtod(text, &end);
+	if (end == text || *end || !(*value >= 0 && *value <= max)) {
+		char words[256];
+		snprintf(words, sizeof words, "\"%s\": want a number from 0 to %g", text, max);
+		conf_tell(&tell->report, true, NULL, key, words);
+	}
+}
+
+/* Properties that Hadoop's own client reads: they go on to the file system's configuration. */
+static bool
+is_hadoop(const char *key)
+{
+	static const char *const heads[] = { "fs.", "dfs.", "hadoop.", "mapred.", "mapreduce.", "yarn.", "io.", "ipc.", "tmpjars", "user.name" };
+	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+		if (strncmp(key, heads[i], strlen(heads[i])) == 0)
+			return true;
+	return false;
+}
+
+/* Read by another part than the table: registries, sweeper, alerts. */
+static bool
+is_elsewhere(const char *key)
+{
+	static const char *const heads[] = { "camus.sweeper.", "camus.single.", "kafka.message.coder.", "schema.registry.url", "etl.schema.registry.",
+		"get.schema.by.id.", "max.schemas.per.subject", "is.new.producer", "alert.", "camus.message.schema.id.field", "kafka.monitor.",
+		"etl.audit.ignore.", "camus.work.allocator.class", "camus.max.group.size.", "monitoring.event.class", "camus.message.encoder.class",
+		"penstock.hdfs.", "penstock.camus." };
+	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+		if (strncmp(key, heads[i], strlen(heads[i])) == 0)
+			return true;
+	return false;
+}
+
+int
+conf_load(struct camus_conf *conf)
+{
+	struct tell tell = { .report.tell = conf_tell };
+	struct properties *all = &conf->properties;
+	struct property *props = calloc(all->count + 1, sizeof *props);
+	if (!props)
+		return -ENOMEM;
+	for (size_t i = 0; i < all->count; i++) {
+		const char *text = all->lines[i]->raw;
+		size_t len = strlen(text);
+		while (len && isspace((unsigned char)*text))
+			text++, len--;
+		while (len && isspace((unsigned char)text[len - 1]))
+			len--;
+		all->lines[i]->resolved = pool_text(&all->pool, text, len);
+	}
+	size_t count = 0;
+	for (size_t i = 0; i < all->count; i++)
+		if (all->lines[i]->resolved[0])
+			props[count++] = (struct property){ all->lines[i]->key, all->lines[i]->resolved, all->lines[i]->origin, false };
+	if (option_parse(camus_options, props, count, conf, &conf->values, &tell.report))
+		tell.fatal++;
+	/* A delimiter may be white space, which trimming took away. */
+	const struct property_line *delimiter = properties_find(all, "etl.output.record.delimiter");
+	if (delimiter)
+		conf->delimiter = delimiter->raw;
+	for (size_t i = 0; i < count; i++)
+		if (!props[i].used && !is_hadoop(props[i].key) && !is_elsewhere(props[i].key))
+			conf_tell(&tell.report, false, props[i].origin, props[i].key, "no property of Camus, Hadoop or penstock: ignored");
+	free(props);
+	if (tell.fatal)
+		return -EINVAL;
+	double_read(&tell, "etl.execution.history.max.of.quota", conf->history_quota_text, 1, &conf->history_quota);
+	double_read(&tell, "etl.max.percent.skipped.schemanotfound", conf->skip_schema_text, 100, &conf->skip_schema);
+	double_read(&tell, "etl.max.percent.skipped.other", conf->skip_other_text, 100, &conf->skip_other);
+	if (!conf->brokers && !conf->host_url)
+		conf_tell(&tell.report, true, NULL, "kafka.brokers", "required: host:port of at least one broker");
+	if (strcmp(conf->zone_default, "now") == 0)
+		conf->time_now = true;
+	else if (strcmp(conf->zone_default, "record") != 0)
+		conf_tell(&tell.report, true, NULL, "penstock.camus.timestamp.missing", "want record or now");
+	if (!conf->brokers && conf->host_url)
+		conf->brokers = pool_print(&all->pool, "%s:%u", conf->host_url, conf->host_port);
+	return tell.fatal ? -EINVAL : 0;
+}
+
+void
+conf_free(struct camus_conf *conf)
+{
+	option_values_free(&conf->values);
+	properties_free(&conf->properties);
+}

@@ -1,0 +1,80 @@
+/* conf: the settings of one batch-loader job, under Camus's own property names. Filled once at start by conf_load; read only afterwards,
+ * by any thread. */
+#ifndef PENSTOCK_CAMUS_CONF_H
+#define PENSTOCK_CAMUS_CONF_H
+
+#include "base/option.h"
+#include "base/properties.h"
+
+enum conf_partitioner { PARTITION_DEFAULT, PARTITION_HOURLY, PARTITION_DAILY, PARTITION_TIME, PARTITION_TOPIC_GROUP };
+enum conf_writer { WRITER_AVRO, WRITER_TEXT, WRITER_SEQUENCE };
+enum conf_commit { COMMIT_PARTIAL, COMMIT_FULL };
+enum conf_tombstone { TOMBSTONE_SKIP, TOMBSTONE_WRITE, TOMBSTONE_ERROR };
+
+struct camus_conf {
+	struct properties properties;	/* every property of the job, in order of first appearance */
+	struct option_values values;
+
+	/* job, history, thresholds */
+	const char *job_name, *base_path, *history_path, *counts_path, *history_quota_text;
+	uint64_t history_quota_override;
+	double history_quota;		/* share of the name quota */
+	bool keep_counts, fail_on_errors, fail_out_of_range, run_tracking, move_data;
+	const char *skip_schema_text, *skip_other_text;
+	double skip_schema, skip_other;	/* percent */
+	uint32_t errors_printed, map_tasks;
+
+	/* kafka */
+	const char *brokers, *host_url, *client_name;
+	uint32_t host_port, timeout_ms, fetch_bytes, fetch_wait_ms, fetch_min_bytes;
+	struct option_family kafka;	/* penstock.camus.kafka.*: properties of a Kafka consumer */
+	struct option_list whitelist, blacklist, to_last;
+	bool to_earliest;
+	int64_t pull_hours, historical_days, pull_minutes;	/* -1: no limit */
+
+	/* records */
+	const char *decoder;
+	struct option_family decoders;	/* by topic */
+	uint32_t decode_errors_written;
+	const char *time_field, *time_format;
+	bool time_now;			/* a record without a time gets the clock's, not its Kafka timestamp */
+	uint32_t tombstones;
+
+	/* output */
+	const char *destination, *sub_dir, *path_format, *locale, *zone, *codec, *delimiter;
+	const char *partitioner;
+	struct option_family partitioners;	/* by topic */
+	uint32_t partition_minutes, deflate_level, avro_sync_bytes;
+	const char *writer;
+	bool compress;
+
+	/* our own */
+	uint32_t tasks;			/* threads; 0: one per CPU */
+	uint64_t memory;		/* bytes of fetch queues and open files, in all */
+	uint32_t commit;
+	uint64_t stall_timeout_ns;
+	uint64_t complete_delay_ns;
+	bool complete_marks;
+	const char *late;		/* "same" or "separate" */
+	const char *hook, *zone_default;
+};
+
+extern const struct option camus_options[];
+
+/* Puts a properties file's lines over those that are there; later wins. 0 or -errno with the line in err. */
+int conf_file(struct camus_conf *conf, const char *path, struct err *err);
+/* key=value of -D. */
+int conf_define(struct camus_conf *conf, const char *pair, struct err *err);
+/* Reads every property through the table and checks what belongs together; each trouble is a line on stderr. 0 or -EINVAL. */
+int conf_load(struct camus_conf *conf);
+void conf_free(struct camus_conf *conf);
+
+/* Any property's text, trimmed; NULL when it is not there. */
+const char *conf_text(const struct camus_conf *conf, const char *key);
+/* What stands for a topic in a family of per-topic settings, or `fallback`. */
+const char *conf_topic(const struct option_family *family, const char *topic, const char *fallback);
+
+/* True when the last part of a class name, or the whole text, is `name`. */
+bool conf_class_is(const char *text, const char *name);
+
+#endif
