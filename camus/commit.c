@@ -1,0 +1,154 @@
+#include "camus/commit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "sinks/hdfs/publish.h"
+
+#define AT_ONCE 16
+
+struct publishing {
+	struct round *round;
+	const struct manifest_file *file;
+	bool begun, ended;
+};
+
+struct round {
+	struct commit_result *result;
+	struct publishing *files;
+	bool again, folder_there, later;
+	size_t open;
+	struct err *err;
+	bool finished;
+};
+
+static void
+one_done(void *context, enum publish_result result, enum fs_class class, const char *text)
+{
+	struct publishing *one = context;
+	struct round *round = one->round;
+	const struct manifest_file *file = one->file;
+	one->ended = true;
+	round->open--;
+	round->finished = true;
+	switch (result) {
+	case PUBLISH_DONE:
+		round->result->published++;
+		return;
+	case PUBLISH_TAKEN:
+		if (round->result->occupied++ == 0)
+			err_set(round->err, EIO, "%s: another file has this name; ours is %s (topic %s, partition %d, offsets %lld to %lld): move one "
+				"of them away and run again", file->final, file->temporary, file->topic, file->partition, (long long)file->first,
+				(long long)file->last);
+		return;
+	case PUBLISH_GONE:
+		/* While the run's folder stands, only our own rename took the file out of it: a consumer has it. */
+		if (round->again && round->folder_there) {
+			round->result->taken_away++;
+			return;
+		}
+		if (round->result->missing++ == 0)
+			err_set(round->err, EIO, "%s: gone before it could be published (topic %s, partition %d, offsets %lld to %lld): penstock-camus "
+				"redo %s fetches them again", file->temporary, file->topic, file->partition, (long long)file->first,
+				(long long)file->last, "N");
+		return;
+	case PUBLISH_LATER:
+		if (!round->later)
+			err_set(round->err, EAGAIN, "%s: cannot be published now: %s: %s", file->final, fs_class_name(class), text);
+		round->later = true;
+		return;
+	}
+}
+
+static enum fs_class
+make_folder(struct fs *fs, const char *path, struct err *err)
+{
+	struct fs_answer answer;
+	void *memory = NULL;
+	struct fs_request request = { .op = FS_MKDIRS, .path = path };
+	enum fs_class class = fs_call_wait(fs, &request, &answer, &memory);
+	if (class != FS_OK)
+		err_set(err, EIO, "%s: cannot be made: %s", path, answer.text);
+	free(memory);
+	return class;
+}
+
+static int
+by_final(const void *a, const void *b)
+{
+	const struct publishing *x = a, *y = b;
+	return strcmp(x->file->final, y->file->final);
+}
+
+int
+commit_publish(struct fs *fs, const struct manifest *manifest, bool again, struct commit_result *result, struct err *err)
+{
+	memset(result, 0, sizeof *result);
+	if (manifest->file_count == 0)
+		return 0;
+	struct round round = { .result = result, .again = again, .err = err };
+	round.files = calloc(manifest->file_count, sizeof *round.files);
+	if (!round.files)
+		return err_set(err, ENOMEM, "no memory");
+	for (size_t i = 0; i < manifest->file_count; i++)
+		round.files[i] = (struct publishing){ &round, &manifest->files[i], false, false };
+	qsort(round.files, manifest->file_count, sizeof *round.files, by_final);
+	if (again) {
+		struct fs_answer answer;
+		void *memory = NULL;
+		struct fs_request request = { .op = FS_STAT, .path = manifest->folder };
+		round.folder_there = fs_call_wait(fs, &request, &answer, &memory) == FS_OK;
+		free(memory);
+	}
+	char made[FS_PATH_BYTES] = "", folder[FS_PATH_BYTES];
+	int rc = 0;
+	for (size_t i = 0; i < manifest->file_count || round.open; ) {
+		if (i < manifest->file_count && round.open < AT_ONCE) {
+			const struct manifest_file *file = round.files[i].file;
+			snprintf(folder, sizeof folder, "%s", file->final);
+			fs_path_parent(folder);
+			if (strcmp(folder, made) != 0) {
+				if (make_folder(fs, folder, err) != FS_OK) {
+					rc = -EAGAIN;
+					break;
+				}
+				snprintf(made, sizeof made, "%s", folder);
+			}
+			kill_point("publish");
+			round.open++;
+			if (!publish_begin(fs, file->temporary, file->final, file->file_id, file->length, again, one_done, &round.files[i])) {
+				rc = err_set(err, ENOMEM, "no memory");
+				round.open--;
+				break;
+			}
+			i++;
+			continue;
+		}
+		round.finished = false;
+		fs_run(fs, &round.finished, clock_now_ns(fs->clock) + NS_PER_S);
+	}
+	while (round.open) {
+		round.finished = false;
+		fs_run(fs, &round.finished, clock_now_ns(fs->clock) + NS_PER_S);
+	}
+	free(round.files);
+	if (rc)
+		return rc;
+	if (result->missing || result->occupied)
+		return -EIO;
+	return round.later ? -EAGAIN : 0;
+}
+
+void
+commit_clean(struct fs *fs, const char *folder)
+{
+	struct fs_answer answer;
+	void *memory = NULL;
+	struct fs_request request = { .op = FS_DELETE, .path = folder, .recursive = true };
+	if (fs_call_wait(fs, &request, &answer, &memory) != FS_OK)
+		log_warn("%s: left behind: %s", folder, answer.text);
+	free(memory);
+}

@@ -1,0 +1,75 @@
+#include "camus/job.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *
+start_why_name(enum start_why why)
+{
+	static const char *const names[] = {
+		[START_SAVED] = "goes on", [START_NEW] = "new", [START_LATEST] = "moved to the newest offset",
+		[START_EARLIEST] = "saved offset out of range: moved to the oldest", [START_RECREATED] = "topic was made again: from its oldest record",
+		[START_TRUNCATED] = "log was cut below the saved offset: from its end", [START_OUT_OF_RANGE] = "saved offset out of range",
+		[START_CHANGED] = "records that were read have been replaced", [START_NO_LEADER] = "no leader",
+	};
+	return names[why];
+}
+
+struct part *
+job_part(struct job *job, const char *topic, int32_t partition)
+{
+	/* newest first: setup and manifests come topic by topic, in order of partitions */
+	for (size_t i = job->part_count; i-- > 0;)
+		if (job->parts[i]->partition == partition && strcmp(job->parts[i]->topic, topic) == 0)
+			return job->parts[i];
+	if (job->part_count == job->part_room) {
+		job->part_room = job->part_room ? job->part_room * 2 : 64;
+		job->parts = realloc(job->parts, job->part_room * sizeof *job->parts);
+		if (!job->parts)
+			abort();	/* a few bytes per partition at start: nothing sensible can follow */
+	}
+	struct part *part = pool_get(&job->pool, sizeof *part);
+	const char *last = job->part_count ? job->parts[job->part_count - 1]->topic : "";
+	part->topic = strcmp(last, topic) == 0 ? last : pool_text(&job->pool, topic, strlen(topic));
+	part->partition = partition;
+	part->earliest = part->latest = -1;
+	part->saved.last.offset = part->saved.first.offset = -1;
+	part->saved.event_ms = INT64_MIN;
+	return job->parts[job->part_count++] = part;
+}
+
+void
+job_free(struct job *job)
+{
+	for (size_t i = 0; i < job->file_count; i++) {
+		free(job->files[i].temporary);
+		free(job->files[i].final);
+	}
+	for (size_t i = 0; i < job->error_count; i++) {
+		free(job->errors[i].words);
+		free(job->errors[i].key);
+		free(job->errors[i].value);
+	}
+	free(job->files);
+	free(job->errors);
+	free(job->parts);
+	pool_free(&job->pool);
+}
+
+void
+kill_point(const char *name)
+{
+	static _Atomic int passed;
+	const char *at = getenv("PENSTOCK_CAMUS_KILL_AT");
+	if (!at)
+		return;
+	size_t len = strlen(name);
+	if (strncmp(at, name, len) != 0 || (at[len] && at[len] != ':'))
+		return;
+	int turn = at[len] ? atoi(at + len + 1) : 1;
+	if (atomic_fetch_add(&passed, 1) + 1 == turn)
+		kill(getpid(), SIGKILL);
+}

@@ -1,0 +1,354 @@
+/* The loop of one task: its partitions, a window of them at a time, into the writer. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "camus/decode.h"
+#include "camus/kafka.h"
+#include "camus/kafka_client.h"
+#include "camus/route.h"
+
+#define WINDOW 64		/* partitions assigned at a time */
+#define BATCH 1000
+#define GRACE_RECORDS 5		/* of each partition that is left when a task's minutes are over */
+
+struct active {
+	struct part *part;
+	struct route *route;
+	const struct decoder_ops *ops;
+	void *decoder;
+	int64_t time_end;		/* INT64_MAX: not set */
+	uint64_t moved_ns;
+	uint64_t grace;			/* records since the deadline */
+	int64_t bucket, bucket_end;	/* of the last record */
+	bool bucket_known;
+	uint64_t bytes;
+};
+
+struct loop {
+	struct task *task;
+	rd_kafka_t *consumer;
+	rd_kafka_queue_t *queue;
+	struct active active[WINDOW];
+	uint32_t count;
+	size_t next;			/* part to be assigned next */
+	int64_t oldest_ms;		/* records before it are dropped */
+	uint64_t deadline_ns;
+	const rd_kafka_topic_t *last_topic;
+	struct active *last;
+	int32_t last_partition;
+};
+
+static void
+error_note(struct task *task, const struct part *part, const rd_kafka_message_t *message, int64_t offset, const char *words)
+{
+	if (task->error_count == task->error_room) {
+		task->error_room = task->error_room ? task->error_room * 2 : 32;
+		task->errors = realloc(task->errors, task->error_room * sizeof *task->errors);
+		if (!task->errors)
+			abort();
+	}
+	struct error_record *error = &task->errors[task->error_count++];
+	*error = (struct error_record){ .part = part, .offset = offset, .time_ms = -1, .words = strdup(words) };
+	if (!message || task->errors_kept >= task->conf->decode_errors_written)
+		return;
+	task->errors_kept++;
+	error->kept = true;
+	error->key_len = (uint32_t)message->key_len;
+	error->value_len = (uint32_t)message->len;
+	error->key = message->key_len ? malloc(message->key_len) : NULL;
+	error->value = message->len ? malloc(message->len) : NULL;
+	if (error->key)
+		memcpy(error->key, message->key, message->key_len);
+	if (error->value)
+		memcpy(error->value, message->payload, message->len);
+}
+
+static void
+partition_list(rd_kafka_topic_partition_list_t **list, const struct part *part, int64_t offset)
+{
+	*list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(*list, part->topic, part->partition)->offset = offset;
+}
+
+static void
+active_close(struct active *active)
+{
+	if (active->ops && active->decoder)
+		active->ops->close(active->decoder);
+	route_close(active->route);
+}
+
+/* The next partition of the task; it may fail at once. */
+static void
+active_open(struct loop *loop, struct part *part)
+{
+	struct task *task = loop->task;
+	struct active *active = &loop->active[loop->count];
+	struct err err = { "" };
+	*active = (struct active){ .part = part, .time_end = INT64_MAX, .moved_ns = clock_now_ns(&clock_system) };
+	int rc = route_open(&active->route, task->conf, part->topic, &err);
+	if (!rc) {
+		active->ops = decoder_find(task->conf, part->topic, &err);
+		rc = active->ops ? active->ops->open(&active->decoder, task->conf, part->topic, &err) : -EINVAL;
+	}
+	if (!rc) {
+		rd_kafka_topic_partition_list_t *list;
+		partition_list(&list, part, part->start);
+		rd_kafka_error_t *error = rd_kafka_incremental_assign(loop->consumer, list);
+		rd_kafka_topic_partition_list_destroy(list);
+		if (error) {
+			rc = err_set(&err, EIO, "%s", rd_kafka_error_string(error));
+			rd_kafka_error_destroy(error);
+		}
+	}
+	if (rc) {
+		part->failed = true;
+		snprintf(part->words, sizeof part->words, "%.250s", err.text);
+		error_note(task, part, NULL, part->start, err.text);
+		active_close(active);
+		return;
+	}
+	part->now.next = part->start;
+	loop->count++;
+}
+
+/* The partition is done for this run: at its end, limited or in trouble. */
+static void
+active_end(struct loop *loop, struct active *active)
+{
+	struct part *part = active->part;
+	rd_kafka_topic_partition_list_t *list;
+	partition_list(&list, part, RD_KAFKA_OFFSET_INVALID);
+	rd_kafka_error_t *error = rd_kafka_incremental_unassign(loop->consumer, list);
+	if (error)
+		rd_kafka_error_destroy(error);
+	rd_kafka_topic_partition_list_destroy(list);
+	if (part->records)
+		part->now.average = (int64_t)(active->bytes / part->records);
+	part->now.known = true;
+	writer_end_part(loop->task->writer, part);
+	active_close(active);
+	*active = loop->active[--loop->count];
+	loop->last = NULL;
+	loop->last_topic = NULL;
+}
+
+static struct active *
+active_find(struct loop *loop, const rd_kafka_message_t *message)
+{
+	if (message->rkt == loop->last_topic && message->partition == loop->last_partition && loop->last)
+		return loop->last;
+	if (!message->rkt)
+		return NULL;
+	const char *topic = rd_kafka_topic_name(message->rkt);
+	for (uint32_t i = 0; i < loop->count; i++)
+		if (loop->active[i].part->partition == message->partition && strcmp(loop->active[i].part->topic, topic) == 0) {
+			loop->last_topic = message->rkt;
+			loop->last_partition = message->partition;
+			return loop->last = &loop->active[i];
+		}
+	return NULL;
+}
+
+/* One record. True when its partition is done. */
+static bool
+record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *message)
+{
+	struct task *task = loop->task;
+	const struct camus_conf *conf = task->conf;
+	struct part *part = active->part;
+	char words[256];
+	if (message->offset < part->now.next)
+		return false;
+	if (message->offset >= part->latest) {
+		part->now.next = part->latest;
+		return true;
+	}
+	struct fingerprint print = kafka_fingerprint(message);
+	part->now.last = print;
+	if (part->records == 0 && (part->now.first.offset < part->earliest || part->why == START_RECREATED))
+		part->now.first = print;	/* the oldest record still kept that was read */
+	part->now.next = message->offset + 1;
+	part->records++;
+	part->bytes += message->len;
+	active->bytes += message->len + message->key_len;
+	bool last = message->offset + 1 >= part->latest;
+	struct message in = { part->topic, part->partition, message->offset, print.time_ms, message->key, message->payload, message->key_len,
+		message->len };
+	if (!message->payload) {
+		if (conf->tombstones == TOMBSTONE_SKIP) {
+			part->skipped_tombstones++;
+			return last;
+		}
+		if (conf->tombstones == TOMBSTONE_ERROR) {
+			part->skipped_other++;
+			error_note(task, part, message, message->offset, "a record without a payload");
+			return last;
+		}
+	}
+	struct decoded out = { NULL };
+	struct err err = { "" };
+	enum decode_result result = DECODE_OK;
+	if (message->payload)
+		result = active->ops->decode(active->decoder, &in, &out, &err);
+	else
+		out.time_ms = decode_fallback_ms(conf, &in);
+	if (result != DECODE_OK) {
+		*(result == DECODE_SCHEMA_NOT_FOUND ? &part->skipped_schema : &part->skipped_other) += 1;
+		error_note(task, part, message, message->offset, err.text);
+		return last;
+	}
+	part->decoded++;
+	part->now.event_ms = out.time_ms;
+	if (out.time_ms < loop->oldest_ms) {
+		part->skipped_old++;
+		return last;
+	}
+	if (conf->pull_hours >= 0 && active->time_end == INT64_MAX)
+		active->time_end = out.time_ms + conf->pull_hours * 3600000;
+	if (!active->bucket_known || out.time_ms < active->bucket || out.time_ms >= active->bucket_end) {
+		active->bucket = route_bucket(active->route, out.time_ms);
+		active->bucket_end = route_bucket_end(active->route, active->bucket);
+		active->bucket_known = true;
+	}
+	const char *folder = route_folder(active->route, active->bucket);
+	if (!folder) {
+		part->skipped_other++;
+		error_note(task, part, message, message->offset, "no folder can be made for its time");
+		return last;
+	}
+	writer_put(task->writer, part, active->bucket, active->bucket_end, folder, out.payload, out.len, message->offset);
+	part->written++;
+	if (part->failed)
+		return true;
+	if (out.time_ms > active->time_end && !last) {
+		snprintf(words, sizeof words, "not fully pulled: kafka.max.pull.hrs = %lld reached", (long long)conf->pull_hours);
+		snprintf(part->words, sizeof part->words, "%s", words);
+		error_note(task, part, NULL, message->offset, words);
+		part->more = true;
+		return true;
+	}
+	return last;
+}
+
+static void
+trouble(struct loop *loop, struct active *active, const char *words)
+{
+	struct part *part = active->part;
+	part->trouble = true;
+	snprintf(part->words, sizeof part->words, "%s", words);
+	error_note(loop->task, part, NULL, part->now.next, words);
+	active_end(loop, active);
+}
+
+static void
+message_take(struct loop *loop, const rd_kafka_message_t *message, uint64_t now)
+{
+	struct active *active = active_find(loop, message);
+	if (!active)
+		return;		/* of a partition that is done */
+	struct part *part = active->part;
+	active->moved_ns = now;
+	if (!message->err) {
+		if (record_take(loop, active, message)) {
+			active_end(loop, active);
+		} else if (loop->deadline_ns && now > loop->deadline_ns && ++active->grace >= GRACE_RECORDS) {
+			part->more = true;
+			snprintf(part->words, sizeof part->words, "not fully pulled: kafka.max.pull.minutes.per.task = %lld reached",
+				(long long)loop->task->conf->pull_minutes);
+			error_note(loop->task, part, NULL, part->now.next, part->words);
+			active_end(loop, active);
+		}
+		return;
+	}
+	if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+		/* The end of the log (or of what is committed) without a record there: markers, aborted records, compaction. */
+		if (message->offset >= part->latest || message->offset >= part->now.next) {
+			if (part->now.next < part->latest)
+				part->now.next = message->offset < part->latest ? message->offset : part->latest;
+			active_end(loop, active);
+		}
+		return;
+	}
+	char words[200];
+	snprintf(words, sizeof words, "Kafka: %.180s", rd_kafka_message_errstr(message));
+	trouble(loop, active, words);
+}
+
+static void
+stalls_find(struct loop *loop, uint64_t now)
+{
+	for (uint32_t i = loop->count; i-- > 0;)
+		if (now > loop->active[i].moved_ns + loop->task->conf->stall_timeout_ns) {
+			char words[128];
+			snprintf(words, sizeof words, "nothing came from its leader for %llu s (penstock.camus.stall_timeout)",
+				(unsigned long long)(loop->task->conf->stall_timeout_ns / NS_PER_S));
+			trouble(loop, &loop->active[i], words);
+		}
+}
+
+void
+kafka_task_run(struct task *task)
+{
+	const struct camus_conf *conf = task->conf;
+	struct loop *loop = calloc(1, sizeof *loop);
+	rd_kafka_message_t **messages = calloc(BATCH, sizeof *messages);
+	struct err err = { "" };
+	uint64_t began = clock_now_ns(&clock_system);
+	if (!loop || !messages)
+		abort();
+	loop->task = task;
+	loop->consumer = kafka_consumer_new(conf, task->fetch_memory, &err);
+	if (!loop->consumer) {
+		for (size_t i = 0; i < task->part_count; i++) {
+			task->parts[i]->failed = true;
+			snprintf(task->parts[i]->words, sizeof task->parts[i]->words, "%.250s", err.text);
+		}
+		free(messages);
+		free(loop);
+		return;
+	}
+	loop->queue = rd_kafka_queue_get_consumer(loop->consumer);
+	loop->oldest_ms = conf->historical_days < 0 ? INT64_MIN
+		: (int64_t)(clock_wall_ns(&clock_system) / NS_PER_MS) - conf->historical_days * 86400000;
+	loop->deadline_ns = conf->pull_minutes < 0 ? 0 : began + (uint64_t)conf->pull_minutes * 60 * NS_PER_S;
+	while (loop->count || loop->next < task->part_count) {
+		while (loop->count < WINDOW && loop->next < task->part_count)
+			active_open(loop, task->parts[loop->next++]);
+		if (!loop->count)
+			continue;
+		uint64_t t0 = clock_now_ns(&clock_system);
+		ssize_t got = rd_kafka_consume_batch_queue(loop->queue, 50, messages, BATCH);
+		uint64_t t1 = clock_now_ns(&clock_system);
+		task->t_kafka_ns += t1 - t0;
+		uint64_t bytes = 0;
+		for (ssize_t i = 0; i < got; i++) {
+			bytes += messages[i]->len;
+			message_take(loop, messages[i], t1);
+			rd_kafka_message_destroy(messages[i]);
+		}
+		uint64_t t2 = clock_now_ns(&clock_system);
+		task->t_decode_ns += t2 - t1;
+		writer_step(task->writer, 0);
+		task->t_write_ns += clock_now_ns(&clock_system) - t2;
+		if (got > 0) {
+			atomic_store_explicit(&task->progress.records, atomic_load_explicit(&task->progress.records, memory_order_relaxed) +
+				(uint64_t)got, memory_order_relaxed);
+			atomic_store_explicit(&task->progress.bytes, atomic_load_explicit(&task->progress.bytes, memory_order_relaxed) + bytes,
+				memory_order_relaxed);
+		}
+		stalls_find(loop, t1);
+		kill_point("pull");
+	}
+	uint64_t t3 = clock_now_ns(&clock_system);
+	writer_finish(task->writer);
+	task->t_write_ns += clock_now_ns(&clock_system) - t3;
+	rd_kafka_queue_destroy(loop->queue);
+	kafka_consumer_free(loop->consumer);
+	free(messages);
+	free(loop);
+	task->t_all_ns = clock_now_ns(&clock_system) - began;
+}

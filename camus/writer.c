@@ -1,0 +1,349 @@
+#include "camus/writer.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sinks/format/chunks.h"
+
+#define BEGIN_BYTES (1u << 20)		/* a request is opened when so much waits */
+#define MORE_BYTES (256u << 10)
+#define REQUESTS_MAX 32u		/* open at a time */
+#define BUCKETS 4096u
+
+enum state { FILLING, BEGUN, ENDING, ASKING, WHOLE, BROKEN };
+
+struct open_file {
+	struct open_file *next;		/* of the same hash */
+	struct open_file *all_next;
+	struct writer *writer;
+	enum state state;
+	bool current;			/* takes records of its bucket */
+	struct chunks queue;
+	uint64_t told;			/* queue.bytes when fs_file_more was called last */
+	struct fs_file *file;
+	struct data_file data;
+	uint64_t began_ns;
+};
+
+struct writer {
+	struct writer_config config;
+	size_t delimiter_len;
+	struct open_file *hash[BUCKETS];
+	struct open_file *all, **all_end;
+	struct open_file *last;		/* that took the last record */
+	uint64_t waiting;		/* bytes in queues */
+	uint32_t requests;
+	uint32_t unfinished;
+	uint64_t serial;
+};
+
+int
+writer_open(struct writer **out, const struct writer_config *config, struct err *err)
+{
+	struct writer *writer = calloc(1, sizeof *writer);
+	if (!writer)
+		return err_set(err, ENOMEM, "no memory");
+	writer->config = *config;
+	writer->delimiter_len = strlen(config->delimiter);
+	writer->all_end = &writer->all;
+	*out = writer;
+	return 0;
+}
+
+static uint32_t
+hash_of(const struct part *part, int64_t bucket)
+{
+	uint64_t h = ((uint64_t)(uintptr_t)part >> 4) * UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)bucket * UINT64_C(0xc2b2ae3d27d4eb4f);
+	return (uint32_t)(h >> 40) & (BUCKETS - 1);
+}
+
+static void
+part_fail(struct part *part, const char *words, const char *path)
+{
+	if (part->failed)
+		return;
+	part->failed = true;
+	snprintf(part->words, sizeof part->words, "%s: %s", path, words);
+}
+
+static void
+file_broken(struct open_file *file, const char *words)
+{
+	struct writer *writer = file->writer;
+	part_fail(file->data.part, words, file->data.temporary);
+	if (file->state == BEGUN || file->state == ENDING)
+		writer->requests--;
+	file->state = BROKEN;
+	file->current = false;
+	writer->unfinished--;
+}
+
+static void
+stat_done(void *context, const struct fs_answer *answer)
+{
+	struct open_file *file = context;
+	char words[192];
+	if (answer->class != FS_OK) {
+		snprintf(words, sizeof words, "written, then not found: %.150s", answer->text);
+		file_broken(file, words);
+	} else if (answer->status.length != file->data.length) {
+		snprintf(words, sizeof words, "%llu bytes written, %llu found", (unsigned long long)file->data.length,
+			(unsigned long long)answer->status.length);
+		file_broken(file, words);
+	} else {
+		file->data.file_id = answer->status.file_id;
+		file->state = WHOLE;
+		file->writer->unfinished--;
+	}
+}
+
+static void
+write_done(void *context, const struct fs_answer *answer)
+{
+	struct open_file *file = context;
+	file->file = NULL;
+	if (answer->class != FS_OK) {
+		file_broken(file, answer->text[0] ? answer->text : fs_class_name(answer->class));
+		return;
+	}
+	file->writer->requests--;
+	file->state = ASKING;
+	struct fs_request request = { .op = FS_STAT, .path = file->data.temporary, .done = stat_done, .context = file };
+	if (!fs_begin(file->writer->config.fs, &request))
+		file_broken(file, "no memory");
+}
+
+static void
+file_begin(struct open_file *file)
+{
+	struct writer *writer = file->writer;
+	struct fs_write write = { .path = file->data.temporary, .overwrite = true, .bytes = &file->queue, .done = write_done, .context = file };
+	file->state = BEGUN;
+	file->began_ns = clock_now_ns(writer->config.clock);
+	writer->requests++;
+	file->file = fs_file_begin(writer->config.fs, &write);
+	file->told = file->queue.bytes;
+	if (!file->file)
+		file_broken(file, "no memory");
+}
+
+static void
+file_end(struct open_file *file)
+{
+	file->current = false;
+	if (file->state == FILLING)
+		file_begin(file);
+	if (file->state == BEGUN) {
+		file->state = ENDING;
+		fs_file_end(file->writer->config.fs, file->file);
+	}
+}
+
+/* Room for one more request: the one that was begun longest ago is ended; later records of its bucket get a file of their own. */
+static void
+request_room(struct writer *writer)
+{
+	while (writer->requests >= REQUESTS_MAX) {
+		struct open_file *oldest = NULL;
+		for (struct open_file *file = writer->all; file; file = file->all_next)
+			if (file->state == BEGUN && (!oldest || file->began_ns < oldest->began_ns))
+				oldest = file;
+		if (oldest)
+			file_end(oldest);
+		writer_step(writer, 10 * NS_PER_MS);
+	}
+}
+
+static struct open_file *
+file_new(struct writer *writer, struct part *part, int64_t bucket, int64_t bucket_end, const char *folder, int64_t offset)
+{
+	char path[FS_PATH_BYTES];
+	struct open_file *file = calloc(1, sizeof *file);
+	if (!file)
+		return NULL;
+	snprintf(path, sizeof path, "%s/data-%u-%llu", writer->config.folder, writer->config.task, (unsigned long long)++writer->serial);
+	file->writer = writer;
+	file->data.temporary = strdup(path);
+	file->data.final = strdup(folder);
+	if (!file->data.temporary || !file->data.final) {
+		free(file->data.temporary);
+		free(file->data.final);
+		free(file);
+		return NULL;
+	}
+	file->data.part = part;
+	file->data.first = offset;
+	file->data.bucket = bucket;
+	file->data.bucket_end = bucket_end;
+	file->current = true;
+	uint32_t slot = hash_of(part, bucket);
+	file->next = writer->hash[slot];
+	writer->hash[slot] = file;
+	*writer->all_end = file;
+	writer->all_end = &file->all_next;
+	writer->unfinished++;
+	return file;
+}
+
+static struct open_file *
+file_find(struct writer *writer, const struct part *part, int64_t bucket)
+{
+	struct open_file *file = writer->last;
+	if (file && file->current && file->data.part == part && file->data.bucket == bucket)
+		return file;
+	for (file = writer->hash[hash_of(part, bucket)]; file; file = file->next)
+		if (file->current && file->data.part == part && file->data.bucket == bucket)
+			return file;
+	return NULL;
+}
+
+static uint64_t
+waiting(const struct writer *writer)
+{
+	uint64_t bytes = 0;
+	for (const struct open_file *file = writer->all; file; file = file->all_next)
+		bytes += file->queue.memory;
+	return bytes;
+}
+
+/* Too much waits: the largest queues are opened, then the file system gets time until enough has gone. */
+static void
+memory_room(struct writer *writer)
+{
+	while ((writer->waiting = waiting(writer)) > writer->config.memory) {
+		struct open_file *largest = NULL;
+		uint64_t moving = 0;
+		for (struct open_file *file = writer->all; file; file = file->all_next) {
+			if (file->state == FILLING && (!largest || file->queue.bytes > largest->queue.bytes))
+				largest = file;
+			if (file->state == BEGUN || file->state == ENDING)
+				moving += file->queue.bytes;
+			if (file->state == BEGUN)
+				fs_file_more(writer->config.fs, file->file);
+		}
+		if (moving < writer->config.memory / 4 && largest) {
+			request_room(writer);
+			file_begin(largest);
+		}
+		writer_step(writer, 10 * NS_PER_MS);
+	}
+}
+
+void
+writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t bucket_end, const char *folder, const void *payload, size_t len,
+	   int64_t offset)
+{
+	struct open_file *file = file_find(writer, part, bucket);
+	if (!file)
+		file = file_new(writer, part, bucket, bucket_end, folder, offset);
+	if (!file || chunks_put(&file->queue, payload, len) || (writer->delimiter_len && chunks_put(&file->queue, writer->config.delimiter,
+	    writer->delimiter_len))) {
+		part_fail(part, "no memory", writer->config.folder);
+		return;
+	}
+	writer->last = file;
+	file->data.records++;
+	file->data.last = offset;
+	file->data.length += len + writer->delimiter_len;
+	writer->waiting += len + writer->delimiter_len;
+	if (file->state == FILLING && file->queue.bytes >= BEGIN_BYTES) {
+		request_room(writer);
+		if (file->state == FILLING)
+			file_begin(file);
+	} else if (file->state == BEGUN && file->queue.bytes >= file->told + MORE_BYTES) {
+		file->told = file->queue.bytes;
+		fs_file_more(writer->config.fs, file->file);
+		writer_step(writer, 0);
+		file->told = file->queue.bytes;
+	}
+	if (writer->waiting > writer->config.memory)
+		memory_room(writer);
+}
+
+void
+writer_step(struct writer *writer, uint64_t wait_ns)
+{
+	uint64_t next = fs_step(writer->config.fs);
+	uint64_t now = clock_now_ns(writer->config.clock);
+	for (struct open_file *file = writer->all; file; file = file->all_next) {
+		if (file->state != ENDING || !file->file)
+			continue;
+		uint64_t moved = fs_file_moved_ns(writer->config.fs, file->file), since = moved > file->began_ns ? moved : file->began_ns;
+		if (now > since + writer->config.stall_ns) {
+			fs_file_cancel(writer->config.fs, file->file);
+			file->file = NULL;
+			file_broken(file, "the file system takes no more bytes");
+		}
+	}
+	if (next < wait_ns)
+		wait_ns = next;
+	if (wait_ns == 0)
+		return;
+	struct pollfd fd = { fs_fd(writer->config.fs), POLLIN, 0 };
+	struct timespec wait = { (time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S) };
+	ppoll(&fd, fd.fd >= 0 ? 1 : 0, &wait, NULL);
+	fs_step(writer->config.fs);
+}
+
+void
+writer_end_part(struct writer *writer, const struct part *part)
+{
+	for (struct open_file *file = writer->all; file; file = file->all_next)
+		if (file->data.part == part && file->current) {
+			request_room(writer);
+			file_end(file);
+			writer_step(writer, 0);
+		}
+}
+
+void
+writer_finish(struct writer *writer)
+{
+	for (struct open_file *file = writer->all; file; file = file->all_next)
+		if (file->current) {
+			request_room(writer);
+			file_end(file);
+			writer_step(writer, 0);
+		}
+	while (writer->unfinished)
+		writer_step(writer, 50 * NS_PER_MS);
+}
+
+struct written *
+writer_files(struct writer *writer, size_t *count)
+{
+	size_t n = 0;
+	for (struct open_file *file = writer->all; file; file = file->all_next)
+		n++;
+	struct written *files = calloc(n + 1, sizeof *files);
+	if (!files)
+		abort();
+	*count = n;
+	n = 0;
+	for (struct open_file *file = writer->all; file; file = file->all_next) {
+		files[n].file = file->data;
+		files[n++].whole = file->state == WHOLE;
+		file->data.temporary = file->data.final = NULL;
+	}
+	return files;
+}
+
+void
+writer_close(struct writer *writer)
+{
+	if (!writer)
+		return;
+	for (struct open_file *file = writer->all, *next; file; file = next) {
+		next = file->all_next;
+		if (file->file)
+			fs_file_cancel(writer->config.fs, file->file);
+		chunks_free(&file->queue);
+		free(file->data.temporary);
+		free(file->data.final);
+		free(file);
+	}
+	free(writer);
+}
