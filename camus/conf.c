@@ -262,6 +262,13 @@ conf_load(struct camus_conf *conf)
 		conf->time_now = true;
 	else if (strcmp(conf->zone_default, "record") != 0)
 		conf_tell(&tell.report, true, NULL, "penstock.camus.timestamp.missing", "want record or now");
+	if (!conf_class_is(conf->writer, "StringRecordWriterProvider") && !conf_class_is(conf->writer, "text"))
+		conf_tell(&tell.report, true, NULL, "etl.record.writer.provider.class",
+			"only StringRecordWriterProvider is there yet: Avro files and SequenceFiles are not");
+	if (conf->compress)
+		conf_tell(&tell.report, true, NULL, "mapred.output.compress", "compressed output is not there yet: set it to false");
+	if (conf->run_tracking)
+		conf_tell(&tell.report, true, NULL, "etl.run.tracking.post", "audit counts are not there yet: set it to false");
 	if (!conf->brokers && conf->host_url)
 		conf->brokers = pool_print(&all->pool, "%s:%u", conf->host_url, conf->host_port);
 	return tell.fatal ? -EINVAL : 0;

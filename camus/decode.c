@@ -1,6 +1,7 @@
 #include "camus/decode.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"

@@ -166,7 +166,6 @@ questions_ask(rd_kafka_t *consumer, const struct camus_conf *conf, struct questi
 		rd_kafka_topic_partition_list_add(list, questions[i].part->topic, questions[i].part->partition)->offset = questions[i].want->offset;
 	}
 	rd_kafka_assign(consumer, list);
-	rd_kafka_topic_partition_list_destroy(list);
 	uint64_t deadline = clock_now_ns(&clock_system) + conf->timeout_ms * NS_PER_MS;
 	size_t open = count;
 	while (open && clock_now_ns(&clock_system) < deadline) {
@@ -196,7 +195,9 @@ questions_ask(rd_kafka_t *consumer, const struct camus_conf *conf, struct questi
 		}
 		rd_kafka_message_destroy(message);
 	}
+	rd_kafka_resume_partitions(consumer, list);	/* or they stay paused when they are asked about again */
 	rd_kafka_assign(consumer, NULL);
+	rd_kafka_topic_partition_list_destroy(list);
 }
 
 static void
