@@ -142,18 +142,18 @@ recover_block(const struct block_header *h, const uint8_t *bytes, void *context)
 		r->begun = true;
 		if (!e->log->checkpoint_serial)
 			e->acked = h->first_event;
-		if (e->cold_limit > e->cold_position)	/* it begins at the checkpoint's `durable`, or before */
+		if (e->cold_limit > e->cold_walk.position)	/* it begins at the checkpoint's `durable`, or before */
 			e->cold_end_number = h->first_event < r->expected ? h->first_event : r->expected;
 		else
 			r->expected = h->first_event < e->acked ? h->first_event : e->acked;
-		if (e->cold_limit > e->cold_position && h->first_event < r->expected)
+		if (e->cold_limit > e->cold_walk.position && h->first_event < r->expected)
 			r->expected = h->first_event;
 	}
 	if (h->first_event > r->expected) {	/* the numbers of a damaged stretch: never offered */
 		uint64_t from = r->expected < e->acked ? e->acked : r->expected;
 		if (h->first_event > from) {
-			r->failed |= !ranges_add(&e->settled, from, h->first_event);
-			r->lost += h->first_event - from;
+			r->failed |= !ranges_reserve(&e->settled, 2);
+			r->lost += r->failed ? 0 : ranges_add_missing(&e->settled, from, h->first_event);
 		}
 	}
 	if (h->first_event < r->expected)
@@ -174,24 +174,6 @@ recover_damage(uint64_t from, uint64_t to, const char *what, void *context)
 	log_error("channel %s: the log is damaged from position %" PRIu64 " to %" PRIu64 " (%s); skipped", r->e->name, from, to, what);
 }
 
-/* The parts of [first, end) that are not there yet. */
-static bool
-ranges_add_missing(struct ranges *r, uint64_t first, uint64_t end)
-{
-	for (uint32_t i = 0; i < r->count && first < end; i++) {
-		if (r->items[i].end <= first)
-			continue;
-		uint64_t stop = r->items[i].first < end ? r->items[i].first : end;
-		if (stop > first && !ranges_add(r, first, stop))
-			return false;
-		if (stop > first)
-			i = UINT32_MAX;	/* they have moved: look again */
-		else
-			first = r->items[i].end;
-	}
-	return first >= end || ranges_add(r, first, end);
-}
-
 static int
 recover(struct engine *e, struct err *err)
 {
@@ -200,26 +182,29 @@ recover(struct engine *e, struct err *err)
 	const struct checkpoint *c = log->checkpoint;
 	e->acked = c->number;
 	if (c->durable > c->position) {
-		e->cold_position = e->cold_previous_end = c->position;
-		e->cold_previous_crc = c->previous_crc;
+		e->cold_walk = (struct log_walk){ .position = c->position, .previous_end = c->position, .previous_crc = c->previous_crc,
+			.crc = c->previous_crc, .crc_known = true };
 		e->cold_limit = c->durable;
 		e->cold_number = c->number;
 		r.expected = e->cold_end_number = c->durable_number;
+	}
+	for (uint32_t i = 0; i < c->range_count && !r.failed; i++) {
+		uint64_t first = c->ranges[i].first, stop = first + c->ranges[i].count;
+		r.failed = !ranges_reserve(&e->settled, 2);
+		if (first >= e->acked && stop > first && !r.failed)
+			(void)ranges_add_missing(&e->settled, first, stop);
 	}
 	int rc = ringlog_recover(log, true, recover_block, recover_damage, &r, err);
 	if (rc)
 		return rc;
 	if (e->cold_limit > log->first_position)	/* it began before `durable` */
 		e->cold_limit = log->first_position;
-	if (e->cold_limit < e->cold_position)
-		e->cold_limit = e->cold_position;
+	if (e->cold_limit < e->cold_walk.position)
+		e->cold_limit = e->cold_walk.position;
 	uint64_t end = r.expected > e->acked ? r.expected : e->acked;
 	uint64_t settled = 0;
-	for (uint32_t i = 0; i < c->range_count; i++) {
-		uint64_t first = c->ranges[i].first, stop = first + c->ranges[i].count;
-		if (first >= e->acked && stop > first && stop <= end)
-			r.failed |= !ranges_add_missing(&e->settled, first, stop);
-	}
+	while (e->settled.count && e->settled.items[e->settled.count - 1].end > end)	/* of a log without syncs, after a power cut */
+		e->settled.count--;
 	if (r.failed)
 		return err_set(err, ENOMEM, "no memory");
 	rc = ledger_recovered(e->ledger, end, err);
@@ -250,10 +235,10 @@ recover(struct engine *e, struct err *err)
 static void
 unsettled_position(struct engine *e, uint64_t *position, uint32_t *crc)
 {
-	struct entries *n = e->cold.head < e->cold.tail ? &e->cold : e->cold_position < e->cold_limit ? NULL : &e->hot;
+	struct entries *n = e->cold.head < e->cold.tail ? &e->cold : e->cold_walk.position < e->cold_limit ? NULL : &e->hot;
 	if (!n) {
-		*position = e->cold_previous_end;
-		*crc = e->cold_previous_crc;
+		*position = e->cold_walk.previous_end;
+		*crc = e->cold_walk.previous_crc;
 	} else if (n->head < n->tail) {
 		const struct entry *entry = engine_entry(e, n->head);
 		*position = entry->previous_end;

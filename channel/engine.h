@@ -134,10 +134,10 @@ struct engine {
 	struct ranges settled, redo, held;	/* held: of INTENTs in doubt */
 	uint64_t acked_position;
 	uint32_t acked_crc;
-	/* A backlog that recovery did not read: blocks of [cold_position, cold_limit), events from cold_number on. */
-	uint64_t cold_position, cold_limit, cold_number, cold_end_number;
-	uint64_t cold_previous_end;	/* where a walk may begin again */
-	uint32_t cold_previous_crc;
+	/* A backlog that recovery did not read: blocks from the walk's position to cold_limit, events from cold_number on. */
+	struct log_walk cold_walk;
+	uint32_t cold_tries;		/* reads of its headers that failed in a row */
+	uint64_t cold_limit, cold_number, cold_end_number;
 	uint64_t durable_synced;	/* e->durable_position, for the checkpoint */
 	uint64_t durable_synced_number;
 	uint32_t durable_synced_crc;
@@ -189,6 +189,7 @@ bool engine_span_next(const struct span *span, struct span_cursor *cursor, struc
 
 /* Under lock. */
 bool ranges_reserve(struct ranges *ranges, uint32_t more);	/* ranges_add cannot fail so many times */
+uint64_t ranges_add_missing(struct ranges *ranges, uint64_t first, uint64_t end);	/* reserved: 2; returns how many were not there */
 bool ranges_add(struct ranges *ranges, uint64_t first, uint64_t end);
 void engine_acked_move(struct engine *engine);		/* over settled ranges, and drops entries that are done */
 bool entries_reserve(struct entries *entries, uint32_t more);

@@ -68,11 +68,11 @@ ledger_open(struct ledger **ledger, const struct ledger_config *config, struct e
 								       : LEDGER_VALUE_MAX + (64u << 10);
 		l->recovering = true;
 		rc = snapshots_open(&l->snapshots, l->log, true, &l->table, err);
-		if (!rc && !ringlog_begin(l->log, l->snapshots.position, l->snapshots.valid)) {
+		if (!rc && !ringlog_begin(l->log, l->snapshots.position, l->snapshots.previous_crc, l->snapshots.valid)) {
 			log_warn("%s: the ledger's snapshot is older than the log; the log holds the same records", l->log->checkpoint_dir);
 			table_clear(&l->table);
 			l->snapshots.valid = false;
-			(void)ringlog_begin(l->log, 0, false);
+			(void)ringlog_begin(l->log, 0, 0, false);
 		}
 	}
 	if (rc) {

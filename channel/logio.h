@@ -65,14 +65,32 @@ void logio_mem_free(struct logio_mem *mem);
 /* With hold, groups end only when told: the oldest not yet ended when which is 0, and so on. */
 void logio_mem_hold(struct logio_mem *mem, bool hold);
 bool logio_mem_complete(struct logio_mem *mem, uint32_t which);
-/* The disk dies in the middle of write number `n` from now on (0: the next one): that one is torn, later ones are lost, nothing ends. */
+/* The disk dies in the middle of operation number `n` from now on (0: the next one; writes, syncs, creations, renames, removals and ends of
+ * groups count): that one is torn, later ones are lost, nothing ends, everything answers -EIO. */
 void logio_mem_cut_after(struct logio_mem *mem, uint64_t n);
-void logio_mem_fail_after(struct logio_mem *mem, uint64_t n);	/* write n from now and all after it answer -EIO; UINT64_MAX: none */
-uint64_t logio_mem_writes(const struct logio_mem *mem);
+bool logio_mem_dead(const struct logio_mem *mem);
+void logio_mem_fail_after(struct logio_mem *mem, uint64_t n);	/* writes from operation n from now on answer -EIO; UINT64_MAX: none */
+uint64_t logio_mem_writes(const struct logio_mem *mem);		/* operations so far */
+/* Chances of an error of each operation in 65536. A write that fails may have arrived, in part or whole; what a failed sync was to make
+ * durable may be lost though later syncs succeed. misdirect: at a power cut writes may arrive in the place of others not synced yet. */
+struct logio_mem_faults {
+	uint64_t seed;
+	uint16_t write, sync, read, open, rename;
+	bool misdirect;
+};
+void logio_mem_faults(struct logio_mem *mem, const struct logio_mem_faults *faults);
+/* Operation n from now (0: the next) of those kinds answers -EIO, once. */
+enum { LOGIO_MEM_WRITE = 1, LOGIO_MEM_READ = 2, LOGIO_MEM_SYNC = 4, LOGIO_MEM_OPEN = 8, LOGIO_MEM_RENAME = 16 };
+void logio_mem_fail_nth(struct logio_mem *mem, unsigned kinds, uint64_t n);
+bool logio_mem_fired(const struct logio_mem *mem);
+void logio_mem_space(struct logio_mem *mem, uint64_t bytes);	/* of the whole disk; at first plenty */
 /* Groups that have not ended answer -EIO from now on (so that their channel can be closed), though they may still reach the disk. */
 void logio_mem_abort(struct logio_mem *mem);
-/* What is not synced is lost, but for some sectors that a seed chooses. The disk works again. */
+/* What is not synced is lost, but for what a seed chooses. The disk works again, without faults. */
 void logio_mem_power_off(struct logio_mem *mem, uint64_t seed);
+/* Bit rot and latent errors in what was synced: flips bits of a byte; makes 4096 bytes unreadable until they are written. */
+void logio_mem_rot(struct logio_mem *mem, const char *path, uint64_t offset, uint8_t bits);
+void logio_mem_bad(struct logio_mem *mem, const char *path, uint64_t offset);
 /* The bytes of a file as they are now, for tests that damage them; NULL when there is none. */
 uint8_t *logio_mem_bytes(struct logio_mem *mem, const char *path, uint64_t *len);
 

@@ -12,6 +12,7 @@
 #define BUFFERS_MAX 64u
 #define RUN_BYTES (4u << 20)	/* read at once by a taker that goes through the log in order */
 #define RUNS_BYTES_MAX (32u << 20)	/* a taker's buffers stay single blocks beyond that */
+#define READ_TRIES 10u		/* takes, between which the runner backs off, before a block that cannot be read is given up */
 
 struct buffer {			/* a block read back from the log, or a run of them */
 	uint8_t *bytes;
@@ -93,6 +94,32 @@ ranges_add(struct ranges *r, uint64_t first, uint64_t end)
 	return true;
 }
 
+uint64_t
+ranges_add_missing(struct ranges *r, uint64_t first, uint64_t end)
+{
+	uint64_t added = 0;
+	while (first < end) {
+		uint64_t stop = end, next = end;
+		for (uint32_t i = 0; i < r->count; i++) {
+			if (r->items[i].end <= first)
+				continue;
+			if (r->items[i].first <= first) {	/* there already */
+				stop = first;
+				next = r->items[i].end;
+			} else if (r->items[i].first < end)
+				stop = next = r->items[i].first;
+			break;
+		}
+		if (stop > first) {
+			bool ok = ranges_add(r, first, stop);
+			assert(ok);
+			added += stop - first;
+		}
+		first = next;
+	}
+	return added;
+}
+
 static void
 ranges_cut_front(struct ranges *r, uint64_t end)
 {
@@ -115,7 +142,7 @@ entry_find(struct engine *e, uint64_t number)
 		else
 			high = middle;
 	}
-	if (n == &e->cold && low == n->tail && e->cold_position == e->cold_limit)
+	if (n == &e->cold && low == n->tail && e->cold_walk.position == e->cold_limit)
 		low = e->hot.head;
 	return low;
 }
@@ -123,7 +150,7 @@ entry_find(struct engine *e, uint64_t number)
 static uint64_t
 entry_after(struct engine *e, uint64_t sequence)
 {
-	return sequence + 1 == e->cold.tail && e->cold_position == e->cold_limit ? e->hot.head : sequence + 1;
+	return sequence + 1 == e->cold.tail && e->cold_walk.position == e->cold_limit ? e->hot.head : sequence + 1;
 }
 
 /* Under lock: numbers that a damaged stretch held are never offered. */
@@ -134,11 +161,11 @@ events_lost(struct engine *e, uint64_t first, uint64_t end)
 		first = e->acked;
 	if (end <= first)
 		return 0;
-	if (!ranges_reserve(&e->settled, 1))
+	if (!ranges_reserve(&e->settled, 2))
 		return -ENOMEM;
-	(void)ranges_add(&e->settled, first, end);
-	atomic_fetch_add_explicit(&e->settled_total, end - first, memory_order_relaxed);
-	counter_add(&e->counters.damaged_events, end - first);
+	uint64_t lost = ranges_add_missing(&e->settled, first, end);
+	atomic_fetch_add_explicit(&e->settled_total, lost, memory_order_relaxed);
+	counter_add(&e->counters.damaged_events, lost);
 	return 0;
 }
 
@@ -282,7 +309,7 @@ cold_read(struct taker *t, uint32_t max_events)
 	pthread_mutex_lock(&e->cold_lock);
 	for (uint32_t i = 0; i < COLD_STEP && !rc; i++) {
 		pthread_mutex_lock(&e->lock);
-		bool enough = e->cold_position == e->cold_limit || e->cold_number >= e->taken + max_events;
+		bool enough = e->cold_walk.position == e->cold_limit || e->cold_number >= e->taken + max_events;
 		bool room = enough || (ranges_reserve(&e->settled, 2) && entries_reserve(&e->cold, 1));
 		pthread_mutex_unlock(&e->lock);
 		if (enough)
@@ -292,30 +319,33 @@ cold_read(struct taker *t, uint32_t max_events)
 			break;
 		}
 		const struct block_header *h = (const struct block_header *)bytes;
-		uint64_t position = e->cold_position, gap;
-		const struct buffer *ahead = buffer_ahead(t, position, e->cold_limit);
+		struct log_walk walk = e->cold_walk;
+		uint64_t gap;
+		const struct buffer *ahead = buffer_ahead(t, walk.position, e->cold_limit);
 		struct ringlog_ahead run = ahead ? (struct ringlog_ahead){ ahead->bytes, ahead->position, ahead->len } : (struct ringlog_ahead){ NULL };
-		int found = ringlog_next(e->log, &position, e->cold_limit, bytes, &gap, &run);
+		int found = ringlog_next(e->log, &walk, e->cold_limit, e->cold_tries < READ_TRIES, bytes, &gap, &run);
+		if (found < 0) {
+			e->cold_tries++;
+			rc = found;
+			break;
+		}
+		e->cold_tries = 0;
 		if (gap)
 			log_error("channel %s: the log is damaged from position %llu on for %llu bytes; skipped", e->name,
-				  (unsigned long long)e->cold_position, (unsigned long long)gap);
+				  (unsigned long long)e->cold_walk.position, (unsigned long long)gap);
 		pthread_mutex_lock(&e->lock);
 		e->damage_found += gap != 0;
 		uint64_t first = found ? h->first_event : e->cold_end_number, events = found ? h->events : 0;
 		if (first > e->cold_number)
 			rc = events_lost(e, e->cold_number, first);
 		if (found && first + events > e->acked && events) {
-			struct entry entry = { .first = first, .position = position, .previous_end = h->previous_end, .events = h->events,
+			struct entry entry = { .first = first, .position = h->position, .previous_end = h->previous_end, .events = h->events,
 				.bytes = h->bytes, .raw_bytes = h->raw_bytes, .previous_crc = h->previous_crc };
 			(void)entries_add(&e->cold, &entry);
 		}
-		if (found) {
-			e->cold_previous_end = h->previous_end;
-			e->cold_previous_crc = h->previous_crc;
-		}
 		if (first + events > e->cold_number)
 			e->cold_number = first + events;
-		e->cold_position = found ? position + h->bytes : e->cold_limit;
+		e->cold_walk = walk;
 		engine_acked_move(e);
 		pthread_mutex_unlock(&e->lock);
 	}
@@ -493,8 +523,6 @@ span_give_back(struct taker *t, struct window_span *s)
 	t->free = s;
 }
 
-#define READ_TRIES 10u		/* takes, between which the runner backs off */
-
 /* Under lock: nothing of [from, to) could be read. A block that stays unreadable, or is not what was written, is given up: reported,
  * counted, and what stands behind it is offered. Returns where what is still offered begins. */
 static uint64_t
@@ -533,11 +561,13 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 		max_events = 1;
 	int trouble = 0;
 	pthread_mutex_lock(&e->lock);
-	bool there = offer_wait(e, wait_ns), cold = there && e->cold_position != e->cold_limit && !e->redo.count;
+	bool there = offer_wait(e, wait_ns), cold = there && e->cold_walk.position != e->cold_limit && !e->redo.count;
 	if (cold) {
 		pthread_mutex_unlock(&e->lock);
 		trouble = cold_read(t, max_events);
 		pthread_mutex_lock(&e->lock);
+		if (trouble && e->taken < e->cold_number)	/* there is something to offer before what could not be read */
+			trouble = 0;
 	}
 	if (!trouble && !ranges_reserve(&e->redo, 2))
 		trouble = -ENOMEM;

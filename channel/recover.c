@@ -123,13 +123,17 @@ group_read(struct scan *scan, uint64_t position, uint32_t *crc)
 	return bytes;
 }
 
-bool
-ringlog_fenced(const struct ringlog *log, uint64_t position, uint32_t epoch)
+/* What a block at `position` would be: given up behind a fence, or left over where the group at the next segment's start, of the same epoch
+ * or a later one, says that it follows a group that ended before. */
+static bool
+not_counted(struct ringlog *log, uint64_t position, uint32_t epoch)
 {
 	for (uint32_t i = 0; i < log->fence_count; i++)
 		if (log->fences[i].end <= position && position < log->fences[i].at && epoch <= log->fences[i].epoch)
 			return true;
-	return false;
+	uint64_t end;
+	uint32_t next;
+	return ringlog_segment_begin(log, position / log->segment_bytes + 1, &end, &next) && end <= position && epoch <= next && !BROKEN(LAP);
 }
 
 /* The newest fence that ends the extent before it at `end`; 0: none. */
@@ -177,6 +181,11 @@ segments_look(struct scan *scan, struct err *err)
 		if (memcmp(h->log_id, log->log_id, LOG_ID_BYTES))
 			return err_set(err, EINVAL, "%s: segment %" PRIu64 " (segment-%016" PRIx64 ") belongs to another log; take it away",
 				       log->dirs[log->segments[i].index % log->dir_count], log->segments[i].index, log->segments[i].index);
+		if (!header_wrong(log, h, at)) {
+			log->segments[i].begins = true;
+			log->segments[i].begin_end = h->previous_end;
+			log->segments[i].begin_epoch = h->epoch;
+		}
 		if (BROKEN(FENCE) || !(h->flags & BLOCK_FENCE) || header_wrong(log, h, at) || h->previous_end >= at)
 			continue;
 		uint64_t end = h->previous_end;
@@ -211,7 +220,7 @@ group_search(struct scan *scan, uint64_t from, uint32_t epoch, bool durable)
 				const struct block_header *h = (const struct block_header *)(scan->search + o);
 				uint32_t crc;
 				if (h->magic != BLOCK_MAGIC || header_wrong(log, h, at + o) || h->group_index || h->epoch < epoch ||
-				    ringlog_fenced(log, at + o, h->epoch) ||
+				    not_counted(log, at + o, h->epoch) ||
 				    (durable && h->durable <= from && at + o >= log->checkpoint->durable))
 					continue;
 				if (group_read(scan, at + o, &crc))
@@ -262,7 +271,7 @@ tail_leftover(struct scan *scan, uint64_t end)
 		const struct block_header *h = (const struct block_header *)scan->search;
 		if (ringlog_read(log, at, scan->search, BLOCK_ALIGN_BYTES))
 			continue;
-		if (!header_wrong(log, h, at) && h->epoch >= log->epoch && !ringlog_fenced(log, at, h->epoch))
+		if (!header_wrong(log, h, at) && h->epoch >= log->epoch && !not_counted(log, at, h->epoch))
 			last = at + h->bytes;
 		else if (at > end + LOGIO_GROUPS_MAX * (uint64_t)BLOCK_ALIGN_BYTES && at > last + (1u << 20))
 			break;
@@ -270,16 +279,51 @@ tail_leftover(struct scan *scan, uint64_t end)
 	return last;
 }
 
+struct visitor {
+	void (*visit)(const struct block_header *block, const uint8_t *bytes, void *context);
+	void (*damage)(uint64_t from, uint64_t to, const char *what, void *context);
+	void *context;
+};
+
 static void
-damage_found(struct scan *scan, bool repair, uint64_t from, uint64_t to, const char *wrong,
-	     void (*damage)(uint64_t from, uint64_t to, const char *what, void *context), void *context)
+damage_found(struct scan *scan, bool repair, uint64_t from, uint64_t to, const char *wrong, const struct visitor *who)
 {
+	if (from == to)
+		return;
 	scan->log->damage_count++;
 	scan->log->damage_bytes += to - from;
-	if (damage)
-		damage(from, to, wrong, context);
+	if (who->damage)
+		who->damage(from, to, wrong, who->context);
 	if (repair)
 		set_aside(scan->log, from, to, "damaged");
+}
+
+/* Between the end of the last good group and the one `found`, all below `durable` was durable once: blocks that are whole by themselves
+ * are taken, though their group is not; the rest is damage. */
+static void
+salvage(struct scan *scan, bool repair, uint64_t from, uint64_t found, uint64_t durable, uint32_t epoch, const char *wrong,
+	const struct visitor *who)
+{
+	struct ringlog *log = scan->log;
+	uint64_t bad = from;
+	for (uint64_t at = from; at < found;) {
+		const struct block_header *h = (const struct block_header *)scan->bytes;
+		if (at < durable && scan_room(scan, BLOCK_ALIGN_BYTES) && ringlog_read(log, at, scan->bytes, BLOCK_ALIGN_BYTES) == 0 &&
+		    !header_wrong(log, h, at) && h->epoch >= epoch && !not_counted(log, at, h->epoch) && at + h->bytes <= found &&
+		    scan_room(scan, h->bytes)) {
+			uint32_t len = ((const struct block_header *)scan->bytes)->bytes;
+			if (ringlog_read(log, at, scan->bytes, len) == 0 && !block_check(scan->bytes, len)) {
+				h = (const struct block_header *)scan->bytes;
+				damage_found(scan, repair, bad, at, wrong, who);
+				epoch = h->epoch;
+				who->visit(h, scan->bytes, who->context);
+				bad = at = at + len;
+				continue;
+			}
+		}
+		at += BLOCK_ALIGN_BYTES;
+	}
+	damage_found(scan, repair, bad, found, wrong, who);
 }
 
 static int
@@ -293,9 +337,11 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 	uint64_t at = hot ? c->durable : c->position, end, fence;
 	uint32_t crc, previous = hot ? c->durable_crc : c->previous_crc, epoch = 0;
 	const char *wrong = NULL;
+	const struct visitor who = { .visit = visit, .damage = damage, .context = context };
 	if (chained && at > log->scan_limit) {	/* the ledger's snapshot is older */
 		at = log->scan_limit;
-		chained = false;
+		chained = log->scan_chained;
+		previous = log->scan_crc;
 	}
 	end = at;
 	if (!log->checkpoint_serial) {
@@ -305,7 +351,7 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 		uint64_t begin = at / log->segment_bytes * log->segment_bytes;
 		if (at != begin) {	/* a segment always begins with a group */
 			(void)group_read(scan, begin, &crc);
-			damage_found(scan, repair, begin, at, scan->wrong, damage, context);
+			damage_found(scan, repair, begin, at, scan->wrong, &who);
 		}
 	}
 	log->first_position = at;
@@ -317,7 +363,7 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 		if (at == end)
 			wrong = scan->wrong;
 		const struct block_header *h = (const struct block_header *)scan->bytes;
-		if (bytes && (h->epoch < epoch || ringlog_fenced(log, at, h->epoch) ||
+		if (bytes && (h->epoch < epoch || not_counted(log, at, h->epoch) ||
 			      (chained && !BROKEN(LAP) && (h->previous_crc != previous || h->previous_end != end)))) {
 			bytes = 0;
 			wrong = "does not follow the group before";
@@ -336,7 +382,9 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 			uint64_t found = group_search(scan, end, epoch, true);
 			if (found == UINT64_MAX)
 				break;
-			damage_found(scan, repair, end, found, wrong, damage, context);
+			(void)group_read(scan, found, &crc);
+			h = (const struct block_header *)scan->bytes;
+			salvage(scan, repair, end, found, h->durable > c->durable ? h->durable : c->durable, epoch, wrong, &who);
 			at = end = found;
 			chained = false;
 			continue;
@@ -390,6 +438,43 @@ ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct blo
 	return 0;
 }
 
+/* The block at `at` is the next of the walk: of the same group, or the first of a group that follows the one before. */
+static bool
+walk_follows(struct ringlog *log, const struct log_walk *walk, uint64_t at, uint64_t limit, const struct block_header *h)
+{
+	if (header_wrong(log, h, at) || not_counted(log, at, h->epoch) || at + h->bytes > limit || h->epoch < walk->epoch)
+		return false;
+	if (walk->lost)
+		return true;
+	if (walk->index)
+		return h->group_index == walk->index && h->group_count == walk->count && h->epoch == walk->epoch && at == walk->position;
+	return h->group_index == 0 && h->previous_end == walk->position && (!walk->crc_known || h->previous_crc == walk->crc);
+}
+
+/* Where the next group may stand instead: at a fence that ends the extent here, or at the next segment's start, because it did not fit; a
+ * torn group may be left here then. 0: it does not. One read a segment. */
+static uint64_t
+walk_ahead(struct ringlog *log, struct log_walk *walk, uint64_t limit)
+{
+	uint64_t there = fence_at(log, walk->position);
+	if (!there)
+		there = (walk->position / log->segment_bytes + 1) * log->segment_bytes;
+	if (walk->ahead != there) {
+		uint8_t *bytes = aligned_alloc(4096, BLOCK_ALIGN_BYTES);
+		if (!bytes)
+			return 0;
+		const struct block_header *h = (const struct block_header *)bytes;
+		int rc = there < limit ? ringlog_read(log, there, bytes, BLOCK_ALIGN_BYTES) : -ENOENT;
+		walk->ahead = rc == -EIO ? 0 : there;	/* asked again */
+		walk->ahead_bad = rc == -EIO;
+		walk->ahead_ok = rc == 0 && !header_wrong(log, h, there);
+		walk->ahead_end = h->previous_end;
+		walk->ahead_epoch = h->epoch;
+		free(bytes);
+	}
+	return walk->ahead_ok && walk->ahead_end == walk->position ? there : 0;
+}
+
 static int
 header_read(struct ringlog *log, uint64_t at, uint8_t *header, const struct ringlog_ahead *ahead)
 {
@@ -400,32 +485,60 @@ header_read(struct ringlog *log, uint64_t at, uint8_t *header, const struct ring
 	return ringlog_read(log, at, header, BLOCK_ALIGN_BYTES);
 }
 
-/* Behind the end of a group and before `limit`: the next block's header. A gap is damage unless the block says that its group follows. */
 int
-ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap, const struct ringlog_ahead *ahead)
+ringlog_next(struct ringlog *log, struct log_walk *walk, uint64_t limit, bool patient, uint8_t *header, uint64_t *gap,
+	     const struct ringlog_ahead *run)
 {
 	const struct block_header *h = (const struct block_header *)header;
-	uint64_t from = *position, at = from;
+	uint64_t from = walk->position, at = from;
+	walk->lost = false;
 	*gap = 0;
 	while (at < limit) {
-		bool ok = header_read(log, at, header, ahead) == 0 && !header_wrong(log, h, at) &&
-			  !ringlog_fenced(log, at, h->epoch) && at + h->bytes <= limit;
-		if (ok) {
-			if (at != from && (h->group_index || h->previous_end != from))
-				*gap = at - from;
-			*position = at;
-			return 1;
+		int rc = header_read(log, at, header, run);
+		bool ok = rc == 0 && walk_follows(log, walk, at, limit, h);
+		if (rc == -EIO && patient)
+			return rc;
+		uint64_t ahead = at == from && !walk->index ? walk_ahead(log, walk, limit) : 0;
+		if (walk->ahead_bad && patient) {
+			walk->ahead_bad = false;
+			return -EIO;
 		}
-		uint64_t fence = at == from ? fence_at(log, from) : 0, next = (at / log->segment_bytes + 1) * log->segment_bytes;
-		if (fence && fence < limit)
-			at = fence;
-		else if (at == from && next < limit && header_read(log, next, header, ahead) == 0 && !header_wrong(log, h, next) &&
-			 h->previous_end == from)
-			at = next;
-		else
+		if (ahead && (!ok || walk->ahead_epoch > h->epoch)) {
+			if ((rc = header_read(log, ahead, header, run)) == 0 && walk_follows(log, walk, ahead, limit, h)) {
+				at = ahead;
+				ok = true;
+			} else if (rc == -EIO && patient)
+				return rc;
+			else if (ok)
+				ok = header_read(log, at, header, run) == 0;
+		}
+		if (!ok) {
+			walk->lost = true;
 			at += BLOCK_ALIGN_BYTES;
+			continue;
+		}
+		if (walk->lost)
+			*gap = at - from;
+		if (h->group_index == 0) {
+			walk->previous_end = h->previous_end;
+			walk->previous_crc = h->previous_crc;
+			walk->crc_next = 0;
+			walk->crc_whole = true;
+		} else if (walk->lost)
+			walk->crc_whole = false;
+		walk->crc_next = crc32c(walk->crc_next, &h->header_crc, sizeof h->header_crc);
+		walk->epoch = h->epoch;
+		walk->count = h->group_count;
+		walk->index = h->group_index + 1 == h->group_count ? 0 : h->group_index + 1;
+		if (!walk->index) {
+			walk->crc = walk->crc_next;
+			walk->crc_known = walk->crc_whole;
+		}
+		walk->lost = false;
+		walk->position = at + h->bytes;
+		return 1;
 	}
 	*gap = limit - from;
-	*position = limit;
+	walk->position = limit;
 	return 0;
 }

@@ -65,6 +65,20 @@ ringlog_segment(struct ringlog *log, uint64_t index)
 	return file;
 }
 
+bool
+ringlog_segment_begin(struct ringlog *log, uint64_t index, uint64_t *end, uint32_t *epoch)
+{
+	pthread_mutex_lock(&log->lock);
+	uint32_t i = segment_at(log, index);
+	bool begins = i < log->segment_count && log->segments[i].index == index && log->segments[i].begins;
+	if (begins) {
+		*end = log->segments[i].begin_end;
+		*epoch = log->segments[i].begin_epoch;
+	}
+	pthread_mutex_unlock(&log->lock);
+	return begins;
+}
+
 /* Makes the segment in place, under the lock: a file of that name is never replaced while somebody writes to it. */
 static int
 segment_make(struct ringlog *log, uint64_t index)
@@ -244,12 +258,14 @@ ringlog_close(struct ringlog *log)
 }
 
 bool
-ringlog_begin(struct ringlog *log, uint64_t position, bool known)
+ringlog_begin(struct ringlog *log, uint64_t position, uint32_t previous_crc, bool known)
 {
 	uint64_t oldest = log->segment_count ? log->segments[0].index * log->segment_bytes : 0;
 	if (known && log->segment_count && oldest > position)
 		return false;
 	log->scan_limit = known ? position : oldest;
+	log->scan_crc = previous_crc;
+	log->scan_chained = known;
 	return true;
 }
 

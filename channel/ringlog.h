@@ -17,6 +17,10 @@
 struct segment {
 	uint64_t index;
 	struct logio_file *file;	/* opened when first needed */
+	/* Its first block's header, as recovery found it: end of the group before, and epoch. */
+	bool begins;
+	uint32_t begin_epoch;
+	uint64_t begin_end;
 };
 
 /* An extent that was given up after a failed write: blocks in [end, at) whose epoch is not above do not count. */
@@ -40,6 +44,8 @@ struct ringlog {
 	uint64_t position;		/* where the next group goes, unless it does not fit in the segment */
 	uint32_t previous_crc;
 	uint64_t first_position;	/* where recovery began to read */
+	uint32_t scan_crc;		/* of the group before scan_limit, when scan_chained */
+	bool scan_chained;
 	uint64_t scan_limit;		/* recovery begins here at the latest; UINT64_MAX: at the checkpoint's `durable` */
 	_Atomic uint64_t keep_position;	/* the ledger needs what is not below */
 	struct fence *fences;		/* found by recovery, and made since */
@@ -72,7 +78,7 @@ void ringlog_close(struct ringlog *log);
 
 /* Recovery is to begin at this position (of a group) at the latest; not known: at the oldest segment. False: the log does not reach back so
  * far. */
-bool ringlog_begin(struct ringlog *log, uint64_t position, bool known);
+bool ringlog_begin(struct ringlog *log, uint64_t position, uint32_t previous_crc, bool known);
 
 /* Walks all whole groups from the checkpoint (or the oldest group) to the end, sets position; visit gets checked blocks in order. With
  * `repair` what was found is synced, the epoch raised and stored. */
@@ -82,7 +88,8 @@ int ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct
 /* The file of a segment, opened when first needed; NULL when there is none. */
 struct logio_file *ringlog_segment(struct ringlog *log, uint64_t index);
 
-bool ringlog_fenced(const struct ringlog *log, uint64_t position, uint32_t epoch);
+/* What recovery saw at a segment's start; false: nothing of this log. */
+bool ringlog_segment_begin(struct ringlog *log, uint64_t index, uint64_t *end, uint32_t *epoch);
 int ringlog_fence_note(struct ringlog *log, uint64_t end, uint64_t at, uint32_t epoch);
 /* Gives up what lies behind `end` (of the group whose CRC is previous_crc; `number`: that of the next event): opens a new extent, proves
  * it by writing and reading back a block that says where the old one ends. The append position is behind that block then. */
@@ -93,10 +100,24 @@ struct ringlog_ahead {
 	uint64_t position, len;
 };
 
-/* The header (BLOCK_ALIGN_BYTES read into `header`) of the next block at or behind *position and below `limit`, where all was durable once;
- * fenced stretches are stepped over. 1: *position is the block's; 0: none. *gap: bytes of damage before it. Takers' side. What
- * stands in `ahead` is not read again. */
-int ringlog_next(struct ringlog *log, uint64_t *position, uint64_t limit, uint8_t *header, uint64_t *gap, const struct ringlog_ahead *ahead);
+/* A walk over headers, from the end of a group on. */
+struct log_walk {
+	uint64_t position;		/* behind the last block */
+	uint64_t previous_end;		/* of the last block's group: where a walk may begin again */
+	uint32_t previous_crc;
+	uint32_t crc, crc_next;		/* of the last whole group, of the one under way */
+	uint32_t epoch, index, count;
+	uint64_t ahead, ahead_end;	/* what the first block there says that it follows */
+	uint32_t ahead_epoch;
+	bool crc_known, crc_whole, lost, ahead_ok, ahead_bad;
+};
+
+/* The header (BLOCK_ALIGN_BYTES read into `header`) of the next block below `limit`, where all was durable once; fenced stretches and
+ * leftovers are stepped over. 1: there is one; 0: none. *gap: bytes of damage before it. -EIO, with
+ * `patient`: a read failed, nothing has changed, try again; else what cannot be read is damage. What stands in
+ * `run` is not read again. Takers' side. */
+int ringlog_next(struct ringlog *log, struct log_walk *walk, uint64_t limit, bool patient, uint8_t *header, uint64_t *gap,
+		 const struct ringlog_ahead *run);
 
 /* Where a group of so many bytes goes, with its file; moves on. _state: one of state records alone, which may use the reserve on a full disk. */
 int ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);

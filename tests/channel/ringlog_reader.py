@@ -270,9 +270,14 @@ class Log:
 
     def fences_find(self):
         """The first blocks of segments that say where an extent was given up: (its end, place of the fence, epoch)."""
-        self.fences = []
+        self.fences, self.begins = [], {}
         for index in sorted(self.segments):
             try:
+                page = self.read(index * self.segment_bytes, PAGE)
+                header = dict(zip(FIELDS, HEADER.unpack(page[:256])))
+                if header["magic"] == 0x42525350 and header["header_crc"] == crc32c(page[:252]) and header["log_id"] == self.log_id and \
+                        header["position"] == index * self.segment_bytes:
+                    self.begins[index] = (header["previous_end"], header["epoch"])
                 first = self.group(index * self.segment_bytes)[0][0]
             except Bad:
                 continue
@@ -280,7 +285,10 @@ class Log:
                 self.fences.append((first.previous_end, first.position, first.epoch))
 
     def given_up(self, block):
-        return any(end <= block.position < at and block.epoch <= epoch for end, at, epoch in self.fences)
+        if any(end <= block.position < at and block.epoch <= epoch for end, at, epoch in self.fences):
+            return True
+        begin = self.begins.get(block.position // self.segment_bytes + 1)	# (end of the group before it, its epoch)
+        return begin is not None and begin[0] <= block.position and block.epoch <= begin[1]
 
     def search(self, start, epoch, above):
         """The first whole group from `start` on whose epoch is not lower and, with above, whose `durable` lies above `start`."""
@@ -322,7 +330,23 @@ class Log:
                 later = self.search(end, epoch, True)
                 if later is None:
                     return
-                damage.append((end, later))
+                durable = self.group(later)[0][0].durable
+                bad = at = end	# below `durable` blocks count that are whole by themselves
+                while at < later:
+                    try:
+                        block = Block(self.read(at, PAGE), at, self.log_id, self.read) if at < durable else None
+                    except Bad:
+                        block = None
+                    if block and block.epoch >= epoch and not self.given_up(block) and at + block.bytes <= later:
+                        if bad < at:
+                            damage.append((bad, at))
+                        epoch = block.epoch
+                        yield from block.content()
+                        bad = at = at + block.bytes
+                    else:
+                        at += PAGE
+                if bad < later:
+                    damage.append((bad, later))
                 end, chain = later, None
                 continue
             for block in found:
