@@ -271,6 +271,13 @@ on_gone(void *stream, int why)
 	due(s);		/* not here: it may be in the middle of a call of ours */
 }
 
+static bool
+on_settled(void *stream)
+{
+	const struct tcp_stream *s = stream;
+	return !s->stream.ticket_first && !s->stream.wait;
+}
+
 static uint32_t
 on_room(void *stream)
 {
@@ -279,7 +286,7 @@ on_room(void *stream)
 
 static const struct tcp_user tcp_carrier_user = {
 	.listen = on_listen, .accept = on_accept, .bytes = on_bytes, .finished = on_finished, .sent = on_sent, .hurry = on_hurry, .gone = on_gone,
-	.room = on_room,
+	.settled = on_settled, .room = on_room,
 };
 
 /* ---- the lcore ---- */

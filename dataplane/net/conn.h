@@ -36,7 +36,6 @@ enum conn_flags {
 	CONN_BUSY = 4096,	/* an upcall runs: do not free */
 	CONN_DEAD = 8192,	/* free when the upcall returns */
 	CONN_LISTED = 16384,	/* on the turn list */
-	CONN_SACK_DUE = 32768,	/* chunks out of order came; said when durable reaches the hole */
 	CONN_FIN_ACKED = 65536,	/* our FIN */
 	CONN_TIMING = 131072,	/* rtt_seq is being timed */
 	CONN_UNSCALED = 524288,	/* no window scaling */
@@ -205,6 +204,7 @@ void conn_ack_now(struct conn *c);
 bool conn_emit(struct conn *c, uint8_t flags, uint32_t seq, uint32_t len);	/* false: not sent, no buffer */
 void conn_output(struct conn *c);
 bool conn_stalled(const struct conn *c);
+bool conn_settled(const struct conn *c);	/* durable is as far as it can come before more is received */
 void conn_challenge(struct conn *c);
 void conn_starve(struct conn *c);
 void conn_unlist(struct conn *c);		/* starved or time-wait list */

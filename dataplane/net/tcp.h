@@ -43,6 +43,9 @@ struct tcp_user {
 	void (*hurry)(void *stream);
 	/* The connection is over (or in TIME-WAIT, which needs no user): conn must not be used again. 0, -ECONNRESET, -ETIMEDOUT. Once. */
 	void (*gone)(void *stream, int why);
+	/* Nothing of what it took waits for a commit: what is not durable is the beginning of a frame. Such bytes are not acknowledged, but no commit
+	 * will do it either, so a hole behind them is told about at once. May be NULL: never so. */
+	bool (*settled)(void *stream);
 	/* How many bytes it would take now; bounds the window. May be NULL: no bound. */
 	uint32_t (*room)(void *stream);
 };

@@ -163,13 +163,14 @@ answer_old(struct conn *c, const struct segment *s)
 	struct tcp *tcp = c->tcp;
 	uint32_t edge = conn_edge(c), end = s->seq + s->len + !!(s->flags & TCP_FIN);
 	if (edge != c->received && seq_lt(edge, end) && s->len + !!(s->flags & TCP_FIN)) {
-		if (!conn_stalled(c)) {
+		if (!conn_stalled(c) && !(c->queue && conn_settled(c))) {
 			counter_add(&tcp->counters.held, 1);
 			if (tcp->user->hurry && c->stream)
 				tcp->user->hurry(c->stream);
 			return;
 		}
-		c->flags |= CONN_SHUT;
+		if (conn_stalled(c))
+			c->flags |= CONN_SHUT;
 	} else if (conn_stalled(c)) {	/* a probe */
 		c->flags |= CONN_SHUT;
 	}
@@ -307,11 +308,10 @@ input_data(struct conn *c, uint32_t seq, const uint8_t *bytes, uint32_t len, boo
 		if (seq != before) {
 			counter_add(&tcp->counters.out_of_order, 1);
 			c->sack_recent = seq;
-			c->flags |= CONN_SACK_DUE;
-			if (tcp->user->hurry && c->stream && conn_edge(c) != c->received)
+			if (tcp->user->hurry && c->stream && !conn_settled(c))
 				tcp->user->hurry(c->stream);
 		}
-		if (conn_edge(c) == c->received || !(c->flags & CONN_DURABLE))
+		if (conn_settled(c) && c->state != TCP_CLOSED)
 			conn_ack_now(c);
 		return DROP_NONE;
 	}

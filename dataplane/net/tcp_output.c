@@ -78,9 +78,16 @@ conn_ts_now(const struct conn *c)
 }
 
 bool
+conn_settled(const struct conn *c)
+{
+	const struct tcp_user *user = c->tcp->user;
+	return conn_edge(c) == c->received || (c->read == c->received && c->stream && user->settled && user->settled(c->stream));
+}
+
+bool
 conn_stalled(const struct conn *c)
 {
-	return (c->flags & CONN_DURABLE) && c->durable != c->received &&
+	return (c->flags & CONN_DURABLE) && c->durable != c->received && !conn_settled(c) &&
 	       (c->tcp->full || c->tcp->now_ns - c->waiting_ns >= TCP_STALL_NS);
 }
 
@@ -143,8 +150,9 @@ conn_emit(struct conn *c, uint8_t flags, uint32_t seq, uint32_t len)
 		tcp_ts_put(option, conn_ts_now(c), c->ts_recent);
 		option += TCP_TS_BYTES;
 	}
-	/* A hole is told about only when all before it may be acknowledged: else the peer takes the part in order for lost. */
-	if ((c->flags & CONN_SACK) && c->queue && !len && !(flags & TCP_RST) && ack == c->received) {
+	/* A hole is told about only when all before it may be acknowledged: else the peer takes the part in order for lost. But the beginning of a
+	 * frame may wait for what is in the hole; it is sent again with it then. */
+	if ((c->flags & CONN_SACK) && c->queue && !len && !(flags & TCP_RST) && conn_settled(c)) {
 		uint32_t blocks[4][2], n = queue_sack(c, blocks, c->flags & CONN_TS ? 3 : 4);
 		if (n) {
 			put32(option, 0x01010500u | (2 + 8 * n));
@@ -186,8 +194,6 @@ conn_emit(struct conn *c, uint8_t flags, uint32_t seq, uint32_t len)
 	counter_add(&tcp->counters.acks_sent, 1);
 	if (!window)
 		counter_add(&tcp->counters.window_zero, 1);
-	if (ack == c->received)
-		c->flags &= ~(uint32_t)CONN_SACK_DUE;
 	c->ack_sent = ack;
 	c->unacked_segments = 0;
 	c->flags &= ~(uint32_t)(CONN_ACK_NOW | CONN_ACK_LATER);

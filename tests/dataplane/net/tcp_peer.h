@@ -24,7 +24,7 @@ static struct peer {
 	struct tcp *tcp;
 	bool durable;			/* mode of the next accepted */
 	bool auto_durable;		/* every byte at once */
-	bool refuse, reset_in_bytes;
+	bool refuse, reset_in_bytes, settled;
 	uint32_t room;
 	struct peer_stream streams[PEER_STREAMS];
 	uint32_t stream_count;
@@ -127,6 +127,13 @@ peer_gone(void *stream, int why)
 	s->conn = NULL;
 }
 
+static inline bool
+peer_settled(void *stream)
+{
+	(void)stream;
+	return P.settled;
+}
+
 static inline uint32_t
 peer_room(void *stream)
 {
@@ -136,7 +143,7 @@ peer_room(void *stream)
 
 static const struct tcp_user peer_user = {
 	.listen = peer_listen, .accept = peer_accept, .bytes = peer_bytes, .finished = peer_finished, .sent = peer_sent, .hurry = peer_hurry,
-	.gone = peer_gone, .room = peer_room,
+	.gone = peer_gone, .settled = peer_settled, .room = peer_room,
 };
 
 static inline void

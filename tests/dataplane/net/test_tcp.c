@@ -212,6 +212,41 @@ hole_is_told_when_durable_reaches_it(void **state)
 	assert_int_equal(P.sack_count, 0);
 }
 
+/* The hole is in the middle of a frame: its beginning cannot become durable, so the hole is told about all the same. */
+static void
+hole_inside_a_frame(void **state)
+{
+	(void)state;
+	P.durable = P.settled = true;
+	struct peer_stream *s = peer_connect();
+	peer_data(0, 1000, 0);
+	conn_durable(s->conn, 900);
+	peer_turn();
+	ACKED(900);
+	peer_data(2000, 1000, 0);
+	peer_turn();
+	ACKED(900);
+	assert_int_equal(P.sack_count, 1);
+	assert_int_equal(P.sack[0][0] - peer_first, 2000);
+	assert_int_not_equal(P.s_window, 0);
+	peer_wait(300 * NS_PER_MS);
+	peer_data(900, 100, 0);		/* the peer's timer: it did not hear */
+	peer_turn();
+	ACKED(900);
+	assert_int_equal(P.sack_count, 1);
+	assert_int_not_equal(P.s_window, 0);
+	peer_data(900, 1100, 0);
+	assert_int_equal(s->got, 3000);
+	/* No hole: the beginning of a frame again, and nothing to say. */
+	peer_turn();
+	while (peer_take())
+		;
+	peer_wait(300 * NS_PER_MS);
+	peer_data(2000, 1000, 0);
+	peer_turn();
+	NOTHING();
+}
+
 static void
 split_at_every_byte(void **state)
 {
@@ -939,7 +974,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(received_mode_delays_and_joins_acks), T(durable_mode_withholds), T(fin_is_acknowledged_last), T(late_commit_shuts_the_window),
-		T(hole_is_told_when_durable_reaches_it), T(split_at_every_byte), T(overlaps_old_and_future), T(fin_out_of_order), T(resets),
+		T(hole_is_told_when_durable_reaches_it), T(hole_inside_a_frame), T(split_at_every_byte), T(overlaps_old_and_future), T(fin_out_of_order), T(resets),
 		T(every_flag_in_every_state), T(paws), T(timestamp_echo_follows_durable), T(half_open_and_refused), T(flood_of_syns), T(replies),
 		T(closed_window_is_probed), T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens), T(windows_promise_only_credit),
 		T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling), T(place_is_small),
