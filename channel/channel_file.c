@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -20,9 +21,6 @@
 static const char *const io_choices[] = { "auto", "uring", "pwrite", NULL };
 
 #define O(field) offsetof(struct channel_file_config, field)
-#define ENCRYPTION(option_name)                                                                                                      \
-	{ .name = option_name, .type = OPT_STRING, .flags = OPTION_REFUSED, .help = "Encryption of the log.",                         \
-	  .note = "the log is not encrypted by penstock yet; put dataDirs on an encrypted volume (dm-crypt)" }
 static const struct option options[] = {
 	{ .name = "checkpointDir", .type = OPT_STRING, .offset = O(checkpoint_dir), .help = "Directory of checkpoints; ~/.flume/file-channel/checkpoint." },
 	{ .name = "useDualCheckpoints", .type = OPT_BOOL, .offset = O(dual), .value = "false", .help = "Each checkpoint is written to backupCheckpointDir too." },
@@ -52,11 +50,17 @@ static const struct option options[] = {
 	  .help = "Sync before anything is acknowledged; false: every fsyncInterval, and a power cut may lose what was acknowledged." },
 	{ .name = "fsyncInterval", .type = OPT_U32, .offset = O(sync_interval_s), .value = "5", .min = 1, .max = 86400, .unit = "s",
 	  .help = "Time between syncs with fsyncPerTransaction = false." },
-	ENCRYPTION("encryption.activeKey"),
-	ENCRYPTION("encryption.cipherProvider"),
-	ENCRYPTION("encryption.keyProvider"),
-	{ .name = "encryption.", .type = OPT_FAMILY, .flags = OPTION_REFUSED, .help = "Encryption of the log.",
-	  .note = "the log is not encrypted by penstock yet; put dataDirs on an encrypted volume (dm-crypt)" },
+	{ .name = "encryption.activeKey", .type = OPT_STRING, .offset = O(active_key), .help = "Alias of the key that new blocks are encrypted with." },
+	{ .name = "encryption.cipherProvider", .type = OPT_STRING, .offset = O(cipher_provider),
+	  .help = "AESCTRNOPADDING (Flume's name); what is written is AES-GCM with a key stream that is never used twice." },
+	{ .name = "encryption.keyProvider", .type = OPT_STRING, .offset = O(key_provider), .help = "JCEKSFILE (Flume's name): a key store file." },
+	{ .name = "encryption.keyProvider.keyStoreFile", .type = OPT_STRING, .offset = O(key_store),
+	  .help = "The key store, a PKCS#12 file; a JCEKS one is refused with the command that converts it." },
+	{ .name = "encryption.keyProvider.keyStorePasswordFile", .type = OPT_STRING, .offset = O(key_store_password),
+	  .help = "File with the store's password; white space around it does not count." },
+	{ .name = "encryption.keyProvider.keys", .type = OPT_LIST, .offset = O(key_aliases), .help = "All aliases that blocks of the log may need, white-space separated." },
+	{ .name = "encryption.keyProvider.keys.", .type = OPT_FAMILY, .offset = O(key_passwords),
+	  .help = "<alias>.passwordFile: file with the key's own password, when it is not the store's." },
 	{ .name = "penstock.io", .type = OPT_CHOICE, .offset = O(io), .value = "auto", .choices = io_choices,
 	  .help = "How the log is written: io_uring, plain calls, or io_uring where the kernel allows it." },
 	{ .name = "penstock.adoptLog", .type = OPT_BOOL, .offset = O(adopt), .value = "false",
@@ -79,6 +83,14 @@ check(const void *config, const char *name, struct err *err)
 		return err_set(err, EINVAL, "%s.useDualCheckpoints = true: needs backupCheckpointDir", name);
 	if (c->dual && c->checkpoint_dir && !strcmp(c->backup_dir, c->checkpoint_dir))
 		return err_set(err, EINVAL, "%s.backupCheckpointDir = %s: must differ from checkpointDir", name, c->backup_dir);
+	if (!c->active_key != !c->cipher_provider || !c->active_key != !c->key_provider)
+		return err_set(err, EINVAL, "%s.encryption: activeKey, cipherProvider and keyProvider must be given together or not at all", name);
+	if (c->cipher_provider && strcasecmp(c->cipher_provider, "AESCTRNOPADDING"))
+		return err_set(err, EINVAL, "%s.encryption.cipherProvider = %s: is not known; use AESCTRNOPADDING", name, c->cipher_provider);
+	if (c->key_provider && strcasecmp(c->key_provider, "JCEKSFILE"))
+		return err_set(err, EINVAL, "%s.encryption.keyProvider = %s: is not known; use JCEKSFILE", name, c->key_provider);
+	if (c->key_provider && (!c->key_store || !c->key_store_password || !c->key_aliases.count))
+		return err_set(err, EINVAL, "%s.encryption.keyProvider: needs keyStoreFile, keyStorePasswordFile and keys", name);
 	if (c->data_dirs.count > RINGLOG_DIRS_MAX)
 		return err_set(err, EINVAL, "%s.dataDirs: %zu directories; at most %u", name, c->data_dirs.count, RINGLOG_DIRS_MAX);
 	return 0;
@@ -90,6 +102,7 @@ struct file_log {
 	char paths[RINGLOG_DIRS_MAX + 2][PATH_MAX];
 	int locks[RINGLOG_DIRS_MAX + 2];
 	uint32_t path_count;
+	char active_key[NAME_MAX];
 };
 
 static void
@@ -169,11 +182,21 @@ host_id(uint8_t *id)
 }
 
 static struct file_log *
-file_log_make(const struct channel_file_config *c, uint64_t block_bytes)
+file_log_make(const struct channel_file_config *c, uint64_t block_bytes, struct err *err)
 {
 	struct file_log *f = calloc(1, sizeof *f);
-	if (!f)
+	if (!f) {
+		err_set(err, ENOMEM, "no memory");
 		return NULL;
+	}
+	if (c->active_key) {
+		if (keyring_open(&f->log.keys, c->key_store, c->key_store_password, &c->key_aliases, &c->key_passwords, err)) {
+			free(f);
+			return NULL;
+		}
+		snprintf(f->active_key, sizeof f->active_key, "%s", c->active_key);
+		f->log.active_key = f->active_key;
+	}
 	for (uint32_t i = 0; i < RINGLOG_DIRS_MAX + 2; i++)
 		f->locks[i] = -1;
 	f->log.checkpoint_dir = path_add(f, c->checkpoint_dir, "checkpoint");
@@ -207,9 +230,9 @@ open_engine(struct channel **channel, const struct channel_file_config *c, const
 int
 channel_file_open_on(struct channel **channel, const struct channel_file_config *c, const struct channel_env *env, struct logio *io, struct err *err)
 {
-	struct file_log *f = file_log_make(c, env->block_bytes ? env->block_bytes : ENGINE_BLOCK_BYTES);
+	struct file_log *f = file_log_make(c, env->block_bytes ? env->block_bytes : ENGINE_BLOCK_BYTES, err);
 	if (!f)
-		return err_set(err, ENOMEM, "no memory");
+		return -EINVAL;
 	return open_engine(channel, c, env, f, io, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), false, err);
 }
 
@@ -217,14 +240,17 @@ static int
 open_channel(struct channel **channel, const void *config, const struct channel_env *env, struct err *err)
 {
 	const struct channel_file_config *c = config;
-	struct file_log *f = file_log_make(c, env->block_bytes ? env->block_bytes : ENGINE_BLOCK_BYTES);
+	struct file_log *f = file_log_make(c, env->block_bytes ? env->block_bytes : ENGINE_BLOCK_BYTES, err);
 	struct logio *io = NULL;
+	if (!f)
+		return -EINVAL;
 	struct err uring_err = { "" };
 	int rc = 0, wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), locks[RINGLOG_DIRS_MAX + 2];
 	uint32_t count = 0;
-	if (!f || wake_fd < 0) {
+	if (wake_fd < 0) {
+		keyring_close(f->log.keys);
 		free(f);
-		return err_set(err, ENOMEM, "no memory or descriptors");
+		return err_set(err, EMFILE, "no descriptors");
 	}
 	for (uint32_t i = 0; i < f->path_count && !rc; i++) {
 		rc = dir_make(f->paths[i], err);
@@ -243,6 +269,7 @@ open_channel(struct channel **channel, const void *config, const struct channel_
 		rc = logio_pwrite_open(&io, wake_fd, err);
 	if (rc) {
 		locks_free(f->locks, f->path_count);
+		keyring_close(f->log.keys);
 		free(f);
 		close(wake_fd);
 		return rc;

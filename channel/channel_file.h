@@ -13,6 +13,9 @@ struct channel_file_config {
 	uint64_t capacity, required_space, max_file_size;
 	uint32_t transaction_capacity, checkpoint_interval_ms, sync_interval_s;
 	uint32_t io;		/* enum channel_file_io */
+	const char *active_key, *cipher_provider, *key_provider, *key_store, *key_store_password;
+	struct option_list key_aliases;
+	struct option_family key_passwords;
 	uint64_t segment_size, ledger_bytes;
 };
 

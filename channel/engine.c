@@ -389,6 +389,9 @@ engine_free(struct engine *e)
 		e->io->ops->close(e->io);
 	if (e->region && e->region_free)
 		e->region_free(e->region, e->region_bytes);
+	sealer_close(e->sealer);
+	for (uint32_t i = 0; e->blocks && i < e->block_count; i++)
+		free(e->blocks[i].sealed);
 	free(e->blocks);
 	free(e->free);
 	free(e->tail);
@@ -463,6 +466,8 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 		if (!rc && e->log->segment_bytes < e->block_bytes)
 			rc = err_set(err, EINVAL, "segments of %llu bytes cannot hold a block of %u", (unsigned long long)e->log->segment_bytes,
 				     e->block_bytes);
+		if (!rc && e->log->active_key)
+			rc = sealer_open(&e->sealer, e->log->keys, e->log->active_key, e->log->log_id, err);
 		if (!rc)
 			rc = ledger_open(&e->ledger, &(struct ledger_config){ .engine = e, .log = e->log, .limit = config->ledger_bytes }, err);
 		if (!rc)

@@ -25,6 +25,7 @@ struct memory {				/* a block's memory for life */
 	uint32_t pins;
 	uint64_t entry;			/* sequence number of its entry, in the tail */
 	struct completion *completion;	/* while writing */
+	uint8_t *sealed;		/* what is written when the log is encrypted; made at its first use, kept for life */
 	bool is_state;			/* the ledger's own: no link, no completion, no tail */
 };
 
@@ -83,6 +84,7 @@ struct engine {
 	char *name;
 	struct ringlog *log;		/* NULL: memory */
 	struct ledger *ledger;
+	struct sealer *sealer;		/* NULL: blocks are written as they are */
 	struct logio *io;
 	bool sync_groups;
 	uint64_t sync_interval_ns, checkpoint_interval_ns;

@@ -22,6 +22,7 @@
 #define CHECKPOINT_BYTES 4096u
 #define CHECKPOINT_RANGES 200u
 #define META_BYTES 4096u
+#define SALT_BYTES 16u
 
 struct block_header {
 	uint32_t magic;
@@ -36,7 +37,7 @@ struct block_header {
 	uint64_t durable, previous_end;
 	uint32_t previous_crc, raw_bytes, dict_count, dict_bytes, set_count, set_bytes, record_bytes;
 	uint32_t cipher, key_id, zero;
-	uint8_t nonce[16], tag[16], reserved[72];
+	uint8_t nonce[16], tag[16], salt[SALT_BYTES], reserved[56];
 	uint32_t payload_crc, header_crc;
 };
 _Static_assert(sizeof(struct block_header) == BLOCK_HEADER_BYTES, "as documented");
@@ -69,6 +70,7 @@ struct checkpoint {
 _Static_assert(sizeof(struct checkpoint) == CHECKPOINT_BYTES && offsetof(struct checkpoint, ranges) == 64 &&
 	       offsetof(struct checkpoint, durable) == 3264 && offsetof(struct checkpoint, crc) == 4092, "as documented");
 
+enum block_cipher { CIPHER_NONE, CIPHER_AES_GCM };	/* channel/keyring.h */
 enum record_type { RECORD_EVENT, RECORD_FRAGMENT, RECORD_CONTROL, RECORD_STATE, RECORD_MARK };
 enum control_kind { CONTROL_FENCE = 1 };	/* varint: where the extent before ends; its blocks from there on do not count */
 #define RECORD_TYPE_MASK 7u

@@ -104,8 +104,10 @@ ledger_close(struct ledger *l)
 		next = link->next;
 		link_free(link);
 	}
-	for (uint32_t i = 0; i < LEDGER_BLOCKS; i++)
+	for (uint32_t i = 0; i < LEDGER_BLOCKS; i++) {
 		free(l->blocks[i].memory.block.bytes);
+		free(l->blocks[i].memory.sealed);
+	}
 	if (l->log)
 		snapshots_close(&l->snapshots);
 	table_free(&l->table);

@@ -204,13 +204,18 @@ buffer_room(struct taker *t, struct buffer *b, uint32_t bytes)
 }
 
 static bool
-block_good(struct buffer *b, uint64_t position, uint32_t bytes)
+block_good(struct taker *t, struct buffer *b, uint64_t position, uint32_t bytes, int *trouble)
 {
+	bool missing = false;
 	if (position >= b->position && position + bytes <= b->checked)
 		return true;
-	const uint8_t *block = b->bytes + (position - b->position);
-	if (block_check(block, bytes) || (((const struct block_header *)block)->position != position && !BROKEN(LAP)))
+	uint8_t *block = b->bytes + (position - b->position);
+	if (block_check(block, bytes) || keyring_unseal(t->engine->log->keys, block, &missing) ||
+	    (((const struct block_header *)block)->position != position && !BROKEN(LAP))) {
+		if (missing)
+			*trouble = -EACCES;	/* nothing is lost: the key may be given again */
 		return false;
+	}
 	if (position == b->checked)
 		b->checked += bytes;
 	return true;
@@ -245,7 +250,8 @@ buffer_get(struct taker *t, uint64_t position, uint32_t bytes, int *trouble)
 	struct buffer *b = NULL;
 	for (uint32_t i = 0; i < t->buffer_count; i++) {
 		struct buffer *one = t->buffers[i];
-		if (one->len && position >= one->position && position + bytes <= one->position + one->len && block_good(one, position, bytes)) {
+		if (one->len && position >= one->position && position + bytes <= one->position + one->len &&
+		    block_good(t, one, position, bytes, trouble)) {
 			one->refs++;
 			t->next_position = position + bytes;
 			return one;
@@ -266,7 +272,7 @@ buffer_get(struct taker *t, uint64_t position, uint32_t bytes, int *trouble)
 	}
 	b->position = b->checked = position;
 	*trouble = -EBADMSG;
-	if (!block_good(b, position, bytes))
+	if (!block_good(t, b, position, bytes, trouble))
 		return NULL;
 	*trouble = 0;
 	b->len = run;
@@ -582,7 +588,7 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 	if (events < picked) {
 		pthread_mutex_lock(&e->lock);
 		uint64_t from = s->span.first + events, to = s->span.first + picked;
-		if (trouble && trouble != -EAGAIN && trouble != -ENOMEM && !events)
+		if (trouble && trouble != -EAGAIN && trouble != -ENOMEM && trouble != -EACCES && !events)
 			from = block_lost(e, from, to, &trouble);
 		bool added = ranges_add(&e->redo, from, to);
 		assert(added);
@@ -599,7 +605,8 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 	if (trouble && !events) {
 		static struct log_limit limit;
 		log_limited(&limit, LOG_ERROR, "channel %s: the log cannot be read at event %llu: %s", e->name,
-			    (unsigned long long)s->span.first, trouble == -EIO ? "I/O error" : trouble == -ENOMEM ? "no memory" : "damaged");
+			    (unsigned long long)s->span.first, trouble == -EIO ? "I/O error" : trouble == -ENOMEM ? "no memory" : trouble == -EACCES ?
+			    "its key is not among encryption.keyProvider.keys" : "damaged");
 		counter_add(&e->counters.take_error, 1);
 	}
 	if (!events) {

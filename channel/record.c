@@ -192,7 +192,7 @@ block_check_header(const uint8_t *bytes)
 		return "checksum of the header is wrong";
 	if (h->version < 1 || h->version > FORMAT_VERSION)
 		return "version is not known";
-	if (h->cipher != 0)
+	if (h->cipher > CIPHER_AES_GCM)
 		return "cipher is not known";
 	if (h->bytes % BLOCK_ALIGN_BYTES || h->bytes == 0 || h->position % BLOCK_ALIGN_BYTES || h->group_index >= h->group_count)
 		return "header makes no sense";
@@ -201,26 +201,19 @@ block_check_header(const uint8_t *bytes)
 	return NULL;
 }
 
-static uint32_t
-payload_bytes(const struct block_header *h)
+uint32_t
+block_payload_bytes(const struct block_header *h)
 {
 	return h->raw_bytes + 4 * h->dict_count + h->dict_bytes + 4 * h->set_count + h->set_bytes + h->record_bytes;
 }
 
 const char *
-block_check(const uint8_t *bytes, size_t len)
+block_check_content(const uint8_t *bytes)
 {
-	if (len < BLOCK_HEADER_BYTES)
-		return "too short";
-	const char *wrong = block_check_header(bytes);
-	if (wrong)
-		return wrong;
 	const struct block_header *h = (const struct block_header *)bytes;
 	struct block_view view;
-	if (h->bytes > len || !block_view_open(&view, bytes, len))
+	if (!block_view_open(&view, bytes, h->bytes))
 		return "lengths exceed the block";
-	if (!BROKEN(CRC) && crc32c(0, bytes + BLOCK_HEADER_BYTES, payload_bytes(h)) != h->payload_crc)
-		return "checksum is wrong";
 	const uint8_t *from;
 	uint32_t entry;
 	struct header_view header;
@@ -258,11 +251,28 @@ block_check(const uint8_t *bytes, size_t len)
 	return NULL;
 }
 
+const char *
+block_check(const uint8_t *bytes, size_t len)
+{
+	if (len < BLOCK_HEADER_BYTES)
+		return "too short";
+	const char *wrong = block_check_header(bytes);
+	if (wrong)
+		return wrong;
+	const struct block_header *h = (const struct block_header *)bytes;
+	struct block_view view;
+	if (h->bytes > len || !block_view_open(&view, bytes, len))
+		return "lengths exceed the block";
+	if (!BROKEN(CRC) && crc32c(0, bytes + BLOCK_HEADER_BYTES, block_payload_bytes(h)) != h->payload_crc)
+		return "checksum is wrong";
+	return h->cipher == CIPHER_NONE ? block_check_content(bytes) : NULL;
+}
+
 void
 block_finish(uint8_t *bytes)
 {
 	struct block_header *h = (struct block_header *)bytes;
-	h->payload_crc = crc32c(0, bytes + BLOCK_HEADER_BYTES, payload_bytes(h));
+	h->payload_crc = crc32c(0, bytes + BLOCK_HEADER_BYTES, block_payload_bytes(h));
 	h->header_crc = crc32c(0, bytes, offsetof(struct block_header, header_crc));
 }
 

@@ -37,8 +37,11 @@ int block_walk(const struct block_view *view, struct walk *walk, struct record_v
 int record_headers(const struct block_view *view, const uint8_t *at, const uint8_t *end, struct header_view *headers, uint32_t max,
 		   uint64_t *count);
 
-/* Everything that can be said of a block alone: NULL when it is whole, else what is wrong. */
+/* Everything that can be said of a block alone: NULL when it is whole, else what is wrong. Of a sealed one the payload's CRC alone. */
 const char *block_check(const uint8_t *bytes, size_t len);
+/* What is in the block makes sense: part of block_check, but for sealed blocks, which keyring_unseal opens. */
+const char *block_check_content(const uint8_t *bytes);
+uint32_t block_payload_bytes(const struct block_header *header);
 /* Only the header (its CRC, magic, version, lengths): enough to know how many bytes to read. */
 const char *block_check_header(const uint8_t *bytes);
 

@@ -41,6 +41,8 @@ struct scan {
 	uint8_t *search;		/* SEARCH_BYTES */
 	const char *wrong;
 	bool newer;			/* a block of a version we do not know */
+	bool no_key;			/* a block whose key we do not have: key_id */
+	uint32_t key_id;
 	uint64_t events_end;		/* of the group that group_read read: number behind its last event */
 };
 
@@ -104,6 +106,13 @@ group_read(struct scan *scan, uint64_t position, uint32_t *crc)
 		h = (const struct block_header *)(scan->bytes + bytes);
 		if ((scan->wrong = block_check(scan->bytes + bytes, len)))
 			return 0;
+		uint32_t key_id = h->key_id, header_crc = h->header_crc;
+		bool missing;
+		if ((scan->wrong = keyring_unseal(log->keys, scan->bytes + bytes, &missing)) && !(missing && log->sealed_ok)) {
+			scan->no_key |= missing;
+			scan->key_id = key_id;
+			return 0;
+		}
 		if (i == 0) {
 			count = h->group_count;
 			epoch = h->epoch;
@@ -115,7 +124,7 @@ group_read(struct scan *scan, uint64_t position, uint32_t *crc)
 		    h->previous_crc != chain || h->previous_end != end)
 			return scan->wrong = "blocks of different groups", 0;
 		events = h->first_event + h->events;
-		group_crc = crc32c(group_crc, &h->header_crc, sizeof h->header_crc);
+		group_crc = crc32c(group_crc, &header_crc, sizeof header_crc);
 		bytes += len;
 	}
 	*crc = group_crc;
@@ -162,13 +171,29 @@ ringlog_fence_note(struct ringlog *log, uint64_t end, uint64_t at, uint32_t epoc
 	return 0;
 }
 
+/* The block at `at`, whose checked header is in scan->search, is of the backlog and its key is not there: told now, not when a sink gets to it. */
+static int
+key_look(struct scan *scan, uint64_t at, struct err *err)
+{
+	const struct ringlog *log = scan->log;
+	const struct block_header *h = (const struct block_header *)scan->search;
+	if (h->cipher == CIPHER_NONE || log->sealed_ok || at < log->checkpoint->position || (log->keys && keyring_has(log->keys, h->key_id)))
+		return 0;
+	return err_set(err, EACCES, "%s: the block at position %" PRIu64 " is encrypted with a key of id %08x, which is not among "
+		       "encryption.keyProvider.keys", log->dirs[0], at, h->key_id);
+}
+
 /* Looks at the first block of every segment: finds the fences, refuses segments of other logs. */
 static int
 segments_look(struct scan *scan, struct err *err)
 {
 	struct ringlog *log = scan->log;
 	uint32_t crc;
-	for (uint32_t i = 0; i < log->segment_count; i++) {
+	int rc = 0;
+	if (log->checkpoint_serial && !ringlog_read(log, log->checkpoint->position, scan->search, BLOCK_ALIGN_BYTES) &&
+	    !header_wrong(log, (const struct block_header *)scan->search, log->checkpoint->position))
+		rc = key_look(scan, log->checkpoint->position, err);
+	for (uint32_t i = 0; i < log->segment_count && !rc; i++) {
 		uint64_t at = log->segments[i].index * log->segment_bytes;
 		const struct block_header *h = (const struct block_header *)scan->search;
 		if (ringlog_read(log, at, scan->search, BLOCK_ALIGN_BYTES))
@@ -186,6 +211,8 @@ segments_look(struct scan *scan, struct err *err)
 			log->segments[i].begin_end = h->previous_end;
 			log->segments[i].begin_epoch = h->epoch;
 		}
+		if (!header_wrong(log, h, at) && (rc = key_look(scan, at, err)))
+			return rc;
 		if (BROKEN(FENCE) || !(h->flags & BLOCK_FENCE) || header_wrong(log, h, at) || h->previous_end >= at)
 			continue;
 		uint64_t end = h->previous_end;
@@ -193,7 +220,7 @@ segments_look(struct scan *scan, struct err *err)
 		if (group_read(scan, at, &crc) && ringlog_fence_note(log, end, at, epoch))
 			return err_set(err, ENOMEM, "no memory");
 	}
-	return 0;
+	return rc;
 }
 
 /* The first position at or behind `from` where a whole group stands whose epoch is at least `epoch` and, with `durable`, that was queued
@@ -360,6 +387,9 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 		if (scan->newer)
 			return err_set(err, EPROTONOSUPPORT, "%s: the log has blocks of a newer format at position %" PRIu64
 				       ", this program knows up to version %u", log->dirs[0], at, FORMAT_VERSION);
+		if (scan->no_key)
+			return err_set(err, EACCES, "%s: the block at position %" PRIu64 " is encrypted with a key of id %08x, which is not among "
+				       "encryption.keyProvider.keys", log->dirs[0], at, scan->key_id);
 		if (at == end)
 			wrong = scan->wrong;
 		const struct block_header *h = (const struct block_header *)scan->bytes;

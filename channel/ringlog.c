@@ -251,6 +251,7 @@ ringlog_close(struct ringlog *log)
 	for (uint32_t i = 0; i < log->dir_count; i++)
 		if (log->spare[i])
 			log->io->ops->file_close(log->io, log->spare[i]);
+	keyring_close(log->keys);
 	free(log->segments);
 	free(log->fences);
 	free(log->checkpoint);

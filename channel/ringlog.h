@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "channel/format.h"
+#include "channel/keyring.h"
 #include "channel/logio.h"
 #include "channel/record.h"
 
@@ -39,6 +40,9 @@ struct ringlog {
 	uint8_t log_id[LOG_ID_BYTES];
 	uint8_t host_id[HOST_ID_BYTES];	/* this host's; zeros: unknown, nothing is compared */
 	bool adopt;			/* take over a log that another host wrote */
+	struct keyring *keys;		/* of sealed blocks, or NULL; ended by ringlog_close */
+	const char *active_key;		/* new blocks are sealed with it; NULL: they stay plain */
+	bool sealed_ok;			/* blocks whose key is missing are passed on sealed (tools); else recovery refuses */
 	uint32_t epoch;
 
 	uint64_t position;		/* where the next group goes, unless it does not fit in the segment */

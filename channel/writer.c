@@ -320,6 +320,18 @@ group_gather(struct engine *e, struct group *g)
 		e->link_turn = (e->link_turn + 1) % links;
 }
 
+/* Memory for the sealed bytes of the group's blocks. */
+static bool
+group_seal_room(struct engine *e, struct group *g)
+{
+	for (uint32_t i = 0; e->sealer && i < g->count; i++) {
+		struct memory *m = g->blocks[i];
+		if (!m->sealed && !(m->sealed = aligned_alloc(BLOCK_ALIGN_BYTES, m->block.capacity)))
+			return false;
+	}
+	return true;
+}
+
 static void
 group_headers(struct engine *e, struct group *g)
 {
@@ -340,9 +352,14 @@ group_headers(struct engine *e, struct group *g)
 		h->durable = e->durable_position;
 		h->previous_end = g->previous_end;
 		h->previous_crc = g->previous_crc;
-		block_finish((uint8_t *)h);
-		g->crc = crc32c(g->crc, &h->header_crc, sizeof h->header_crc);
 		at += h->bytes;
+		if (!e->sealer)
+			block_finish((uint8_t *)h);
+		else if (sealer_seal(e->sealer, (uint8_t *)h, g->blocks[i]->sealed))
+			abort();	/* AES on memory that is there cannot fail */
+		else
+			h = (struct block_header *)g->blocks[i]->sealed;	/* the tail in memory stays plain */
+		g->crc = crc32c(g->crc, &h->header_crc, sizeof h->header_crc);
 	}
 }
 
@@ -358,7 +375,7 @@ group_write(struct engine *e, struct group *g)
 	g->previous_end = e->log->position;
 	g->previous_crc = e->log->previous_crc;
 	pthread_mutex_lock(&e->lock);
-	bool room = entries_reserve(&e->hot, LOGIO_GROUPS_MAX * LOGIO_WRITES_MAX);
+	bool room = entries_reserve(&e->hot, LOGIO_GROUPS_MAX * LOGIO_WRITES_MAX) && group_seal_room(e, g);
 	pthread_mutex_unlock(&e->lock);
 	bool state = g->count == 1 && g->blocks[0]->is_state;
 	int rc = room ? (state ? ringlog_place_state : ringlog_place)(e->log, g->bytes, &g->position, &file, &offset) : -ENOMEM;
@@ -377,7 +394,8 @@ group_write(struct engine *e, struct group *g)
 	group_headers(e, g);
 	e->log->previous_crc = g->crc;
 	for (uint32_t i = 0; i < g->count; i++) {
-		struct block_header *h = (struct block_header *)g->blocks[i]->block.bytes;
+		struct memory *m = g->blocks[i];
+		const struct block_header *h = (const struct block_header *)(e->sealer ? m->sealed : m->block.bytes);
 		writes[i] = (struct logio_write){ .bytes = h, .len = h->bytes };
 	}
 	uint64_t now = e->sync_groups ? 0 : clock_now_ns(e->clock), segment = g->position / e->log->segment_bytes;

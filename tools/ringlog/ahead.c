@@ -91,6 +91,9 @@ ahead_read(struct logio *io, struct logio_file *file, uint64_t offset, void *byt
 		return -ENOENT;
 	while (len) {
 		if (!piece_has(&a->now, file->fd, offset)) {
+			bool onward = a->now.fd == file->fd && offset == a->now.offset + (uint64_t)a->now.len;
+			if (len <= BLOCK_ALIGN_BYTES && !onward)	/* a look at one place only */
+				return posix_read(io, file, offset, out, len);
 			fetched_wait(a);
 			struct piece was = a->now;
 			if (piece_has(&a->next, file->fd, offset)) {

@@ -13,7 +13,7 @@
 struct look {
 	const struct tool_args *args;
 	bool dump;
-	uint64_t groups, blocks, events, records, others, payload, bytes, damage, damage_bytes;
+	uint64_t groups, blocks, events, records, others, sealed, payload, bytes, damage, damage_bytes;
 	uint64_t first_number, end_number, lost, first_time, last_time;
 	uint32_t epochs, epoch;
 	uint64_t total, start_ns, told_ns;	/* progress: bytes of all segments; 0: not told */
@@ -46,6 +46,7 @@ visit(const struct block_header *h, const uint8_t *bytes, void *context)
 	look->groups += h->group_index == 0;
 	look->events += h->events;
 	look->records += h->records;
+	look->sealed += h->cipher != CIPHER_NONE;
 	look->others += h->records - h->events;
 	look->bytes += h->bytes;
 	look->payload += h->raw_bytes - h->events;
@@ -78,14 +79,14 @@ report(const struct ringlog *log, const struct look *look)
 	const char *format = look->args->json ?
 		"{\"log_id\":\"%s\",\"segments\":%u,\"segment_bytes\":%" PRIu64 ",\"first_position\":%" PRIu64 ",\"end_position\":%" PRIu64
 		",\"groups\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\"events\":%" PRIu64 ",\"first_number\":%" PRIu64 ",\"end_number\":%" PRIu64
-		",\"other_records\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"body_bytes\":%" PRIu64 ",\"epoch\":%u,\"first_time_ns\":%" PRIu64
+		",\"other_records\":%" PRIu64 ",\"sealed_blocks\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"body_bytes\":%" PRIu64 ",\"epoch\":%u,\"first_time_ns\":%" PRIu64
 		",\"last_time_ns\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"damaged_bytes\":%" PRIu64 ",\"events_lost\":%" PRIu64 "}\n" :
 		"log id          %s\nsegments        %u of %" PRIu64 " bytes\npositions       %" PRIu64 " to %" PRIu64 "\ngroups          %" PRIu64
-		"\nblocks          %" PRIu64 "\nevents          %" PRIu64 "\nnumbers         %" PRIu64 " to below %" PRIu64 "\nother records   %" PRIu64
+		"\nblocks          %" PRIu64 "\nevents          %" PRIu64 "\nnumbers         %" PRIu64 " to below %" PRIu64 "\nother records   %" PRIu64 "\nkey missing for %" PRIu64 " blocks"
 		"\nbytes           %" PRIu64 "\nbody bytes      %" PRIu64 "\nepoch           %u\nreceived        %" PRIu64 " to %" PRIu64
 		" ns\ndamaged         %" PRIu64 " stretches, %" PRIu64 " bytes\nevents lost     %" PRIu64 "\n";
 	printf(format, id, log->segment_count, log->segment_bytes, log->first_position, log->position, look->groups, look->blocks, look->events,
-	       look->first_number, look->end_number, look->others, look->bytes, look->payload, look->epoch, look->first_time, look->last_time,
+	       look->first_number, look->end_number, look->others, look->sealed, look->bytes, look->payload, look->epoch, look->first_time, look->last_time,
 	       look->damage, look->damage_bytes, look->lost);
 }
 
@@ -98,7 +99,10 @@ walk(const struct tool_args *args, bool dump, bool verify, struct err *err)
 	int rc = ahead_open(&log.io, err);
 	if (rc)
 		return 2;
-	rc = ringlog_open(&log, false, err);
+	log.sealed_ok = !dump;
+	rc = tool_keys(args, &log.keys, err);
+	if (!rc)
+		rc = ringlog_open(&log, false, err);
 	if (!rc && verify && (args->progress || isatty(STDERR_FILENO))) {
 		look.total = log.segment_count * log.segment_bytes;
 		look.start_ns = look.told_ns = clock_now_ns(&clock_system);
@@ -109,7 +113,8 @@ walk(const struct tool_args *args, bool dump, bool verify, struct err *err)
 		progress(&look, true);
 	if (!rc && !dump)
 		report(&log, &look);
-	ringlog_close(&log);
+	if (log.checkpoint)		/* else it was not opened */
+		ringlog_close(&log);
 	log.io->ops->close(log.io);
 	return rc ? 2 : look.damage && verify ? 1 : 0;
 }

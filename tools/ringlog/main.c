@@ -4,7 +4,7 @@
 
 #include "tools/ringlog/tool.h"
 
-static const struct tool_command *const commands[] = { &tool_info, &tool_dump, &tool_verify, &tool_salvage, NULL };
+static const struct tool_command *const commands[] = { &tool_info, &tool_dump, &tool_verify, &tool_salvage, &tool_import, NULL };
 
 static void
 usage(FILE *out)
@@ -13,7 +13,19 @@ usage(FILE *out)
 	for (const struct tool_command *const *c = commands; *c; c++)
 		fprintf(out, "  %-8s %s\n", (*c)->name, (*c)->help);
 	fputs("\nDIR is a data directory of a file channel; of several (dataDirs = a,b) name all, in the same order.\n"
+	      "--keys FILE --password FILE: key store (PKCS#12) of an encrypted log and a file with its password; --active-key ALIAS (with --to):\n"
+	      "the new log is encrypted with that key.\n"
 	      "--json gives JSON instead of lines for eyes. Exit status: 0; 1 damage was found; 2 trouble.\n", out);
+}
+
+int
+tool_keys(const struct tool_args *args, struct keyring **keys, struct err *err)
+{
+	static const struct option_list all = { 0 };
+	*keys = NULL;
+	if (!args->keys != !args->password || (args->active_key && !args->keys))
+		return err_set(err, EINVAL, "--keys, --password (and --active-key) go together");
+	return args->keys ? keyring_open(keys, args->keys, args->password, &all, NULL, err) : 0;
 }
 
 struct flag {
@@ -31,6 +43,7 @@ main(int argc, char **argv)
 	const struct flag flags[] = {
 		{ "--json", 0, &args.json, NULL }, { "--all", TOOL_ALL, &args.all, NULL }, { "--progress", TOOL_PROGRESS, &args.progress, NULL },
 		{ "--to", TOOL_TO, NULL, &args.to }, { "--checkpoint", TOOL_CHECKPOINT, NULL, &args.checkpoint },
+		{ "--keys", 0, NULL, &args.keys }, { "--password", 0, NULL, &args.password }, { "--active-key", TOOL_TO, NULL, &args.active_key },
 	};
 	const struct tool_command *command = NULL;
 	for (int i = 1; i < argc; i++) {

@@ -51,8 +51,9 @@ meta_write(struct out *out, const uint8_t *log_id, uint64_t segment_bytes)
 }
 
 int
-out_open(struct out *out, const char *dir, uint64_t segment_bytes, const uint8_t *log_id, struct err *err)
+out_open(struct out *out, const struct tool_args *args, uint64_t segment_bytes, const uint8_t *log_id, const struct keyring *keys, struct err *err)
 {
+	const char *dir = args->to;
 	memset(out, 0, sizeof *out);
 	out->want_number = out->want_position = UINT64_MAX;
 	snprintf(out->data, sizeof out->data, "%s/data", dir);
@@ -72,6 +73,8 @@ out_open(struct out *out, const char *dir, uint64_t segment_bytes, const uint8_t
 	out->log.segment_bytes = segment_bytes;
 	if (!rc) {
 		rc = ringlog_open(&out->log, true, err);
+		if (!rc && args->active_key)
+			rc = sealer_open(&out->sealer, keys, args->active_key, out->log.log_id, err);
 		if (rc)
 			ringlog_close(&out->log);
 	}
@@ -99,7 +102,19 @@ out_block(struct out *out, uint8_t *bytes, struct err *err)
 	h->durable = before;
 	h->previous_end = before;
 	h->previous_crc = crc_before;
-	block_finish(bytes);
+	if (!out->sealer)
+		block_finish(bytes);
+	else {
+		if (out->sealed_room < h->bytes) {
+			free(out->sealed);
+			out->sealed_room = h->bytes;
+			if (!(out->sealed = aligned_alloc(BLOCK_ALIGN_BYTES, h->bytes)))
+				return err_set(err, ENOMEM, "no memory");
+		}
+		if ((rc = sealer_seal(out->sealer, bytes, out->sealed)))
+			return err_set(err, -rc, "encryption failed");
+		h = (struct block_header *)(bytes = out->sealed);
+	}
 	log->previous_crc = crc32c(0, &h->header_crc, sizeof h->header_crc);
 	if (out->want_position == UINT64_MAX && h->first_event + h->events > out->want_number) {
 		out->want_position = before;
@@ -137,6 +152,8 @@ out_close(struct out *out, int rc, const struct checkpoint *settled, struct err 
 		if ((rc = ringlog_checkpoint(log, true)))
 			err_set(err, -rc, "%s: %s", out->checkpoint, strerror(-rc));
 	}
+	sealer_close(out->sealer);
+	free(out->sealed);
 	ringlog_close(log);
 	log->io->ops->close(log->io);
 	return rc;

@@ -48,6 +48,7 @@ struct salvage {
 	const char *why;		/* what was found first behind `end` */
 	uint64_t blocks, events, others, doubtful, missing, stretches, stretch_bytes, leftovers;
 	struct out out;
+	struct keyring *keys;		/* or NULL */
 	const struct checkpoint *settled;	/* or NULL */
 	bool to;
 };
@@ -248,7 +249,8 @@ place_look(struct salvage *s, struct logio_file *file, uint64_t index, uint64_t 
 		s->why = "cannot be read";
 		return BLOCK_ALIGN_BYTES;
 	}
-	if ((wrong = block_check(s->block, h->bytes))) {
+	bool missing, was_sealed = h->cipher != CIPHER_NONE;
+	if ((wrong = block_check(s->block, h->bytes)) || (wrong = keyring_unseal(s->keys, s->block, &missing))) {
 		s->why = wrong;
 		return BLOCK_ALIGN_BYTES;
 	}
@@ -256,9 +258,13 @@ place_look(struct salvage *s, struct logio_file *file, uint64_t index, uint64_t 
 		s->leftovers++;
 		return h->bytes;
 	}
+	if (s->to && was_sealed && !s->args->active_key) {
+		*rc = err_set(err, EINVAL, "the log is encrypted: name the key of the new one with --active-key ALIAS");
+		return 0;
+	}
 	if (s->to && !s->out.log.io) {	/* made with the first good block: it knows the id */
 		uint64_t bytes = s->segment_bytes < SEGMENT_LEAST ? SEGMENT_LEAST : s->segment_bytes;
-		if ((*rc = out_open(&s->out, s->args->to, bytes, s->log_id, err)))
+		if ((*rc = out_open(&s->out, s->args, bytes, s->log_id, s->keys, err)))
 			return 0;
 		if (s->settled)
 			s->out.want_number = s->settled->number;
@@ -332,7 +338,9 @@ run(const struct tool_args *args, struct err *err)
 	struct checkpoint *settled = NULL;
 	if (args->checkpoint && !args->to)
 		return err_set(err, EINVAL, "--checkpoint goes with --to: the new log gets a checkpoint that says the same"), 2;
-	int rc = segments_find(&s, err);
+	int rc = tool_keys(args, &s.keys, err);
+	if (!rc)
+		rc = segments_find(&s, err);
 	if (rc)
 		goto end;
 	meta_read(&s);
@@ -361,6 +369,7 @@ run(const struct tool_args *args, struct err *err)
 		report(&s, args->to ? stdout : stderr);
 end:
 	free(s.block);
+	keyring_close(s.keys);
 	free(s.segments);
 	free(s.fences);
 	free(settled);

@@ -7,12 +7,12 @@
 #include "channel/ringlog.h"
 
 enum {				/* flags that a command understands */
-	TOOL_ALL = 1, TOOL_PROGRESS = 2, TOOL_TO = 4, TOOL_CHECKPOINT = 8, TOOL_SEGMENT = 16, TOOL_KEYS = 32, TOOL_CHECK = 64,
+	TOOL_ALL = 1, TOOL_PROGRESS = 2, TOOL_TO = 4, TOOL_CHECKPOINT = 8,
 };
 
 struct tool_args {
-	bool json, all, progress, check;
-	const char *to, *checkpoint, *segment_size;
+	bool json, all, progress;
+	const char *to, *checkpoint, *keys, *password, *active_key;
 	const char *dirs[RINGLOG_DIRS_MAX];
 	uint32_t dir_count;
 };
@@ -24,7 +24,10 @@ struct tool_command {
 	int (*run)(const struct tool_args *args, struct err *err);
 };
 
-extern const struct tool_command tool_info, tool_dump, tool_verify, tool_salvage;
+/* The keys that --keys and --password name; NULL when they were not given. 0 or -errno. */
+int tool_keys(const struct tool_args *args, struct keyring **keys, struct err *err);
+
+extern const struct tool_command tool_info, tool_dump, tool_verify, tool_salvage, tool_import;
 
 /* ---- a disk that is only read: nothing is made, opened for writing or changed; reads ahead with a thread of its own ---- */
 int ahead_open(struct logio **io, struct err *err);
@@ -41,13 +44,18 @@ struct out {
 	struct ringlog log;
 	char data[4096], checkpoint[4096];
 	uint64_t blocks, events, bytes, first_number, end_number;
+	struct sealer *sealer;		/* NULL: blocks are written plain */
+	uint8_t *sealed;
+	uint32_t sealed_room;
 	uint64_t want_number;		/* where the checkpoint shall stand */
 	uint64_t want_position;		/* the place that belongs to it, once passed */
 	uint32_t want_crc;
 };
 
-/* Makes DIR/data and DIR/checkpoint; DIR is empty or not there. log_id NULL: a new one. log.epoch is the caller's to set. */
-int out_open(struct out *out, const char *dir, uint64_t segment_bytes, const uint8_t *log_id, struct err *err);
+/* Makes ARGS->to/data and ARGS->to/checkpoint, empty or not there before. log_id NULL: a new one. Blocks are sealed with args->active_key of
+ * `keys`, when it is given. log.epoch is the caller's to set. */
+int out_open(struct out *out, const struct tool_args *args, uint64_t segment_bytes, const uint8_t *log_id, const struct keyring *keys,
+	     struct err *err);
 /* Writes a sealed block as a group of its own; first_event and all below 16 of the header are set here but first_event. Aligned bytes. */
 int out_block(struct out *out, uint8_t *bytes, struct err *err);
 /* Syncs; with `ranges` a checkpoint says that all below out->want_number is settled and the ranges, too. rc: how it went so far. */
