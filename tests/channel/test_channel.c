@@ -176,10 +176,15 @@ test_options(void **state)
 	struct err err = { "" };
 	assert_int_equal(channel_file.check(&config, "c1", &err), -EINVAL);	/* transactionCapacity 10000 > 7000 */
 	assert_non_null(strstr(err.text, "transactionCapacity"));
-	struct property secret[] = { { "encryption.activeKey", "k", "t:1", false } };
-	assert_int_equal(parse(&channel_file, secret, 1, &config, &values), 1);
-	struct property nested[] = { { "encryption.keyProvider.keys", "k", "t:1", false } };
-	assert_int_equal(parse(&channel_file, nested, 1, &config, &values), 1);
+	option_values_free(&values);
+	struct property secret[] = { { "encryption.activeKey", "k", "t:1", false }, { "encryption.keyProvider.keys", "k l", "t:1", false },
+				     { "encryption.keyProvider.keys.k.passwordFile", "/p", "t:1", false } };
+	assert_int_equal(parse(&channel_file, secret, 3, &config, &values), 0);
+	assert_int_equal(config.key_aliases.count, 2);
+	assert_string_equal(config.key_passwords.items[0].key, "k.passwordFile");
+	config.transaction_capacity = 1;
+	assert_int_equal(channel_file.check(&config, "c1", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "must be given together"));
 	option_values_free(&values);
 }
 
