@@ -119,7 +119,7 @@ class Way:
             return ["--kernel", "--to", "127.0.0.1:15514"]
         options = ["--device", f"net_memif0,role=client,socket={WORK}/memif.sock,socket-abstract=no", "--from", "192.0.2.100/24",
                    "--to", "192.0.2.10:514", "--cpu", str(self.generator_cpu)]
-        # --hold: DPDK 22.11's memif server may crash when its client leaves while it is polled; so the generator leaves last.
+        # --hold: what is in the rings when a memif client leaves is lost; so the generator leaves last.
         return options + ["--hold"] + (["--no-huge"] if self.pages == "none" else [])
 
 

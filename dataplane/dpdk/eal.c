@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <rte_alarm.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_launch.h>
@@ -18,8 +20,15 @@
 #include <rte_log.h>
 
 #include "base/log.h"
+#include "dataplane/dpdk/memif_guard.h"
 
 #define MEMORY_BYTES_DEFAULT (UINT64_C(256) << 20)
+
+struct interrupt_call {
+	void (*fn)(void *context);	/* may be NULL */
+	void *context;
+	_Atomic bool done;
+};
 
 /* One data core: DPDK's lcore i + 1 (0 is main). */
 struct data_core {
@@ -172,6 +181,27 @@ eal_start(const struct eal_config *config, struct err *err)
 	return 0;
 }
 
+static void
+interrupt_call(void *context)
+{
+	struct interrupt_call *call = context;
+	if (call->fn)
+		call->fn(call->context);
+	atomic_store(&call->done, true);
+}
+
+int
+eal_interrupt_call(void (*fn)(void *context), void *context)
+{
+	struct interrupt_call call = { .fn = fn, .context = context };
+	int rc = rte_eal_alarm_set(1, interrupt_call, &call);
+	if (rc)
+		return rc;
+	while (!atomic_load(&call.done))
+		nanosleep(&(struct timespec){ 0, 200000 }, NULL);
+	return 0;
+}
+
 void
 eal_stop(void)
 {
@@ -179,7 +209,11 @@ eal_stop(void)
 		return;
 	for (uint32_t i = 0; i < eal.cores; i++)
 		assert(!eal.core[i].busy);	/* wait for them first: rte_eal_cleanup takes their memory away */
+	/* The interrupt thread is not ended by rte_eal_cleanup, but woken by it; the memif driver leaves its listener in that thread's list, in EAL's
+	 * memory. So that memory stays until the process ends. */
+	memif_guard_keep(true);
 	rte_eal_cleanup();
+	memif_guard_keep(false);
 	eal.started = false;
 }
 

@@ -30,6 +30,9 @@ int eal_start(const struct eal_config *config, struct err *err);
 bool eal_has_huge_pages(void);
 void eal_stop(void);
 
+/* Runs fn(context) on DPDK's interrupt thread and waits for its end; 0 or -errno (then it did not run). Not from that thread itself. fn may be NULL. */
+int eal_interrupt_call(void (*fn)(void *context), void *context);
+
 /* Runs fn(context) on data core i (0 ..). -EBUSY while another runs there. */
 int eal_launch(uint32_t i, int (*fn)(void *context), void *context, struct err *err);
 /* Sleeps until it has returned; at most timeout_ms (-ETIMEDOUT), negative: for ever. Gives what fn returned. */

@@ -16,6 +16,8 @@
 
 #include "base/counter.h"
 #include "base/log.h"
+#include "dataplane/dpdk/eal.h"
+#include "dataplane/dpdk/memif_guard.h"
 #include "dataplane/dpdk/rss.h"
 
 #define RING_DEFAULT 1024
@@ -25,6 +27,7 @@
 /* One lcore's; a line of its own. */
 struct dpdk_queue {
 	_Alignas(64) struct counter tx_frames, tx_bytes, tx_failed;
+	struct memif_gate gate;		/* memif only */
 };
 
 struct port_dpdk {
@@ -35,6 +38,7 @@ struct port_dpdk {
 	struct rte_eth_dev_info info;
 	bool rss, checksum_ip, checksum_udp;
 	bool plugged;			/* by us: unplugged at close */
+	bool memif;			/* every burst goes through its queue's gate */
 	struct rte_device *handle;
 	struct dpdk_queue queue[];
 };
@@ -46,7 +50,11 @@ dpdk_rx(struct port *port, uint32_t queue, struct frame *frames, uint32_t max)
 	struct rte_mbuf *mbufs[PORT_BURST_MAX];
 	if (max > PORT_BURST_MAX)
 		max = PORT_BURST_MAX;
+	if (dpdk->memif)
+		memif_gate_enter(&dpdk->queue[queue].gate);
 	uint32_t n = rte_eth_rx_burst(dpdk->id, (uint16_t)queue, mbufs, (uint16_t)max);
+	if (dpdk->memif)
+		memif_gate_leave(&dpdk->queue[queue].gate);
 	for (uint32_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = mbufs[i];
 		uint64_t flags = m->ol_flags;
@@ -125,7 +133,11 @@ dpdk_tx(struct port *port, uint32_t queue, struct frame *frames, uint32_t n)
 		m->pkt_len = frames[i].len;
 		mbufs[count++] = m;
 	}
+	if (dpdk->memif)
+		memif_gate_enter(&q->gate);
 	uint32_t sent = rte_eth_tx_burst(dpdk->id, (uint16_t)queue, mbufs, (uint16_t)count);
+	if (dpdk->memif)
+		memif_gate_leave(&q->gate);
 	for (uint32_t i = 0, k = 0; k < sent; i++)
 		if (frames[i].len) {
 			bytes += frames[i].len;
@@ -187,11 +199,23 @@ dpdk_xstats(struct port *port, void (*visit)(void *context, const char *name, ui
 }
 
 static void
+close_device(void *context)
+{
+	struct port_dpdk *dpdk = context;
+	rte_eth_dev_stop(dpdk->id);
+	rte_eth_dev_close(dpdk->id);
+}
+
+static void
 dpdk_close(struct port *port)
 {
 	struct port_dpdk *dpdk = (struct port_dpdk *)port;
-	rte_eth_dev_stop(dpdk->id);
-	rte_eth_dev_close(dpdk->id);
+	/* A memif peer that leaves at this moment is seen by EAL's interrupt thread, and the driver does not expect both: closed on that thread too. */
+	if (!dpdk->memif || eal_interrupt_call(close_device, dpdk) != 0)
+		close_device(dpdk);
+	for (uint32_t q = 0; q < port->queues; q++)
+		if (dpdk->queue[q].gate.registered)
+			memif_gate_remove(&dpdk->queue[q].gate);
 	if (dpdk->plugged && dpdk->handle)
 		rte_dev_remove(dpdk->handle);
 	rte_mempool_free(dpdk->pool);
@@ -373,6 +397,7 @@ port_dpdk_open(const struct port_dpdk_config *config, struct err *err)
 	int rc = rte_eth_dev_info_get(dpdk->id, &dpdk->info);
 	if (rc == 0) {
 		dpdk->handle = dpdk->info.device;
+		dpdk->memif = strcmp(dpdk->info.driver_name, "net_memif") == 0;
 		struct rte_ether_addr mac;
 		if (rte_eth_macaddr_get(dpdk->id, &mac) == 0)
 			memcpy(dpdk->port.mac, mac.addr_bytes, 6);
@@ -395,7 +420,14 @@ port_dpdk_open(const struct port_dpdk_config *config, struct err *err)
 						 dpdk->port.numa_node, rte_lcore_to_cpu_id((int)lcore), rte_lcore_to_socket_id(lcore),
 						 dpdk->port.numa_node);
 		}
-		rc = queues ? configure(dpdk, config, err) : err_set(err, ENODEV, "port %s: device %s has no queues", config->name, dpdk->device);
+		rc = queues ? 0 : err_set(err, ENODEV, "port %s: device %s has no queues", config->name, dpdk->device);
+		for (uint32_t q = 0; dpdk->memif && q < queues && !rc; q++)
+			if ((rc = memif_gate_register(&dpdk->queue[q].gate)) != 0)
+				err_set(err, ENOSPC, "port %s: too many memif queues in one process", config->name);
+		if (dpdk->memif && !memif_guard_works())
+			log_warn("port %s: a preloaded library has its own munmap: a memif peer that leaves may crash this process", config->name);
+		if (!rc)
+			rc = configure(dpdk, config, err);
 	} else {
 		err_set(err, -rc, "port %s: device %s says nothing about itself: %s", config->name, dpdk->device, rte_strerror(-rc));
 	}
