@@ -69,7 +69,7 @@ kill_point(const char *name)
 	size_t len = strlen(name);
 	if (strncmp(at, name, len) != 0 || (at[len] && at[len] != ':'))
 		return;
-	int turn = at[len] ? atoi(at + len + 1) : 1;
+	long turn = at[len] ? strtol(at + len + 1, NULL, 10) : 1;
 	if (atomic_fetch_add(&passed, 1) + 1 == turn)
 		kill(getpid(), SIGKILL);
 }
