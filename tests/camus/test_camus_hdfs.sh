@@ -1,0 +1,82 @@
+#!/bin/bash
+# penstock-camus from a real Kafka into a real HDFS: 5 topics, 20 partitions, several runs, killed at random moments; what Hadoop's own tools
+# read back is judged by a program of its own.
+# usage: test_camus_hdfs.sh PENSTOCK_CAMUS     CHECK_LONG=1: 30 kills instead of 8, 2 million records
+set -u
+CAMUS=$1
+HERE=$(cd "$(dirname "$0")" && pwd)
+. "$HERE/../lib/kafka.sh"
+. "$HERE/../lib/hadoop.sh"
+kafka_jars || exit 77
+hadoop_jars || exit 77
+kills=8 records=60000
+[ "${CHECK_LONG-}" = 1 ] && kills=30 records=400000
+seed=${CAMUS_SEED:-$RANDOM}
+echo "seed $seed (CAMUS_SEED=$seed repeats the moments)"
+RANDOM=$seed
+dir=$(mktemp -d)
+trap 'kafka_kill; hadoop_stop; rm -rf "$dir"' EXIT
+fail() { echo "FAILED: $*"; tail -n 20 "$dir/log" 2>/dev/null; exit 1; }
+hadoop_start "$dir/hdfs" 1 || fail "no HDFS"
+kafka_start "$dir/kafka" || fail "no broker"
+topics=(t1 t2 t3 t4 t5)
+makers=
+for topic in "${topics[@]}"; do
+	java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$dir/kafka/tools:$KAFKA_HOME/libs/*" org.apache.kafka.tools.TopicCommand --bootstrap-server \
+		"$KAFKA_BS" --create --topic "$topic" --partitions 4 >>"$dir/topics.log" 2>&1 &
+	makers="$makers $!"
+done
+wait $makers
+
+# Records of all topics, with a checksum of their own; what belongs where goes to $dir/want.
+produce() {	# round count-per-topic
+	python3 - "$1" "$2" "$dir" "${topics[@]}" <<-'EOF'
+	import sys, datetime, zlib
+	round_, count, folder, topics = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+	with open(folder + "/want", "a") as want:
+	    for topic in topics:
+	        with open(f"{folder}/in.{topic}", "w") as out:
+	            for i in range(count):
+	                ms = 1425600000000 + (i * 104729 % 14400) * 1000 + round_
+	                text = "%s %d %d" % (topic, round_, i)
+	                payload = '{"timestamp":%d,"text":"%s","crc":"%08x"}' % (ms, text, zlib.crc32(text.encode()))
+	                out.write(payload + "\n")
+	                hour = datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc)
+	                want.write(topic + hour.strftime("/hourly/%Y/%m/%d/%H\t") + payload + "\n")
+	EOF
+	for topic in "${topics[@]}"; do
+		kcat -P -b "$KAFKA_BS" -t "$topic" -l "$dir/in.$topic" -X linger.ms=5 -X sticky.partitioning.linger.ms=0 || fail "kcat"
+	done
+}
+cat >"$dir/job.properties" <<EOF
+camus.job.name=Camus Job
+etl.destination.path=webhdfs://127.0.0.1:$HADOOP_NN_PORT/user/etl/topics
+etl.execution.base.path=webhdfs://127.0.0.1:$HADOOP_NN_PORT/user/etl/exec
+etl.execution.history.path=webhdfs://127.0.0.1:$HADOOP_NN_PORT/user/etl/exec/history
+camus.message.decoder.class=com.linkedin.camus.etl.kafka.coders.JsonStringMessageDecoder
+camus.message.timestamp.format=unix_milliseconds
+etl.record.writer.provider.class=com.linkedin.camus.etl.kafka.common.StringRecordWriterProvider
+kafka.brokers=$KAFKA_BS
+etl.default.timezone=UTC
+EOF
+run() { { "$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1; } 2>/dev/null; }
+: >"$dir/want"
+produce 0 $((records / 2))
+run || fail "first run"
+killed=0
+for i in $(seq $kills); do
+	produce $i $((records / 2 / kills + 1))
+	"$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1 &
+	pid=$!
+	sleep "0.$(printf %03d $((RANDOM % 900)))"
+	{ kill -9 $pid && killed=$((killed + 1)); wait $pid; } 2>/dev/null
+done
+echo "killed $killed of $kills runs"
+run || fail "the run after the kills"
+run || fail "a run with nothing new"
+grep -q 'nothing committed' "$dir/log" || fail "a run with nothing new commits"
+hadoop_fs -copyToLocal "$HADOOP_RPC/user/etl/topics" "$dir/out" || fail "hadoop fs -copyToLocal"
+python3 "$HERE/check_tree.py" "$dir/out" "$dir/want" || fail "judged"
+[ "$(hadoop_fs -text "$HADOOP_RPC/user/etl/topics/t1/hourly/2015/03/06/00/*" | wc -l)" = "$(grep -c '^t1/hourly/2015/03/06/00' "$dir/want")" ] ||
+	fail "hadoop fs -text counts otherwise"
+exit 0
