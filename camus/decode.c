@@ -82,7 +82,8 @@ static const struct decoder_ops decoder_json = { "json", "JsonStringMessageDecod
 static const struct decoder_ops decoder_string = { "string", "StringMessageDecoder", false, raw_open, raw_decode, raw_close };
 static const struct decoder_ops decoder_raw = { "raw", "ByteArrayMessageDecoder RawMessageDecoder", false, raw_open, raw_decode, raw_close };
 
-const struct decoder_ops *const decoder_kinds[] = { &decoder_json, &decoder_string, &decoder_raw, NULL };
+const struct decoder_ops *const decoder_kinds[] = { &decoder_json, &decoder_string, &decoder_raw, &decoder_camus_avro, &decoder_confluent,
+	&decoder_flume, NULL };
 
 static bool
 listed(const char *names, const char *name)
@@ -101,6 +102,6 @@ decoder_find(const struct camus_conf *conf, const char *topic, struct err *err)
 	for (const struct decoder_ops *const *ops = decoder_kinds; *ops; ops++)
 		if (strcmp((*ops)->name, name) == 0 || listed((*ops)->class_names, name))
 			return *ops;
-	err_set(err, EINVAL, "camus.message.decoder.class \"%s\" (topic %s): not supported; want JsonStringMessageDecoder, string or raw", text, topic);
+	err_set(err, EINVAL, "camus.message.decoder.class \"%s\" (topic %s): not supported; want JsonStringMessageDecoder, KafkaAvroMessageDecoder, AvroMessageDecoder (Confluent's), flume, string or raw", text, topic);
 	return NULL;
 }

@@ -14,10 +14,13 @@ struct message {
 	size_t key_len, value_len;
 };
 
+struct schema;
+
 struct decoded {
 	const uint8_t *payload;		/* the message's, or the decoder's until its next call */
 	size_t len;
 	int64_t time_ms;
+	const struct schema *schema;	/* of an Avro record; stays as long as the decoder */
 	const char *server, *service;	/* for audit counts; stay until the next call */
 };
 
@@ -32,6 +35,7 @@ struct decoder_ops {
 	void (*close)(void *decoder);
 };
 
+extern const struct decoder_ops decoder_camus_avro, decoder_confluent, decoder_flume;
 extern const struct decoder_ops *const decoder_kinds[];	/* NULL terminated */
 
 /* The decoder of a topic by the configuration, or NULL with what to use in err. */

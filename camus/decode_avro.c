@@ -1,0 +1,309 @@
+/* Avro records: magic byte 0, 4-byte big-endian schema id, Avro's binary encoding. What comes out is encoded in the topic's newest schema.
+ * A record already written in it goes through as it is; another one is resolved by Avro's rules. */
+#include <avro.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "camus/decode.h"
+#include "camus/registry.h"
+
+struct resolution {			/* from one writer schema to the newest one */
+	struct resolution *next;
+	const struct schema *from, *to;
+	avro_value_iface_t *class;	/* of the newest schema */
+	avro_value_iface_t *resolver;
+	avro_value_t value, view;
+};
+
+struct avro_decoder {
+	const struct camus_conf *conf;
+	struct registry *registry;
+	const struct schema *latest;
+	struct resolution *resolutions, *last;
+	char *out;
+	size_t room;
+	char server[256], service[256];
+};
+
+static int
+open_with(void **out, const struct camus_conf *conf, bool confluent, struct err *err)
+{
+	struct avro_decoder *decoder = calloc(1, sizeof *decoder);
+	if (!decoder)
+		return err_set(err, ENOMEM, "no memory");
+	decoder->conf = conf;
+	*out = decoder;
+	return registry_open(&decoder->registry, conf, confluent, err);
+}
+
+static int
+camus_open(void **out, const struct camus_conf *conf, const char *topic, struct err *err)
+{
+	(void)topic;
+	return open_with(out, conf, false, err);
+}
+
+static int
+confluent_open(void **out, const struct camus_conf *conf, const char *topic, struct err *err)
+{
+	(void)topic;
+	return open_with(out, conf, true, err);
+}
+
+static void
+avro_close(void *context)
+{
+	struct avro_decoder *decoder = context;
+	while (decoder->resolutions) {
+		struct resolution *r = decoder->resolutions;
+		decoder->resolutions = r->next;
+		if (r->resolver) {
+			avro_value_decref(&r->view);
+			avro_value_iface_decref(r->resolver);
+		}
+		avro_value_decref(&r->value);
+		avro_value_iface_decref(r->class);
+		free(r);
+	}
+	registry_close(decoder->registry);
+	free(decoder->out);
+	free(decoder);
+}
+
+static struct resolution *
+resolution_get(struct avro_decoder *decoder, const struct schema *from, struct err *err)
+{
+	if (decoder->last && decoder->last->from == from && decoder->last->to == decoder->latest)
+		return decoder->last;
+	for (struct resolution *r = decoder->resolutions; r; r = r->next)
+		if (r->from == from && r->to == decoder->latest)
+			return decoder->last = r;
+	struct resolution *r = calloc(1, sizeof *r);
+	if (!r)
+		abort();
+	r->from = from;
+	r->to = decoder->latest;
+	r->class = avro_generic_class_from_schema(decoder->latest->avro);
+	if (!r->class || avro_generic_value_new(r->class, &r->value)) {
+		err_set(err, EINVAL, "schema %lld: %s", (long long)decoder->latest->id, avro_strerror());
+		free(r);
+		return NULL;
+	}
+	if (from->id != decoder->latest->id) {
+		r->resolver = avro_resolved_writer_new(from->avro, decoder->latest->avro);
+		if (!r->resolver || avro_resolved_writer_new_value(r->resolver, &r->view)) {
+			err_set(err, EINVAL, "schema %lld cannot be read as the newest one, %lld: %s", (long long)from->id,
+				(long long)decoder->latest->id, avro_strerror());
+			avro_value_decref(&r->value);
+			avro_value_iface_decref(r->class);
+			free(r);
+			return NULL;
+		}
+		avro_resolved_writer_set_dest(&r->view, &r->value);
+	}
+	r->next = decoder->resolutions;
+	return decoder->last = decoder->resolutions = r;
+}
+
+/* Through unions to the value in them. */
+static bool
+field(const avro_value_t *record, const char *name, avro_value_t *value)
+{
+	if (avro_value_get_type(record) != AVRO_RECORD || avro_value_get_by_name(record, name, value, NULL))
+		return false;
+	while (avro_value_get_type(value) == AVRO_UNION) {
+		avro_value_t branch;
+		if (avro_value_get_current_branch(value, &branch))
+			return false;
+		*value = branch;
+	}
+	return true;
+}
+
+static bool
+long_of(const avro_value_t *value, int64_t *number)
+{
+	int32_t small;
+	if (avro_value_get_type(value) == AVRO_INT64)
+		return avro_value_get_long(value, number) == 0;
+	if (avro_value_get_type(value) == AVRO_INT32 && avro_value_get_int(value, &small) == 0) {
+		*number = small;
+		return true;
+	}
+	return false;
+}
+
+static const char *
+text_of(const avro_value_t *record, const char *name, char *to, size_t room)
+{
+	avro_value_t value;
+	const char *text;
+	size_t size;
+	if (!field(record, name, &value) || avro_value_get_type(&value) != AVRO_STRING || avro_value_get_string(&value, &text, &size) || size == 0)
+		return NULL;
+	size_t len = size - 1 < room - 1 ? size - 1 : room - 1;
+	memcpy(to, text, len);
+	to[len] = '\0';
+	return to;
+}
+
+static enum decode_result
+avro_decode(void *context, const struct message *message, struct decoded *out, struct err *err)
+{
+	struct avro_decoder *decoder = context;
+	const uint8_t *bytes = message->value;
+	if (message->value_len < 5 || bytes[0] != 0) {
+		err_set(err, EINVAL, "no Avro record: want a 0 and a schema's number of 4 bytes in front");
+		return DECODE_OTHER;
+	}
+	int64_t id = (int64_t)bytes[1] << 24 | (int64_t)bytes[2] << 16 | (int64_t)bytes[3] << 8 | bytes[4];
+	const struct schema *from;
+	if (!decoder->latest && registry_latest(decoder->registry, message->topic, &decoder->latest, err) != REGISTRY_OK)
+		return DECODE_SCHEMA_NOT_FOUND;
+	if (registry_by_id(decoder->registry, message->topic, id, &from, err) != REGISTRY_OK)
+		return DECODE_SCHEMA_NOT_FOUND;
+	if (from->id > decoder->latest->id) {	/* a newer id appeared: the newest schema is asked for again */
+		registry_refresh(decoder->registry, message->topic);
+		if (registry_latest(decoder->registry, message->topic, &decoder->latest, err) != REGISTRY_OK)
+			return DECODE_SCHEMA_NOT_FOUND;
+	}
+	struct resolution *r = resolution_get(decoder, from, err);
+	if (!r)
+		return DECODE_OTHER;
+	avro_reader_t reader = avro_reader_memory((const char *)bytes + 5, (int64_t)message->value_len - 5);
+	avro_value_reset(&r->value);
+	int rc = avro_value_read(reader, r->resolver ? &r->view : &r->value);
+	avro_reader_free(reader);
+	if (rc) {
+		err_set(err, EINVAL, "no record of schema %lld: %s", (long long)from->id, avro_strerror());
+		return DECODE_OTHER;
+	}
+	out->time_ms = decode_fallback_ms(decoder->conf, message);
+	avro_value_t header, time;
+	int64_t ms;
+	bool has_header = field(&r->value, "header", &header);
+	if ((has_header && field(&header, "time", &time) && long_of(&time, &ms)) || (field(&r->value, "timestamp", &time) && long_of(&time, &ms)))
+		out->time_ms = ms;
+	if (has_header) {
+		out->server = text_of(&header, "server", decoder->server, sizeof decoder->server);
+		out->service = text_of(&header, "service", decoder->service, sizeof decoder->service);
+	}
+	out->schema = decoder->latest;
+	if (!r->resolver) {
+		out->payload = bytes + 5;
+		out->len = message->value_len - 5;
+		return DECODE_OK;
+	}
+	size_t need;
+	if (avro_value_sizeof(&r->value, &need)) {
+		err_set(err, EINVAL, "a record that cannot be written: %s", avro_strerror());
+		return DECODE_OTHER;
+	}
+	if (need > decoder->room) {
+		free(decoder->out);
+		decoder->room = need * 2;
+		decoder->out = malloc(decoder->room);
+		if (!decoder->out)
+			abort();
+	}
+	avro_writer_t writer = avro_writer_memory(decoder->out, (int64_t)decoder->room);
+	rc = avro_value_write(writer, &r->value);
+	out->len = (size_t)avro_writer_tell(writer);
+	avro_writer_free(writer);
+	out->payload = (const uint8_t *)decoder->out;
+	if (rc) {
+		err_set(err, EINVAL, "a record that cannot be written: %s", avro_strerror());
+		return DECODE_OTHER;
+	}
+	return DECODE_OK;
+}
+
+/* ---- Flume's Avro datum: {headers: map of string, body: bytes}; time from the header `timestamp` ---- */
+
+static const char flume_json[] = "{\"type\":\"record\",\"name\":\"Event\",\"fields\":[{\"name\":\"headers\",\"type\":{\"type\":\"map\",\"values\":"
+	"\"string\"}},{\"name\":\"body\",\"type\":\"bytes\"}]}";
+static struct schema flume_schema = { .id = 0, .json = (char *)flume_json };
+
+static int
+flume_open(void **out, const struct camus_conf *conf, const char *topic, struct err *err)
+{
+	(void)topic;
+	(void)err;
+	*out = (void *)conf;
+	return 0;
+}
+
+static void
+flume_close(void *context)
+{
+	(void)context;
+}
+
+static bool
+zigzag(const uint8_t **p, const uint8_t *end, int64_t *value)
+{
+	uint64_t n = 0;
+	for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
+		uint8_t byte = *(*p)++;
+		n |= (uint64_t)(byte & 0x7f) << shift;
+		if (!(byte & 0x80)) {
+			*value = (int64_t)(n >> 1) ^ -(int64_t)(n & 1);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+bytes_of(const uint8_t **p, const uint8_t *end, const uint8_t **bytes, int64_t *len)
+{
+	if (!zigzag(p, end, len) || *len < 0 || *len > end - *p)
+		return false;
+	*bytes = *p;
+	*p += *len;
+	return true;
+}
+
+static enum decode_result
+flume_decode(void *context, const struct message *message, struct decoded *out, struct err *err)
+{
+	const uint8_t *p = message->value, *end = p + message->value_len, *key, *value;
+	int64_t count, key_len, value_len, size;
+	out->time_ms = decode_fallback_ms(context, message);
+	out->payload = message->value;
+	out->len = message->value_len;
+	out->schema = &flume_schema;
+	for (;;) {
+		if (!zigzag(&p, end, &count))
+			goto bad;
+		if (count == 0)
+			break;
+		if (count < 0) {
+			count = -count;
+			if (!zigzag(&p, end, &size))
+				goto bad;
+		}
+		for (; count > 0; count--) {
+			if (!bytes_of(&p, end, &key, &key_len) || !bytes_of(&p, end, &value, &value_len))
+				goto bad;
+			if (key_len == 9 && memcmp(key, "timestamp", 9) == 0 && value_len > 0 && value_len < 20) {
+				char text[24], *stop;
+				memcpy(text, value, (size_t)value_len);
+				text[value_len] = '\0';
+				long long ms = strtoll(text, &stop, 10);
+				if (!*stop && ms)
+					out->time_ms = ms;
+			}
+		}
+	}
+	if (bytes_of(&p, end, &value, &value_len) && p == end)
+		return DECODE_OK;
+bad:
+	err_set(err, EINVAL, "no event of Flume (headers and body in Avro)");
+	return DECODE_OTHER;
+}
+
+const struct decoder_ops decoder_camus_avro = { "avro", "KafkaAvroMessageDecoder", true, camus_open, avro_decode, avro_close };
+const struct decoder_ops decoder_confluent = { "confluent", "AvroMessageDecoder", true, confluent_open, avro_decode, avro_close };
+const struct decoder_ops decoder_flume = { "flume", "FlumeEventDecoder", true, flume_open, flume_decode, flume_close };
