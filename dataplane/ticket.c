@@ -140,12 +140,13 @@ tickets_settle(struct ingress *ingress)
 {
 	struct tickets *tickets = &ingress->tickets;
 	assert(!ingress->batch.count);
-	while (tickets->due_first) {
-		uint32_t ticket = tickets->due_first;
+	/* Those that become due meanwhile have events staged again: theirs is the next turn. */
+	uint32_t next = tickets->due_first;
+	tickets->due_first = tickets->due_last = 0;
+	while (next) {
+		uint32_t ticket = next;
 		struct ticket *t = &tickets->table[ticket];
-		tickets->due_first = t->due_next;
-		if (!tickets->due_first)
-			tickets->due_last = 0;
+		next = t->due_next;
 		t->due = false;
 		if (t->pending)
 			continue;	/* its events were still staged */

@@ -65,7 +65,7 @@ struct source_ops {
 /* Every sender prefix of penstock.allow can be read. 0 or -EINVAL. Control. */
 int source_allow_check(const struct option_list *allow, const char *source, struct err *err);
 
-extern const struct source_ops source_syslogudp, source_netcatudp, source_syslogtcp;
+extern const struct source_ops source_syslogudp, source_netcatudp, source_syslogtcp, source_multiport_syslogtcp, source_netcat;
 extern const struct source_ops *const source_kinds[];	/* NULL terminated */
 
 #endif

@@ -71,8 +71,21 @@ differs(const struct event *event, json_t *expected)
 		char digits[24];
 		const uint8_t *bytes;
 		uint32_t len = event_header_text(event, header, digits, &bytes);
+		digits[len < sizeof digits ? len : 0] = 0;
 		if (strcmp(key, "chost") == 0)
 			continue;
+		/* multiport: Flume's rule for the year of an RFC 3164 stamp is broken (1999, 2001); ours is what its comment says. */
+		int64_t theirs = strcmp(key, "timestamp") == 0 ? strtoll(json_string_value(value), NULL, 10) / 1000 : 0;
+		int64_t ours = theirs ? strtoll((const char *)bytes, NULL, 10) / 1000 : 0;
+		time_t a = (time_t)theirs, b = (time_t)ours;
+		struct tm ta, tb;
+		gmtime_r(&a, &ta);
+		gmtime_r(&b, &tb);
+		if (theirs && (ta.tm_year == 99 || ta.tm_year == 101) && strstr(path, "multiport")) {
+			tb.tm_year = ta.tm_year;
+			if (timegm(&tb) == a && ours > UTC_RUN - 340 * 86400 && ours < UTC_RUN + 32 * 86400)
+				continue;
+		}
 		if (len != json_string_length(value) || memcmp(bytes, json_string_value(value), len) != 0) {
 			snprintf(text, sizeof text, "header %s is \"%.*s\", Flume has \"%s\"", key, (int)len, bytes, json_string_value(value));
 			return text;
@@ -131,6 +144,8 @@ check_case(struct stream_rig *rig, json_t *input, json_t *output, uint32_t step,
 	ingress_reap(&rig->ingress);
 	assert_true(r->closed);
 	rig_end(r);
+	if (c.skip && !json_array_size(c.expected))
+		assert_true(c.count > 0);	/* Flume loses it */
 	if (!c.skip && c.count != json_array_size(c.expected)) {
 		print_error("%s (reads of %u): %zu events, Flume has %zu\n", name, step, c.count, json_array_size(c.expected));
 		differences++;
@@ -263,6 +278,48 @@ test_octets(void **state)
 	}
 }
 
+/* Flume throws inside its handler and loses the whole read; here the line is an event of its own, empty lines none. */
+static const struct known multi_known[] = {
+	{ "5424-no-zone-fraction", "marked Invalid" }, { "5424-month-13", "marked Invalid" }, { "5424-hour-24", "marked Invalid" },
+	{ "5424-second-60", "marked Invalid" }, { "multi-empty-lines", "no event, and the good lines are kept" }, { "size-2500", "an event" },
+	{ NULL, NULL },
+};
+
+/* And so a line of exactly eventSize bytes. */
+static const struct known multi_known_64[] = {
+	{ "5424-no-zone-fraction", "marked Invalid" }, { "5424-month-13", "marked Invalid" }, { "5424-hour-24", "marked Invalid" },
+	{ "5424-second-60", "marked Invalid" }, { "multi-empty-lines", "no event, and the good lines are kept" }, { "3164-one-blank-day", "an event" },
+	{ "5424-plus0200", "an event" }, { "5424-zone-no-colon", "an event" }, { NULL, NULL },
+};
+
+#define MULTI(name, file, properties, known) \
+	static void \
+	name(void **state) \
+	{ \
+		(void)state; \
+		check_file(&source_multiport_syslogtcp, file, properties, UTC_RUN, known, 19336); \
+	}
+MULTI(test_multi_none, "utc-multiport-none.jsonl", "ports=5140", multi_known)
+MULTI(test_multi_all, "utc-multiport-all.jsonl", "ports=5140 keepFields=all", multi_known)
+MULTI(test_multi_four, "utc-multiport-four.jsonl", "ports=5140 keepFields=hostname~timestamp~version~priority", multi_known)
+MULTI(test_multi_pv, "utc-multiport-priority-version.jsonl", "ports=5140 keepFields=priority~version", multi_known)
+MULTI(test_multi_th, "utc-multiport-timestamp-hostname.jsonl", "ports=5140 keepFields=timestamp~hostname", multi_known)
+MULTI(test_multi_64, "utc-multiport-64.jsonl", "ports=5140 eventSize=64 clientIPHeader=cip clientHostnameHeader=chost portHeader=prt", multi_known_64)
+
+static void
+test_pv(void **state)
+{
+	(void)state;
+	check_file(&source_syslogtcp, "utc-tcp-priority-version.jsonl", "port=5140 keepFields=priority~version", UTC_RUN, tcp_known, 5140);
+}
+
+static void
+test_th(void **state)
+{
+	(void)state;
+	check_file(&source_syslogtcp, "utc-tcp-timestamp-hostname.jsonl", "port=5140 keepFields=timestamp~hostname", UTC_RUN, tcp_known, 5140);
+}
+
 int
 main(void)
 {
@@ -270,7 +327,9 @@ main(void)
 	tzset();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_none), cmocka_unit_test(test_all), cmocka_unit_test(test_four), cmocka_unit_test(test_64),
-		cmocka_unit_test(test_octets),
+		cmocka_unit_test(test_octets), cmocka_unit_test(test_pv), cmocka_unit_test(test_th), cmocka_unit_test(test_multi_none),
+		cmocka_unit_test(test_multi_all), cmocka_unit_test(test_multi_four), cmocka_unit_test(test_multi_pv), cmocka_unit_test(test_multi_th),
+		cmocka_unit_test(test_multi_64),
 	};
 	return cmocka_run_group_tests_name("syslogtcp", tests, NULL, NULL);
 }
