@@ -333,12 +333,12 @@ resume(struct stream *stream)
 	if (stream->wait || stream->ending || stream->feeding)
 		return;
 	stream->feeding = true;
-	while (stream->tail_len && !stream->wait && !stream->ending) {
-		uint32_t n = eat(stream, stream->tail, stream->tail_len, stream->plain - stream->tail_len, false);
-		if (!n)
-			break;
+	/* Once even without bytes: the source may have eaten all of what it waited with. */
+	uint32_t n;
+	do {
+		n = eat(stream, stream->tail, stream->tail_len, stream->plain - stream->tail_len, false);
 		tail_drop(stream, n);
-	}
+	} while (n && stream->tail_len && !stream->wait && !stream->ending);
 	stream->feeding = false;
 	after_feed(stream);
 	if (!stream->wait && !stream->ending)
@@ -483,6 +483,13 @@ stream_wait(struct stream *stream, enum stream_wait why)
 		stream->carrier->reading(stream, false);
 }
 
+void
+stream_wait_until(struct stream *stream, uint64_t until_ns)
+{
+	stream_wait(stream, STREAM_WAIT_CREDIT);
+	stream->wait_until_ns = until_ns;
+}
+
 const uint8_t *
 stream_unfinished(const struct stream *stream, uint32_t *len)
 {
@@ -609,11 +616,13 @@ resume_waiting(struct streams *streams)
 		if (!streams->waiting_first)
 			streams->waiting_last = NULL;
 		stream->waiting = false;
-		if (stream->in == dry || !ingress_ready(stream->in, 0)) {
+		bool late = stream->wait_until_ns && streams->now_ns >= stream->wait_until_ns;
+		if (!late && (stream->in == dry || !ingress_ready(stream->in, 0))) {
 			dry = stream->in;
 			wait_link(stream);
 		} else {
 			stream->wait &= (uint8_t)~STREAM_WAIT_CREDIT;
+			stream->wait_until_ns = 0;
 			resume(stream);
 		}
 		if (stream == last)

@@ -116,6 +116,7 @@ struct stream {
 	uint8_t *tail;
 	uint32_t tail_len, tail_room;
 	uint32_t ticket_first, ticket_last, ticket_open;	/* open: that of stream_ticket */
+	uint64_t wait_until_ns;		/* 0: as long as it takes */
 	uint64_t active_ns, frame_ns;	/* monotonic: last byte; first byte of the frame under way */
 	struct stream *wait_next;
 };
@@ -177,6 +178,8 @@ uint32_t stream_send_room(const struct stream *stream);
 void stream_close(struct stream *stream);
 void stream_reset(struct stream *stream);
 void stream_wait(struct stream *stream, enum stream_wait why);
+/* For credit, but not beyond that time (monotonic, streams->now_ns): on_bytes is then called again all the same. */
+void stream_wait_until(struct stream *stream, uint64_t until_ns);
 /* The source holds the beginning of a frame whose bytes it has eaten (a body being collected): limits.frame_ns counts. */
 void stream_frame(struct stream *stream, bool unfinished);
 

@@ -218,7 +218,7 @@ kernel_streams_listen(struct kernel_streams *ks, const struct source_listen *whe
 		return err_prefix(err, fd, "sources.%s", in->spec->name);
 	}
 	*l = (struct kernel_stream_listen){ .fd = fd, .listener = { .in = in, .edge = STREAM_RECEIVED,
-		.limits = { .connections = options->connections, .idle_ns = options->idle_ns, .frame_ns = options->frame_ns } } };
+		.limits = { .connections = options->connections, .idle_ns = where->idle_ns ? where->idle_ns : options->idle_ns, .frame_ns = options->frame_ns } } };
 	struct sockaddr_storage bound;
 	socklen_t len = sizeof bound;
 	if (getsockname(fd, (struct sockaddr *)&bound, &len) == 0)

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-const struct source_ops *const source_kinds[] = { &source_multiport_syslogtcp, &source_netcat, &source_netcatudp, &source_syslogtcp, &source_syslogudp, NULL };
+const struct source_ops *const source_kinds[] = { &source_http, &source_multiport_syslogtcp, &source_netcat, &source_netcatudp, &source_syslogtcp, &source_syslogudp, NULL };
 
 int
 source_allow_check(const struct option_list *allow, const char *source, struct err *err)

@@ -29,6 +29,7 @@ struct source_listen {
 	struct option_list allow;	/* allowed sender prefixes; none: all */
 	bool gro;		/* kernel sockets: UDP_GRO */
 	const struct stream_options *stream;	/* streams: limits and what is promised */
+	uint64_t idle_ns;		/* instead of stream->idle_ns, when set */
 	bool replies;			/* its reply is the promise: ack = auto means received */
 };
 
@@ -65,7 +66,7 @@ struct source_ops {
 /* Every sender prefix of penstock.allow can be read. 0 or -EINVAL. Control. */
 int source_allow_check(const struct option_list *allow, const char *source, struct err *err);
 
-extern const struct source_ops source_syslogudp, source_netcatudp, source_syslogtcp, source_multiport_syslogtcp, source_netcat;
+extern const struct source_ops source_syslogudp, source_netcatudp, source_syslogtcp, source_multiport_syslogtcp, source_netcat, source_http;
 extern const struct source_ops *const source_kinds[];	/* NULL terminated */
 
 #endif
