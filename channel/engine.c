@@ -368,17 +368,21 @@ memory_make(struct engine *e, const struct channel_env *env, struct err *err)
 }
 
 static void
+link_free(struct engine_link *l)
+{
+	spsc_free(&l->link.submit);
+	spsc_free(&l->link.completions);
+	spsc_free(&l->link.completions_free);
+	spsc_free(&l->link.credit);
+	free(l->completions);
+	free(l);
+}
+
+static void
 engine_free(struct engine *e)
 {
-	for (uint32_t i = 0; e->links && i < atomic_load(&e->link_count); i++) {
-		struct engine_link *l = e->links[i];
-		spsc_free(&l->link.submit);
-		spsc_free(&l->link.completions);
-		spsc_free(&l->link.completions_free);
-		spsc_free(&l->link.credit);
-		free(l->completions);
-		free(l);
-	}
+	for (uint32_t i = 0; e->links && i < atomic_load(&e->link_count); i++)
+		link_free(e->links[i]);
 	if (e->ledger)
 		ledger_close(e->ledger);
 	if (e->log) {
@@ -538,8 +542,10 @@ engine_link(struct channel *channel, const char *ingress, int wake_fd, struct ch
 	l->link.impl = l;
 	l->completions = calloc(e->block_count, sizeof *l->completions);
 	if (!l->completions || spsc_init(&l->link.submit, e->block_count) || spsc_init(&l->link.completions, e->block_count) ||
-	    spsc_init(&l->link.completions_free, e->block_count) || spsc_init(&l->link.credit, e->block_count))
+	    spsc_init(&l->link.completions_free, e->block_count) || spsc_init(&l->link.credit, e->block_count)) {
+		link_free(l);
 		return err_set(err, ENOMEM, "no memory");
+	}
 	for (uint32_t i = 0; i < e->block_count; i++)
 		(void)spsc_push(&l->link.completions_free, &l->completions[i]);
 	e->links[n] = l;
