@@ -102,6 +102,7 @@ decoder_find(const struct camus_conf *conf, const char *topic, struct err *err)
 	for (const struct decoder_ops *const *ops = decoder_kinds; *ops; ops++)
 		if (strcmp((*ops)->name, name) == 0 || listed((*ops)->class_names, name))
 			return *ops;
-	err_set(err, EINVAL, "camus.message.decoder.class \"%s\" (topic %s): not supported; want JsonStringMessageDecoder, KafkaAvroMessageDecoder, AvroMessageDecoder (Confluent's), flume, string or raw", text, topic);
+	err_set(err, EINVAL, "camus.message.decoder.class \"%s\" (topic %s): not supported; want JsonStringMessageDecoder, KafkaAvroMessageDecoder, "
+		"AvroMessageDecoder (Confluent's), flume, string or raw", text, topic);
 	return NULL;
 }

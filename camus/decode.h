@@ -46,6 +46,8 @@ struct json_time;
 int json_time_open(struct json_time **time, const struct camus_conf *conf, struct err *err);
 /* Event time of a JSON object by the configured field; `fallback_ms` when the field is missing, unreadable or 0. -EINVAL: no JSON object. */
 int json_time_read(struct json_time *time, const uint8_t *json, size_t len, int64_t fallback_ms, int64_t *time_ms, struct err *err);
+/* A text like 2026-11-21T10:00:00Z (a text without a zone is in UTC). */
+bool json_time_iso(const char *text, int64_t *time_ms);
 void json_time_close(struct json_time *time);
 
 /* What stands for a record without a time of its own. */

@@ -76,7 +76,7 @@ digits(const char **p, int count, int *value)
 	return true;
 }
 
-/* yyyy-MM-dd, optionally T or blank and HH:mm[:ss[.fraction]], optionally Z or an offset. */
+/* yyyy-MM-dd, optionally T and HH:mm[:ss[.fraction]], optionally Z or an offset. time NULL: UTC where no zone is given. */
 static bool
 iso_parse(struct json_time *time, const char *p, int64_t *ms)
 {
@@ -144,11 +144,21 @@ iso_parse(struct json_time *time, const char *p, int64_t *ms)
 		*ms = local - offset * 60000;
 		return true;
 	}
+	if (!time) {
+		*ms = local;
+		return true;
+	}
 	UErrorCode status = U_ZERO_ERROR;
 	ucal_setDateTime(time->local, year, month - 1, day, hour, minute, second, &status);
 	UDate date = ucal_getMillis(time->local, &status);
 	*ms = ((int64_t)date / 1000) * 1000 + fraction;
 	return U_SUCCESS(status);
+}
+
+bool
+json_time_iso(const char *text, int64_t *time_ms)
+{
+	return iso_parse(NULL, text, time_ms);
 }
 
 static bool

@@ -34,6 +34,10 @@ struct task {
 /* Pulls all partitions of the task into its writer; ends when each is at its end, limited or failed. The task's thread. */
 void kafka_task_run(struct task *task);
 
+/* First offset at or behind a time (ms since 1970) of each part that `pick` marks (by index), into offsets; the newest offset where there is none,
+ * -1 where it cannot be asked for. */
+int kafka_offsets_at(struct job *job, const bool *pick, int64_t time_ms, int64_t *offsets, struct err *err);
+
 /* Stores the next offsets in a consumer group, for lag tools; the truth stays with the manifest. 0 or -errno, told only. */
 int kafka_group_store(const struct job *job, struct err *err);
 

@@ -308,3 +308,25 @@ kafka_group_store(const struct job *job, struct err *err)
 	kafka_consumer_free(consumer);
 	return rc ? err_set(err, EIO, "offsets were not stored in the consumer group: %s", rd_kafka_err2str(rc)) : 0;
 }
+
+int
+kafka_offsets_at(struct job *job, const bool *pick, int64_t time_ms, int64_t *offsets, struct err *err)
+{
+	rd_kafka_t *consumer = kafka_consumer_new(job->conf, 1 << 20, err);
+	if (!consumer)
+		return -EINVAL;
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)job->part_count + 1);
+	for (size_t i = 0; i < job->part_count; i++)
+		if (pick[i])
+			rd_kafka_topic_partition_list_add(list, job->parts[i]->topic, job->parts[i]->partition)->offset = time_ms;
+	rd_kafka_resp_err_t rc = rd_kafka_offsets_for_times(consumer, list, (int)job->conf->timeout_ms);
+	for (size_t i = 0, n = 0; i < job->part_count; i++) {
+		if (!pick[i])
+			continue;
+		const rd_kafka_topic_partition_t *one = &list->elems[n++];
+		offsets[i] = rc || one->err ? -1 : one->offset >= 0 ? one->offset : job->parts[i]->latest;
+	}
+	rd_kafka_topic_partition_list_destroy(list);
+	kafka_consumer_free(consumer);
+	return rc ? err_set(err, EIO, "offsets at a time cannot be asked for: %s", rd_kafka_err2str(rc)) : 0;
+}

@@ -1,4 +1,5 @@
 /* penstock-camus: Kafka topics into dated folders, as LinkedIn's Camus does, each record once. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +13,12 @@ usage(FILE *to)
 	fprintf(to,
 		"usage: penstock-camus [run] -P FILE [-p FILE] [-D name=value]... [--json] [--quiet]\n"
 		"       penstock-camus plan  -P FILE [-p FILE] [-D name=value]... [--json]\n"
+		"       penstock-camus reset TOPIC[:PARTITION] --to earliest|latest|OFFSET|TIME -P FILE ...\n"
 		"\n"
 		"Loads Kafka topics into dated folders, as LinkedIn's Camus does; its property files are read unchanged.\n"
 		"  run        one run: topics, offsets, tasks, commit, report (default)\n"
 		"  plan       what a run would do; changes nothing\n"
+		"  reset      sets where a topic goes on, once\n"
 		"  -P FILE    properties;  -p FILE  properties read before -P's;  -D  one more, wins\n"
 		"  --json     report as JSON on standard output\n"
 		"  --quiet    no progress\n"
@@ -48,7 +51,7 @@ inputs_load(struct camus_conf *conf, const struct inputs *inputs)
 int
 main(int argc, char **argv)
 {
-	static const char *const later[] = { "import", "reset", "backfill", "redo", "sweep", "clean", "bundle", NULL };
+	static const char *const later[] = { "import", "backfill", "redo", "sweep", "clean", "bundle", NULL };
 	const char *command = "run";
 	struct inputs inputs = { NULL };
 	struct run_options options = { false };
@@ -57,10 +60,12 @@ main(int argc, char **argv)
 		command = argv[at++];
 	for (size_t i = 0; later[i]; i++)
 		if (strcmp(command, later[i]) == 0) {
-			fprintf(stderr, "penstock-camus: %s is not there yet: run and plan are\n", command);
+			fprintf(stderr, "penstock-camus: %s is not there yet: run, plan and reset are\n", command);
 			return 2;
 		}
-	if (strcmp(command, "run") != 0 && strcmp(command, "plan") != 0) {
+	bool reset = strcmp(command, "reset") == 0;
+	const char *what = NULL, *to = NULL;
+	if (strcmp(command, "run") != 0 && strcmp(command, "plan") != 0 && !reset) {
 		fprintf(stderr, "penstock-camus: no command \"%s\"\n", command);
 		usage(stderr);
 		return 2;
@@ -75,6 +80,14 @@ main(int argc, char **argv)
 		if (strcmp(arg, "--version") == 0) {
 			puts("penstock-camus " PENSTOCK_VERSION);
 			return 0;
+		}
+		if (reset && strcmp(arg, "--to") == 0 && at + 1 < argc) {
+			to = argv[++at];
+			continue;
+		}
+		if (reset && arg[0] != '-' && !what) {
+			what = arg;
+			continue;
 		}
 		if (strcmp(arg, "--json") == 0) {
 			options.json = true;
@@ -107,10 +120,14 @@ main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
+	if (reset && (!what || !to)) {
+		fprintf(stderr, "penstock-camus: reset needs TOPIC[:PARTITION] and --to earliest|latest|OFFSET|TIME\n");
+		return 2;
+	}
 	struct camus_conf conf = { .values = { NULL } };
 	int status = 2;
 	if (inputs_load(&conf, &inputs) == 0)
-		status = strcmp(command, "plan") == 0 ? run_plan(&conf, &options) : run_job(&conf, &options);
+		status = reset ? run_reset(&conf, &options, what, to) : strcmp(command, "plan") == 0 ? run_plan(&conf, &options) : run_job(&conf, &options);
 	conf_free(&conf);
 	return status;
 }

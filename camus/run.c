@@ -447,3 +447,113 @@ run_plan(const struct camus_conf *conf, const struct run_options *options)
 	job_free(&job);
 	return status;
 }
+
+/* "earliest", "latest", an offset, or a time. */
+enum goal { GOAL_EARLIEST, GOAL_LATEST, GOAL_OFFSET, GOAL_TIME };
+
+static int
+goal_parse(const char *to, enum goal *goal, int64_t *value, struct err *err)
+{
+	char *end;
+	*value = strtoll(to, &end, 10);
+	if (strcmp(to, "earliest") == 0)
+		*goal = GOAL_EARLIEST;
+	else if (strcmp(to, "latest") == 0)
+		*goal = GOAL_LATEST;
+	else if (*to && !*end && *value >= 0)
+		*goal = GOAL_OFFSET;
+	else if (*to == '@' && (*value = strtoll(to + 1, &end, 10)) >= 0 && to[1] && !*end)
+		*goal = GOAL_TIME;
+	else if (json_time_iso(to, value))
+		*goal = GOAL_TIME;
+	else
+		return err_set(err, EINVAL, "--to \"%s\": want earliest, latest, an offset or a time (2026-11-21T10:00:00Z, @milliseconds)", to);
+	return 0;
+}
+
+int
+run_reset(const struct camus_conf *conf, const struct run_options *options, const char *what, const char *to)
+{
+	struct job job;
+	struct place place;
+	struct err err = { "" };
+	struct run_report report = { .quiet = true };
+	char topic[256], *end = NULL;
+	long partition = -1;
+	enum goal goal = GOAL_EARLIEST;
+	int64_t value = 0;
+	(void)options;
+	snprintf(topic, sizeof topic, "%s", what);
+	char *colon = strrchr(topic, ':');
+	if (colon) {
+		*colon = '\0';
+		partition = strtol(colon + 1, &end, 10);
+	}
+	int status = 2, rc = goal_parse(to, &goal, &value, &err);
+	if (!rc && colon && (end == colon + 1 || *end || partition < 0))
+		rc = err_set(&err, EINVAL, "\"%s\": want TOPIC or TOPIC:PARTITION", what);
+	job_init(&job, conf);
+	place.fs = NULL;
+	if (!rc)
+		rc = place_open(&place, conf, &err);
+	bool locked = false;
+	if (!rc) {
+		status = 1;
+		rc = place_lock(&place, job.run, &err);
+		locked = !rc;
+	}
+	if (!rc)
+		rc = state_load(&place, &job, true, &report, &err);
+	if (!rc)
+		rc = kafka_setup(&job, &err);
+	bool *pick = calloc(job.part_count + 1, sizeof *pick);
+	int64_t *offsets = calloc(job.part_count + 1, sizeof *offsets);
+	if (!pick || !offsets)
+		abort();
+	size_t picked = 0;
+	for (size_t i = 0; i < job.part_count && !rc; i++) {
+		const struct part *part = job.parts[i];
+		pick[i] = strcmp(part->topic, topic) == 0 && (partition < 0 || part->partition == partition) && part->latest >= 0;
+		picked += pick[i];
+	}
+	if (!rc && !picked)
+		rc = err_set(&err, ENOENT, "%s: Kafka has no such topic or partition (or the lists leave it out)", what);
+	if (!rc && goal == GOAL_TIME)
+		rc = kafka_offsets_at(&job, pick, value, offsets, &err);
+	for (size_t i = 0; i < job.part_count; i++) {
+		struct part *part = job.parts[i];
+		part->now = part->saved;	/* what setup would move is not moved here */
+		if (!pick[i] || rc)
+			continue;
+		int64_t next = goal == GOAL_EARLIEST ? part->earliest : goal == GOAL_LATEST ? part->latest : goal == GOAL_OFFSET ? value : offsets[i];
+		if (next < part->earliest || next > part->latest) {
+			rc = err_set(&err, ERANGE, "%s:%d: offset %lld is not in Kafka (%lld to %lld)", part->topic, part->partition, (long long)next,
+				(long long)part->earliest, (long long)part->latest);
+			continue;
+		}
+		printf("%s:%d: %lld -> %lld\n", part->topic, part->partition, part->saved.known ? (long long)part->saved.next : -1LL, (long long)next);
+		part->now.known = true;
+		part->now.next = next;
+		part->now.last.offset = -1;
+	}
+	if (!rc) {
+		char *text = manifest_text(&job, "reset", job.number + 1, "");
+		rc = manifest_put(place.fs, place.state, job.number + 1, job.run, text, &err);
+		free(text);
+	}
+	if (!rc)
+		rc = manifest_done(place.fs, place.state, job.number + 1, &err);
+	if (locked)
+		place_unlock(&place);
+	if (rc)
+		fprintf(stderr, "penstock-camus: %s\n", err.text);
+	else {
+		printf("recorded as manifest %" PRIu64 "\n", job.number + 1);
+		status = 0;
+	}
+	free(pick);
+	free(offsets);
+	place_close(&place);
+	job_free(&job);
+	return status;
+}

@@ -11,6 +11,9 @@ struct run_options {
 };
 
 int run_job(const struct camus_conf *conf, const struct run_options *options);
+/* Sets where TOPIC[:PARTITION] goes on, once, as a manifest of its own; `to`: earliest, latest, an offset, or a time (2026-11-21T10:00Z, or
+ * milliseconds behind an @). */
+int run_reset(const struct camus_conf *conf, const struct run_options *options, const char *what, const char *to);
 int run_plan(const struct camus_conf *conf, const struct run_options *options);
 
 #endif

@@ -156,6 +156,21 @@ cp "$dir/want.all" "$dir/want"
 run -D kafka.move.to.earliest.offset=true || fail "move to earliest"
 judge "move to earliest"
 
+# Set back by hand: what was read since is read again, into the same names only where they are gone.
+produce 99 beta.one 300
+run || fail "before the reset"
+"$CAMUS" reset beta.one --to latest -P "$dir/job.properties" >"$dir/log" 2>&1 || fail "reset"
+grep -q 'recorded as manifest' "$dir/log" || fail "the reset is not recorded"
+run || fail "after a reset to the newest"
+grep -q 'nothing committed' "$dir/log" || fail "a reset to the newest brings something"
+"$CAMUS" reset beta.one:0 --to 999999999 -P "$dir/job.properties" >"$dir/log" 2>&1 && fail "a reset behind the end"
+grep -q 'offset 999999999 is not in Kafka' "$dir/log" || fail "the offset is not named"
+"$CAMUS" reset beta.one --to earliest -P "$dir/job.properties" >"$dir/log" 2>&1 || fail "reset"
+"$CAMUS" plan -P "$dir/job.properties" >"$dir/log" 2>&1
+grep -q 'at most 1800 records' "$dir/log" || fail "a reset to the oldest is not planned"
+"$CAMUS" reset beta.one --to latest -P "$dir/job.properties" >"$dir/log" 2>&1 || fail "reset back"
+judge "resets"
+
 # A file that another has the name of, a configuration with mistakes.
 "$CAMUS" run -P "$dir/job.properties" -D etl.default.timezone=Mars/Olympus -D mapred.map.tasks=0 >"$dir/log" 2>&1
 [ $? = 2 ] || fail "a bad number passes"
