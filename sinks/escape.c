@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
 enum part_kind { PART_TEXT, PART_HEADER, PART_TIME };
@@ -24,6 +23,7 @@ struct part {
 struct escape {
 	uint32_t count;
 	bool needs_time;
+	struct calendar *calendar;	/* this machine's zone, for escape_fill */
 	char *memory;
 	struct part parts[];
 };
@@ -125,6 +125,11 @@ escape_parse(struct escape **made, const char *text, struct err *err)
 		*end++ = *p++;
 		part->len++;
 	}
+	int rc = escape->needs_time ? calendar_open(&escape->calendar, NULL, err) : 0;
+	if (rc) {
+		escape_free(escape);
+		return rc;
+	}
 	*made = escape;
 	return 0;
 }
@@ -134,6 +139,7 @@ escape_free(struct escape *escape)
 {
 	if (!escape)
 		return;
+	calendar_close(escape->calendar);
 	free(escape->memory);
 	free(escape);
 }
@@ -149,45 +155,45 @@ escape_is_plain(const struct escape *escape)
 }
 
 static int
-time_text(char letter, const struct tm *tm, int64_t ms, char *text, size_t room)
+time_text(char letter, const struct calendar_time *time, int64_t ms, char *text, size_t room)
 {
 	static const char *const days[] = { "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday" };
 	static const char *const months[] = { "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
 					      "November", "December" };
-	const char *day = days[tm->tm_wday], *month = months[tm->tm_mon];
-	int hour12 = tm->tm_hour % 12 ? tm->tm_hour % 12 : 12;
-	long year = tm->tm_year + 1900L, zone = tm->tm_gmtoff / 60;
+	const char *day = days[time->weekday], *month = months[time->month - 1];
+	int hour12 = time->hour % 12 ? time->hour % 12 : 12;
+	int zone = time->zone_s / 60;
 	switch (letter) {
 	case 's': return snprintf(text, room, "%lld", (long long)(ms / 1000));
 	case 'a': return snprintf(text, room, "%.3s", day);
 	case 'A': return snprintf(text, room, "%s", day);
 	case 'b': return snprintf(text, room, "%.3s", month);
 	case 'B': return snprintf(text, room, "%s", month);
-	case 'c': return snprintf(text, room, "%.3s %.3s %d %02d:%02d:%02d %ld", day, month, tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec, year);
-	case 'd': return snprintf(text, room, "%02d", tm->tm_mday);
-	case 'e': return snprintf(text, room, "%d", tm->tm_mday);
-	case 'D': return snprintf(text, room, "%02d/%02d/%02ld", tm->tm_mon + 1, tm->tm_mday, year % 100);
-	case 'H': return snprintf(text, room, "%02d", tm->tm_hour);
+	case 'c': return snprintf(text, room, "%.3s %.3s %d %02d:%02d:%02d %d", day, month, time->day, time->hour, time->minute, time->second, time->year);
+	case 'd': return snprintf(text, room, "%02d", time->day);
+	case 'e': return snprintf(text, room, "%d", time->day);
+	case 'D': return snprintf(text, room, "%02d/%02d/%02d", time->month, time->day, time->year % 100);
+	case 'H': return snprintf(text, room, "%02d", time->hour);
 	case 'I': return snprintf(text, room, "%02d", hour12);
-	case 'j': return snprintf(text, room, "%03d", tm->tm_yday + 1);
-	case 'k': return snprintf(text, room, "%d", tm->tm_hour);
+	case 'j': return snprintf(text, room, "%03d", time->yearday);
+	case 'k': return snprintf(text, room, "%d", time->hour);
 	case 'l': return snprintf(text, room, "%d", hour12);
-	case 'm': return snprintf(text, room, "%02d", tm->tm_mon + 1);
-	case 'n': return snprintf(text, room, "%d", tm->tm_mon + 1);
-	case 'M': return snprintf(text, room, "%02d", tm->tm_min);
-	case 'p': return snprintf(text, room, "%s", tm->tm_hour < 12 ? "AM" : "PM");
-	case 'S': return snprintf(text, room, "%02d", tm->tm_sec);
-	case 'y': return snprintf(text, room, "%02ld", year % 100);
-	case 'Y': return snprintf(text, room, "%ld", year);
-	case 'z': return snprintf(text, room, "%c%02ld%02ld", zone < 0 ? '-' : '+', labs(zone) / 60, labs(zone) % 60);
+	case 'm': return snprintf(text, room, "%02d", time->month);
+	case 'n': return snprintf(text, room, "%d", time->month);
+	case 'M': return snprintf(text, room, "%02d", time->minute);
+	case 'p': return snprintf(text, room, "%s", time->hour < 12 ? "AM" : "PM");
+	case 'S': return snprintf(text, room, "%02d", time->second);
+	case 'y': return snprintf(text, room, "%02d", time->year % 100);
+	case 'Y': return snprintf(text, room, "%d", time->year);
+	case 'z': return snprintf(text, room, "%c%02d%02d", zone < 0 ? '-' : '+', abs(zone) / 60, abs(zone) % 60);
 	case '%': return snprintf(text, room, "%%");
 	default: return 0;
 	}
 }
 
-/* The numeric `timestamp` header in ms, and its own text. */
+/* The `timestamp` header's own text; false: there is none, or it is too long. */
 static bool
-event_time(const struct event_view *event, int64_t *ms, struct tm *tm, char *text, size_t room)
+event_stamp(const struct event_view *event, char *text, size_t room)
 {
 	struct header_view header;
 	char digits[24];
@@ -199,25 +205,73 @@ event_time(const struct event_view *event, int64_t *ms, struct tm *tm, char *tex
 		return false;
 	memcpy(text, value, len);
 	text[len] = '\0';
+	return true;
+}
+
+static bool
+stamp_number(const char *text, int64_t *ms)
+{
 	char *end;
 	errno = 0;
 	long long number = strtoll(text, &end, 10);
 	if (*end || errno || isspace((unsigned char)text[0]))
 		return false;
 	*ms = number;
-	time_t s = (time_t)(number / 1000 - (number % 1000 < 0));
-	return localtime_r(&s, tm) != NULL;
+	return true;
 }
 
-long
-escape_fill(const struct escape *escape, const struct event_view *event, char *text, size_t room)
+static int64_t
+instant(const struct escape_time *time, int64_t ms)
+{
+	return time->round ? calendar_floor(time->calendar, ms, time->unit, time->value) : ms;
+}
+
+bool
+escape_by_instant(const struct escape *escape)
+{
+	for (uint32_t i = 0; i < escape->count; i++) {
+		if (escape->parts[i].kind == PART_HEADER || escape->parts[i].letter == 't')
+			return false;
+	}
+	return true;
+}
+
+bool
+escape_needs_time(const struct escape *escape)
+{
+	return escape->needs_time;
+}
+
+bool
+escape_instant(const struct event_view *event, const struct escape_time *time, int64_t *ms)
+{
+	char stamp[32];
+	if (time->use_clock) {
+		*ms = instant(time, time->now_ms);
+		return true;
+	}
+	if (!event_stamp(event, stamp, sizeof stamp) || !stamp_number(stamp, ms))
+		return false;
+	*ms = instant(time, *ms);
+	return true;
+}
+
+static long
+fill(const struct escape *escape, const struct event_view *event, const struct escape_time *time, char *text, size_t room)
 {
 	size_t n = 0;
 	int64_t ms = 0;
-	struct tm tm;
+	struct calendar_time fields;
 	char stamp[32] = "", piece[128];
-	if (escape->needs_time && !event_time(event, &ms, &tm, stamp, sizeof stamp))
-		return -EINVAL;
+	bool stamped = escape->needs_time && event_stamp(event, stamp, sizeof stamp);
+	if (escape->needs_time) {
+		if (time->use_clock)
+			ms = time->now_ms;
+		else if (!stamped || !stamp_number(stamp, &ms))
+			return -EINVAL;
+		ms = instant(time, ms);
+		calendar_split(time->calendar, ms, &fields);
+	}
 	for (uint32_t i = 0; i < escape->count; i++) {
 		const struct part *part = &escape->parts[i];
 		const void *bytes = part->text;
@@ -230,7 +284,7 @@ escape_fill(const struct escape *escape, const struct event_view *event, char *t
 			bytes = value;
 		} else if (part->kind == PART_TIME) {
 			bytes = part->letter == 't' ? stamp : piece;
-			len = part->letter == 't' ? strlen(stamp) : (size_t)time_text(part->letter, &tm, ms, piece, sizeof piece);
+			len = part->letter == 't' ? strlen(stamp) : (size_t)time_text(part->letter, &fields, ms, piece, sizeof piece);
 		}
 		if (len >= room - n)
 			return -ENOSPC;
@@ -240,4 +294,16 @@ escape_fill(const struct escape *escape, const struct event_view *event, char *t
 	}
 	text[n] = '\0';
 	return (long)n;
+}
+
+long
+escape_fill_at(const struct escape *escape, const struct event_view *event, const struct escape_time *time, char *text, size_t room)
+{
+	return fill(escape, event, time, text, room);
+}
+
+long
+escape_fill(const struct escape *escape, const struct event_view *event, char *text, size_t room)
+{
+	return fill(escape, event, &(struct escape_time){ .calendar = escape->calendar }, text, room);
 }
