@@ -38,6 +38,10 @@ struct sink_env {
 	const struct channel_ops *channel;	/* for span_next */
 	/* A pending span's end; runner thread only. */
 	void (*done)(struct sink_env *env, struct span *span, enum sink_result result);
+	/* The same when only the events of `set` are out (ascending, within the span): they are settled, the others offered
+	 * again, without a pause: the sink itself sees to one. set is not NULL, count may be 0. */
+	void (*done_some)(struct sink_env *env, struct span *span, const struct event_range *set, uint32_t count);
+	struct channel *on;			/* the channel; for its ledger and what it holds */
 	void *runner;
 	struct sink_counters *counters;		/* runner thread; the sink counts connections and its own timers */
 };
@@ -59,9 +63,11 @@ struct sink_ops {
 	void (*close)(void *sink);
 	uint32_t keeps;			/* enum sink_keeps; 0: Flume has no counters for this kind */
 	uint32_t pending_max;		/* spans the sink may keep at a time; 0: the runner's own bound */
+	uint64_t pending_bytes;		/* bodies of these; 0: the runner's own bound */
+	bool (*ready)(void *sink);	/* false: takes nothing now (its memory is full); may be NULL */
 };
 
-extern const struct sink_ops sink_null, sink_logger, sink_file_roll, sink_kafka;
+extern const struct sink_ops sink_null, sink_logger, sink_file_roll, sink_hdfs, sink_kafka;
 extern const struct sink_ops *const sink_kinds[];	/* NULL terminated */
 
 #endif

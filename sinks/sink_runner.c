@@ -24,6 +24,7 @@ struct sink_runner {
 	struct channel *channel;
 	struct taker *taker;
 	uint32_t batch_events, pending_max;
+	uint64_t pending_bytes_max;
 	uint32_t pending;		/* spans the sink keeps */
 	uint64_t pending_bytes;
 	uint32_t failures;		/* in a row */
@@ -113,6 +114,27 @@ span_done(struct sink_env *env, struct span *span, enum sink_result result)
 	pending_set(runner, runner->pending - 1, runner->pending_bytes - bytes);
 }
 
+/* env->done_some: part of it is out, or none. No pause: the sink waits where the trouble is (one bucket of many). */
+static void
+span_done_some(struct sink_env *env, struct span *span, const struct event_range *set, uint32_t count)
+{
+	struct sink_runner *runner = env->runner;
+	struct sink_counters *counters = &runner->counters;
+	uint64_t bytes = span->body_bytes, events = 0;
+	assert(runner->pending > 0);
+	for (uint32_t i = 0; i < count; i++)
+		events += set[i].count;
+	if (runner->channel->ops->settle(runner->taker, span, SETTLE_COMMIT, set, count))
+		log_warn("sink %s: %llu events are out, but the channel lost the span: they may come again", runner->name, (unsigned long long)events);
+	counter_add(&counters->delivered, events);
+	counter_add(&counters->failed_spans, 1);
+	if (runner->ops->keeps & SINK_KEEPS_SUCCESS) {
+		counter_add(&counters->event_drain_success, events);
+		counter_add(&counters->event_write_fail, 1);
+	}
+	pending_set(runner, runner->pending - 1, runner->pending_bytes - bytes);
+}
+
 int
 sink_runner_open(struct sink_runner **made, const struct sink_ops *ops, const void *config, const char *agent, const char *name,
 		 struct channel *channel, struct clock *clock, struct err *err)
@@ -130,8 +152,10 @@ sink_runner_open(struct sink_runner **made, const struct sink_ops *ops, const vo
 	if (runner->batch_events == 0)
 		runner->batch_events = 1;
 	runner->pending_max = ops->pending_max ? ops->pending_max : PENDING_MAX;
+	runner->pending_bytes_max = ops->pending_bytes ? ops->pending_bytes : PENDING_BYTES;
 	runner->env = (struct sink_env){
-		.name = runner->name, .agent = agent, .clock = clock, .channel = channel->ops, .done = span_done, .runner = runner,
+		.name = runner->name, .agent = agent, .clock = clock, .channel = channel->ops, .done = span_done, .done_some = span_done_some,
+		.on = channel, .runner = runner,
 		.counters = &runner->counters,
 	};
 	int rc = channel->ops->taker_open(channel, name, &runner->taker, err);
@@ -228,7 +252,8 @@ sink_runner_step(struct sink_runner *runner, uint64_t wait_ns)
 		counter_set(&runner->counters.backing_off, 0);
 	}
 	for (uint32_t i = 0; i < TAKES_PER_STEP; i++) {
-		if (runner->pending >= runner->pending_max || runner->pending_bytes >= PENDING_BYTES) {
+		if (runner->pending >= runner->pending_max || runner->pending_bytes >= runner->pending_bytes_max ||
+		    (runner->ops->ready && !runner->ops->ready(runner->sink))) {
 			if (i == 0)
 				sink_wait(runner, wait_ns);
 			return;

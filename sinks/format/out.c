@@ -29,6 +29,7 @@ void
 out_reset(struct out *out, int fd, uint64_t written)
 {
 	out->fd = fd;
+	out->chunks = NULL;
 	out->error = 0;
 	out->written = written;
 	out->waiting = 0;
@@ -37,11 +38,22 @@ out_reset(struct out *out, int fd, uint64_t written)
 	out->joint = NULL;
 }
 
+void
+out_reset_chunks(struct out *out, struct chunks *chunks, uint64_t written)
+{
+	out_reset(out, -1, written);
+	out->chunks = chunks;
+}
+
 int
 out_flush(struct out *out)
 {
 	struct iovec *iov = out->iov;
 	uint32_t left = out->iov_count;
+	for (; out->chunks && left && !out->error; left--, iov++) {
+		out->error = chunks_put(out->chunks, iov->iov_base, iov->iov_len);
+		out->written += iov->iov_len;
+	}
 	while (left && !out->error) {
 		ssize_t n = writev(out->fd, iov, (int)left);
 		if (n < 0) {

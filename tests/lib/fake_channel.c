@@ -55,16 +55,19 @@ static int
 fake_settle(struct taker *taker, struct span *span, enum settle how, const struct event_range *set, uint32_t set_count)
 {
 	struct fake_channel *fake = taker->fake;
-	assert(!set && !set_count);
+	bool rolled_back = false;
 	for (uint32_t i = 0; i < span->events; i++) {
 		struct fake_event *event = &fake->events[span->first + i];
 		assert(event->state == FAKE_TAKEN);
-		event->state = how == SETTLE_COMMIT ? FAKE_SETTLED : FAKE_WAITING;
+		bool in_set = !set, commit;
+		for (uint32_t j = 0; set && j < set_count; j++)
+			in_set = in_set || (span->first + i >= set[j].first && span->first + i < set[j].first + set[j].count);
+		commit = in_set == (how == SETTLE_COMMIT);
+		event->state = commit ? FAKE_SETTLED : FAKE_WAITING;
+		fake->settled += commit;
+		rolled_back = rolled_back || !commit;
 	}
-	if (how == SETTLE_COMMIT)
-		fake->settled += span->events;
-	else
-		fake->rollbacks++;
+	fake->rollbacks += rolled_back;
 	fake->open_spans--;
 	free(span);
 	return 0;
