@@ -16,7 +16,7 @@ struct publish {
 	char *from, *to;
 	uint64_t file_id, length;
 	uint32_t rounds;
-	bool target_other;		/* another file stands at `to` */
+	bool source_there;		/* ours, at `from` */
 	bool parent_made;
 	publish_done *done;
 	void *context;
@@ -46,7 +46,7 @@ publish_end(struct publish *p, enum publish_result result, enum fs_class class, 
 static bool
 ours(const struct publish *p, const struct fs_status *status)
 {
-	return !status->directory && status->length == p->length && (!p->file_id || status->file_id == p->file_id);
+	return !status->directory && (p->length == PUBLISH_ANY_LENGTH || status->length == p->length) && (!p->file_id || status->file_id == p->file_id);
 }
 
 static void
@@ -69,37 +69,33 @@ step_ended(void *context, const struct fs_answer *answer)
 		if (ok && answer->yes)
 			publish_end(p, PUBLISH_DONE, FS_OK, "");
 		else if (ok || answer->class == FS_UNKNOWN || missing)
-			step_begin(p, LOOK_TARGET);
+			step_begin(p, LOOK_SOURCE);
 		else
 			publish_end(p, PUBLISH_LATER, answer->class, answer->text);
 		return;
-	case LOOK_TARGET:
+	case LOOK_SOURCE:
 		if (!ok && !missing) {
 			publish_end(p, PUBLISH_LATER, answer->class, answer->text);
 			return;
 		}
-		if (ok && ours(p, &answer->status)) {
-			publish_end(p, PUBLISH_DONE, FS_OK, "");
-			return;
-		}
-		p->target_other = ok;
-		step_begin(p, LOOK_SOURCE);
+		p->source_there = ok && ours(p, &answer->status);
+		step_begin(p, LOOK_TARGET);
 		return;
-	case LOOK_SOURCE:
-		if (ok && ours(p, &answer->status)) {
-			if (p->target_other)
-				publish_end(p, PUBLISH_TAKEN, FS_EXISTS, "another file has the final name");
-			else if (p->rounds && !p->parent_made)
-				step_begin(p, MAKE_PARENT);
-			else
-				rename_try(p, "the rename is refused though its target is free");
-		} else if (ok || missing) {
-			if (p->file_id)
-				step_begin(p, LOOK_ID);
-			else
-				publish_end(p, PUBLISH_GONE, FS_MISSING, "neither the in-use name nor the final name has it");
-		} else {
+	case LOOK_TARGET:
+		if (!ok && !missing) {
 			publish_end(p, PUBLISH_LATER, answer->class, answer->text);
+		} else if (ok && ours(p, &answer->status) && (p->file_id || !p->source_there)) {
+			publish_end(p, PUBLISH_DONE, FS_OK, "");	/* perhaps between the two looks */
+		} else if (p->source_there && ok) {
+			publish_end(p, PUBLISH_TAKEN, FS_EXISTS, "another file has the final name");
+		} else if (p->source_there && p->rounds && !p->parent_made) {
+			step_begin(p, MAKE_PARENT);
+		} else if (p->source_there) {
+			rename_try(p, "the rename is refused though its target is free");
+		} else if (p->file_id) {
+			step_begin(p, LOOK_ID);
+		} else {
+			publish_end(p, PUBLISH_GONE, FS_MISSING, "neither the in-use name nor the final name has it");
 		}
 		return;
 	case LOOK_ID:
@@ -166,7 +162,7 @@ publish_begin(struct fs *fs, const char *from, const char *to, uint64_t file_id,
 		return NULL;
 	}
 	p->rounds = !look_first;
-	step_begin(p, look_first ? LOOK_TARGET : RENAME);
+	step_begin(p, look_first ? LOOK_SOURCE : RENAME);
 	return p;
 }
 

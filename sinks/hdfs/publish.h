@@ -14,7 +14,9 @@ enum publish_result {
 struct publish;
 typedef void publish_done(void *context, enum publish_result result, enum fs_class class, const char *text);
 
-/* Begins; ends with `done` from within fs_step. file_id 0: identity unknown, the length must do. look_first: the rename may have been
+#define PUBLISH_ANY_LENGTH UINT64_MAX
+
+/* Begins; ends with `done` from within fs_step. file_id 0: identity unknown, the length must do (or not even that: PUBLISH_ANY_LENGTH). look_first: the rename may have been
  * done by an earlier life, so look before asking. NULL: no memory. */
 struct publish *publish_begin(struct fs *fs, const char *from, const char *to, uint64_t file_id, uint64_t length, bool look_first,
 			      publish_done *done, void *context);
