@@ -341,6 +341,7 @@ hdfs_deliver(void *self, struct span *span)
 	sink->time.now_ms = now_ms;
 	if (spans_add(sink, span))
 		return SINK_FAILED;
+	uint32_t runs_max = ledger_runs_max(sink);
 	struct run_set undone = { 0 };
 	uint64_t end = span->first + span->events;
 	while (sink->env->channel->span_next(span, &cursor, &event)) {
@@ -348,7 +349,8 @@ hdfs_deliver(void *self, struct span *span)
 		uint64_t number = event.number;
 		struct bucket *bucket = bucket_of(sink, &event, &why);
 		struct hdfs_file *file = bucket ? bucket->file : NULL;
-		if (file && ((config->roll_events && file->events >= config->roll_events) || (config->roll_bytes && file->body_bytes >= config->roll_bytes))) {
+		if (file && ((config->roll_events && file->events >= config->roll_events) || (config->roll_bytes && file->body_bytes >= config->roll_bytes) ||
+			     file->waiting_set.count + file->flight_set.count + file->set.count >= runs_max)) {
 			file_close(file);
 			file = NULL;
 		}
@@ -513,6 +515,7 @@ hdfs_finish(void *self, uint64_t deadline_ns)
 	if (sink->files)
 		log_warn("sink %s: stopped before all files had their final names; what is not settled is offered again", sink->env->name);
 	while (sink->files) {
+		/* Its name is in the ledger where there is one: the next run sees to it. */
 		spans_end(sink, &sink->files->waiting_set, false);
 		spans_end(sink, &sink->files->flight_set, false);
 		spans_end(sink, &sink->files->set, false);

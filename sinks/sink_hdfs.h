@@ -176,6 +176,7 @@ void file_close(struct hdfs_file *file);		/* no more events; its end takes its t
 void file_fail(struct hdfs_file *file, enum fs_class why, const char *text);
 uint64_t file_step(struct hdfs_file *file, uint64_t now_ns);	/* ns until its next; may free it */
 void file_free(struct hdfs_file *file);
+uint64_t file_pace_ns(const struct hdfs_file *file);	/* pause before its next try */
 void file_out_end(struct hdfs_sink *sink);		/* what `out` gathered is the file's */
 
 /* sink_hdfs.c */

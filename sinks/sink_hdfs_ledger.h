@@ -9,6 +9,7 @@ void ledger_end(struct hdfs_sink *sink);
 uint64_t ledger_step(struct hdfs_sink *sink, uint64_t now_ns);	/* what an earlier run left */
 uint64_t ledger_file_number(struct hdfs_ledger *ledger);
 const char *ledger_file_stem(const struct hdfs_ledger *ledger);	/* the log's id in names */
+uint32_t ledger_runs_max(const struct hdfs_sink *sink);	/* runs of event numbers one file may have */
 /* Steps of a file; see enum file_state. */
 void ledger_file_note(struct hdfs_file *file);
 uint64_t ledger_file_step(struct hdfs_file *file, uint64_t now_ns);

@@ -85,7 +85,7 @@ test_tables(void **state)
 	assert_non_null(registry_find(KIND_SOURCE, "org.apache.flume.source.SyslogUDPSource"));
 	assert_non_null(registry_find(KIND_SINK, "org.apache.flume.sink.kafka.KafkaSink"));
 	assert_non_null(registry_find(KIND_CHANNEL, "FILE"));
-	assert_null(registry_find(KIND_SINK, "hdfs"));
+	assert_null(registry_find(KIND_SINK, "hive"));
 }
 
 struct told {

@@ -156,7 +156,9 @@ hadoop_start()	# directory [datanodes]
 	for i in $(seq 0 $((n - 1))); do
 		hadoop_dn_start $i
 	done
-	hadoop_ready $n
+	hadoop_ready $n || return 1
+	# The first write of a DataNode takes seconds of loading classes: it is no test's.
+	echo warm | curl -s -m 60 -o /dev/null -L -X PUT -H 'Expect:' --data-binary @- "$HADOOP_NN/webhdfs/v1/warm?op=CREATE&user.name=root" || true
 }
 
 hadoop_end()	# pid signal
