@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-const struct channel_ops *const channel_kinds[] = { &channel_file, &channel_memory, NULL };
+const struct channel_ops *const channel_kinds[] = { &channel_file, &channel_memory, &channel_spillable, NULL };
 
 void
 channel_submit(struct channel_link *link, struct block **block)

@@ -129,7 +129,7 @@ struct channel {
 	struct metric_set metrics;	/* Flume's CHANNEL attributes and our own: stored, failed, log_bytes, syncs ... */
 };
 
-extern const struct channel_ops channel_file, channel_memory;
+extern const struct channel_ops channel_file, channel_memory, channel_spillable;
 extern const struct channel_ops *const channel_kinds[];		/* NULL terminated */
 
 /* Ingress thread: credit, or NULL. */

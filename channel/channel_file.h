@@ -25,4 +25,13 @@ enum channel_file_io { FILE_IO_AUTO, FILE_IO_URING, FILE_IO_PWRITE };
 int channel_file_open_on(struct channel **channel, const struct channel_file_config *config, const struct channel_env *env, struct logio *io,
 			 struct err *err);
 
+/* channel_spillable's config and its opening on a given I/O, likewise. */
+struct channel_spillable_config {
+	struct channel_file_config file;	/* first: the file channel's options keep their offsets; capacity is not looked at */
+	uint64_t memory_capacity, overflow_capacity, byte_capacity;
+	uint32_t overflow_timeout_s, threshold, byte_percentage, average;
+};
+int channel_spillable_open_on(struct channel **channel, const struct channel_spillable_config *config, const struct channel_env *env,
+			      struct logio *io, struct err *err);
+
 #endif

@@ -97,9 +97,9 @@ entries_add(struct entries *n, const struct entry *entry)
 }
 
 static uint64_t
-entry_slots(const struct entry *entry)
+entry_slots(const struct engine *e, const struct entry *entry)
 {
-	return entry->raw_bytes / 100 + entry->events / 2 + 1;
+	return entry->raw_bytes / e->slot_bytes + entry->events / 2 + 1;
 }
 
 void
@@ -119,7 +119,7 @@ engine_acked_move(struct engine *e)
 			struct entry *entry = engine_entry(e, both[i]->head);
 			if (entry->first + entry->events > e->acked)
 				break;
-			e->bytes_held -= entry_slots(entry);
+			e->bytes_held -= entry_slots(e, entry);
 			both[i]->head++;
 		}
 }
@@ -164,7 +164,7 @@ recover_block(const struct block_header *h, const uint8_t *bytes, void *context)
 	struct entry entry = { .first = h->first_event, .position = h->position, .previous_end = h->previous_end, .events = h->events,
 		.bytes = h->bytes, .raw_bytes = h->raw_bytes, .previous_crc = h->previous_crc };
 	r->failed |= !entries_add(&e->hot, &entry);
-	e->bytes_held += entry_slots(&entry);
+	e->bytes_held += entry_slots(e, &entry);
 }
 
 static void
@@ -448,6 +448,7 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 	e->checkpoint_on_close = config->checkpoint_on_close;
 	atomic_store(&e->capacity, config->capacity);
 	e->capacity_bytes = config->capacity_bytes;
+	e->slot_bytes = config->slot_bytes ? config->slot_bytes : 100;
 	e->links_max = env->links_max ? env->links_max : 1;
 	e->block_bytes = env->block_bytes ? env->block_bytes : ENGINE_BLOCK_BYTES;
 	e->block_count = env->blocks ? env->blocks : ENGINE_BLOCKS;

@@ -90,6 +90,7 @@ struct engine {
 	uint64_t sync_interval_ns, checkpoint_interval_ns;
 	_Atomic uint64_t capacity;	/* events */
 	uint64_t capacity_bytes;	/* of bodies in slots (memory); 0: none */
+	uint32_t slot_bytes;		/* of a slot */
 
 	uint8_t *region;
 	size_t region_bytes;
@@ -163,6 +164,7 @@ struct engine_config {
 	const struct channel_ops *ops;
 	const struct channel_env *env;
 	uint64_t capacity, capacity_bytes;
+	uint32_t slot_bytes;		/* 0: 100 */
 	uint32_t transaction_capacity;
 	struct ringlog *log;		/* prepared for ringlog_open; owned by the engine from then on */
 	struct logio *io;

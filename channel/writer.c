@@ -76,7 +76,7 @@ group_durable(struct engine *e, struct group *g)
 			.bytes = h->bytes, .raw_bytes = h->raw_bytes, .previous_crc = g->previous_crc, .memory = m };
 		bool added = entries_add(&e->hot, &entry);
 		assert(added);		/* group_send made room */
-		e->bytes_held += h->raw_bytes / 100 + h->events / 2 + 1;
+		e->bytes_held += h->raw_bytes / e->slot_bytes + h->events / 2 + 1;
 		durable += h->events;
 	}
 	atomic_fetch_add(&e->stored_total, g->events);

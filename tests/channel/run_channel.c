@@ -136,7 +136,7 @@ main(int argc, char **argv)
 {
 	if (argc < 6)
 		return 2;
-	const struct channel_ops *ops = strcmp(argv[1], "memory") ? &channel_file : &channel_memory;
+	const struct channel_ops *ops = !strcmp(argv[1], "spillable") ? &channel_spillable : strcmp(argv[1], "memory") ? &channel_file : &channel_memory;
 	total = strtoull(argv[2], NULL, 10);
 	uint32_t ingresses = (uint32_t)atoi(argv[3]), takers = (uint32_t)atoi(argv[4]);
 	char data[512], checkpoint[512], config[1024];
@@ -144,11 +144,12 @@ main(int argc, char **argv)
 	snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", argv[5]);
 	struct property props[] = { { "capacity", "1000000", "t", false }, { "transactionCapacity", "10000", "t", false },
 				    { "dataDirs", data, "t", false }, { "checkpointDir", checkpoint, "t", false },
-				    { "minimumRequiredSpace", "1", "t", false }, { "penstock.io", strcmp(argv[1], "pwrite") ? "auto" : "pwrite", "t", false } };
+				    { "minimumRequiredSpace", "1", "t", false }, { "penstock.io", strcmp(argv[1], "pwrite") ? "auto" : "pwrite", "t", false },
+				    { "memoryCapacity", "20000", "t", false }, { "overflowTimeout", "0", "t", false } };
 	struct option_values values = { 0 };
 	struct option_report report = { tell };
 	memset(config, 0, sizeof config);
-	if (option_parse(ops->options, props, ops == &channel_file ? 6 : 2, config, &values, &report))
+	if (option_parse(ops->options, props, ops == &channel_memory ? 2 : ops == &channel_file ? 6 : 8, config, &values, &report))
 		return 1;
 	struct channel_env env = { .name = "c1", .clock = &clock_system, .links_max = ingresses };
 	struct channel *channel;
