@@ -197,6 +197,20 @@ fake_put(struct fake_channel *fake, const void *body, uint32_t len, const char *
 }
 
 void
+fake_put_pairs(struct fake_channel *fake, const void *body, uint32_t len, const char *const *pairs, uint32_t count)
+{
+	fake_put(fake, body, len, NULL);
+	struct fake_event *event = &fake->events[fake->count - 1];
+	event->headers = calloc(count ? count : 1, sizeof *event->headers);
+	event->header_count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		const char *name = pairs[2 * i], *value = pairs[2 * i + 1];
+		event->headers[i] = (struct header_view){ .name = strdup(name), .name_len = (uint32_t)strlen(name),
+							  .bytes = (uint8_t *)strdup(value), .len = (uint32_t)strlen(value) };
+	}
+}
+
+void
 fake_put_adjacent(struct fake_channel *fake, const char *const *bodies, uint32_t count)
 {
 	assert(!fake->run);

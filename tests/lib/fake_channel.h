@@ -26,6 +26,8 @@ void fake_channel_init(struct fake_channel *fake);
 void fake_channel_free(struct fake_channel *fake);
 /* headers: "k=v k2=v2" (a value that begins with # is a number), or NULL. */
 void fake_put(struct fake_channel *fake, const void *body, uint32_t len, const char *headers);
+/* pairs: name, value, name, value ...; any texts. */
+void fake_put_pairs(struct fake_channel *fake, const void *body, uint32_t len, const char *const *pairs, uint32_t count);
 /* Bodies that lie one behind the other, as in a block. Once. */
 void fake_put_adjacent(struct fake_channel *fake, const char *const *bodies, uint32_t count);
 
