@@ -167,7 +167,7 @@ def replay(first, log, where, states, chance, find_one):
     """Looks at up to `states` crash states (0: every prefix, and two reordered ones at each); with find_one until there is trouble. Returns
     (states looked at, events that were acknowledged at most, troubles)."""
     writes = list(entries(log))
-    points = list(range(1, len(writes) + 1))
+    points = list(range(len(writes) * 2 // 3 if find_one else 1, len(writes) + 1))	# late: much is acknowledged
     plan = sorted(chance.sample(points, min(len(points), states // 2))) if states else points
     extra = 1 if states else 2
     now = bytearray(read(first))			# all writes so far
@@ -190,9 +190,9 @@ def replay(first, log, where, states, chance, find_one):
             if variant:
                 disk = bytearray(flushed)
                 for at, piece in chance.sample(since, chance.randrange(len(since) + 1)):
-                    sectors = len(piece) // 512
-                    if chance.randrange(4) == 0 and sectors > 1:	# torn inside
-                        piece = piece[:512 * chance.randrange(1, sectors)]
+                    pages = len(piece) // 4096
+                    if chance.randrange(4) == 0 and pages > 1:	# torn inside, but not within what ext4 counts on being whole
+                        piece = piece[:4096 * chance.randrange(1, pages)]
                     disk[at:at + len(piece)] = piece
             with open(image, "wb") as file:
                 file.write(disk[:FS_BYTES])
