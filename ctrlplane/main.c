@@ -15,6 +15,7 @@
 #include "ctrlplane/config_print.h"
 #include "ctrlplane/control.h"
 #include "ctrlplane/metrics_http.h"
+#include "ctrlplane/reference.h"
 #include "ctrlplane/stats.h"
 #include "ctrlplane/topology.h"
 
@@ -26,6 +27,7 @@ static const char usage[] =
 	"       penstock check -f FILE [-n NAME] [--appliance FILE]    every error at once; starts nothing\n"
 	"       penstock print -f FILE -n NAME                         the configuration as understood, defaults filled in\n"
 	"       penstock kinds [KIND [TYPE]]                           sources, channels, sinks, interceptors and their options\n"
+	"       penstock kinds --markdown                             all of it as docs/options.md\n"
 	"       penstock --help | --version\n"
 	"\n"
 	"FILE is a Flume properties file, unchanged; -f may be given again. -Dflume.monitoring.type=http -Dflume.monitoring.port=N serves\n"
@@ -197,7 +199,9 @@ run_kinds(int argc, char **argv)
 	struct err err = { "" };
 	if (argc > 4)
 		return wrong("%s: too many words", argv[4]);
-	if (registry_print(&text, argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, &err)) {
+	if (argc == 3 && strcmp(argv[2], "--markdown") == 0) {
+		reference_print(&text);
+	} else if (registry_print(&text, argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, &err)) {
 		fprintf(stderr, "penstock: %s\n", err.text);
 		return 2;
 	}
