@@ -38,6 +38,9 @@ const struct option camus_options[] = {
 	{ "etl.run.move.data", OPT_BOOL, AT(move_data), "true",
 	  .help = "false: leave the data in the execution's folder and commit nothing." },
 	{ "etl.run.tracking.post", OPT_BOOL, AT(run_tracking), "false", .help = "Write audit counts." },
+	{ "kafka.monitor.time.granularity", OPT_U32, AT(count_minutes), "10", 1, 10080, .unit = "minutes", .help = "Window of audit counts." },
+	{ "etl.audit.ignore.service.topic.list", OPT_LIST, AT(count_plain), .separator = ",",
+	  .help = "Topics (or all) whose audit counts are not told apart by server and service." },
 	{ "mapred.map.tasks", OPT_U32, AT(map_tasks), "30", 1, 100000, .unit = "tasks", .help = "Most tasks of a run.",
 	  .old_names = "mapreduce.job.maps" },
 	{ "mapred.output.compress", OPT_BOOL, AT(compress), "false", .help = "Compress what is written.",
@@ -212,7 +215,7 @@ is_elsewhere(const char *key)
 {
 	static const char *const heads[] = { "camus.sweeper.", "camus.single.", "kafka.message.coder.", "schema.registry.url", "etl.schema.registry.",
 		"get.schema.by.id.", "max.schemas.per.subject", "is.new.producer", "alert.", "camus.message.schema.id.field", "kafka.monitor.",
-		"etl.audit.ignore.", "camus.work.allocator.class", "camus.max.group.size.", "monitoring.event.class", "camus.message.encoder.class",
+		"camus.work.allocator.class", "camus.max.group.size.", "monitoring.event.class", "camus.message.encoder.class",
 		"penstock.hdfs.", "penstock.camus." };
 	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
 		if (strncmp(key, heads[i], strlen(heads[i])) == 0)
@@ -267,8 +270,6 @@ conf_load(struct camus_conf *conf)
 			"only StringRecordWriterProvider is there yet: Avro files and SequenceFiles are not");
 	if (conf->compress)
 		conf_tell(&tell.report, true, NULL, "mapred.output.compress", "compressed output is not there yet: set it to false");
-	if (conf->run_tracking)
-		conf_tell(&tell.report, true, NULL, "etl.run.tracking.post", "audit counts are not there yet: set it to false");
 	if (!conf->brokers && conf->host_url)
 		conf->brokers = pool_print(&all->pool, "%s:%u", conf->host_url, conf->host_port);
 	return tell.fatal ? -EINVAL : 0;

@@ -19,6 +19,8 @@ struct camus_conf {
 	const char *job_name, *base_path, *history_path, *counts_path, *history_quota_text;
 	uint64_t history_quota_override;
 	double history_quota;		/* share of the name quota */
+	uint32_t count_minutes;
+	struct option_list count_plain;	/* topics whose counts bear no server and service */
 	bool keep_counts, fail_on_errors, fail_out_of_range, run_tracking, move_data;
 	const char *skip_schema_text, *skip_other_text;
 	double skip_schema, skip_other;	/* percent */

@@ -1,4 +1,4 @@
-#include "camus/job.h"
+#include "camus/counts.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -53,6 +53,8 @@ job_free(struct job *job)
 		free(job->errors[i].key);
 		free(job->errors[i].value);
 	}
+	for (size_t i = 0; i < job->part_count; i++)
+		counts_free(job->parts[i]);
 	free(job->files);
 	free(job->errors);
 	free(job->parts);

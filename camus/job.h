@@ -61,6 +61,7 @@ struct part {
 	bool more;			/* stopped by a limit */
 	bool trouble;			/* stopped by an error: what was read counts, the run ends with status 1 */
 	char words[256];		/* why it failed or stopped */
+	struct counts *counts;		/* counts.h; NULL: none */
 };
 
 /* One file of a run, ready below _penstock and to be published. */

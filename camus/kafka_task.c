@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "camus/counts.h"
 #include "camus/decode.h"
 #include "camus/kafka.h"
 #include "camus/kafka_client.h"
@@ -23,7 +24,7 @@ struct active {
 	uint64_t moved_ns;
 	uint64_t grace;			/* records since the deadline */
 	int64_t bucket, bucket_end;	/* of the last record */
-	bool bucket_known;
+	bool bucket_known, plain_counts;
 	uint64_t bytes;
 };
 
@@ -89,6 +90,9 @@ active_open(struct loop *loop, struct part *part)
 	struct active *active = &loop->active[loop->count];
 	struct err err = { "" };
 	*active = (struct active){ .part = part, .time_end = INT64_MAX, .moved_ns = clock_now_ns(&clock_system) };
+	for (size_t i = 0; i < task->conf->count_plain.count; i++)
+		active->plain_counts |= strcmp(task->conf->count_plain.items[i], part->topic) == 0 ||
+			strcmp(task->conf->count_plain.items[i], "all") == 0;
 	int rc = route_open(&active->route, task->conf, part->topic, &err);
 	if (!rc) {
 		active->ops = decoder_find(task->conf, part->topic, &err);
@@ -222,6 +226,9 @@ record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *
 	}
 	writer_put(task->writer, part, active->bucket, active->bucket_end, folder, out.payload, out.len, message->offset);
 	part->written++;
+	if (conf->run_tracking)
+		counts_add(part, conf->count_minutes, out.time_ms, active->plain_counts ? "server" : out.server,
+			active->plain_counts ? "service" : out.service);
 	if (part->failed)
 		return true;
 	if (out.time_ms > active->time_end && !last) {

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "camus/counts.h"
+
 #define VERSION 1
 
 int
@@ -179,9 +181,9 @@ manifest_text(const struct job *job, const char *command, uint64_t number, const
 	for (size_t i = 0; i < job->error_count && i < 1000; i++)
 		json_array_append_new(errors, json_pack("{s:s, s:i, s:I, s:s}", "topic", job->errors[i].part->topic, "partition",
 			(int)job->errors[i].part->partition, "offset", (json_int_t)job->errors[i].offset, "words", job->errors[i].words));
-	json_t *root = json_pack("{s:i, s:I, s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:I, s:o}", "version", VERSION, "number", (json_int_t)number,
+	json_t *root = json_pack("{s:i, s:I, s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "version", VERSION, "number", (json_int_t)number,
 		"command", command, "job", job->conf->job_name, "run", job->run, "started", (json_int_t)(job->started_ns / NS_PER_MS), "folder",
-		folder, "files", files, "partitions", parts, "errorCount", (json_int_t)job->error_count, "errors", errors);
+		folder, "files", files, "partitions", parts, "counts", counts_json(job), "errorCount", (json_int_t)job->error_count, "errors", errors);
 	char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
 	json_decref(root);
 	if (!text)

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "camus/commit.h"
+#include "camus/counts.h"
 #include "camus/decode.h"
 #include "camus/kafka.h"
 #include "camus/place.h"
@@ -41,15 +42,40 @@ job_init(struct job *job, const struct camus_conf *conf)
 	snprintf(job->run, sizeof job->run, "%s-%08x", text, random);
 }
 
-/* What the newest manifest decided is carried out before anything new is begun. 0, or the exit status. */
+/* Audit counts of a manifest: into the history (or etl.counts.path) and to Kafka. */
 static int
-unfinished_finish(struct place *place, const struct manifest *manifest, struct run_report *report, struct err *err)
+counts_tell(const struct camus_conf *conf, struct place *place, const struct manifest *manifest, struct err *err)
+{
+	char folder[FS_PATH_BYTES];
+	int rc = fs_path_join(folder, sizeof folder, place->history, manifest->run);
+	if (!rc && conf->keep_counts && conf->counts_path) {
+		struct fs *fs = NULL;
+		struct fs_config config = place->config;
+		config.uri = conf->counts_path;
+		rc = fs_open(&fs, &config, &clock_system, folder, err);
+		if (!rc)
+			rc = counts_store(fs, conf, manifest, folder, err);
+		if (fs)
+			fs_close(fs);
+	} else if (!rc) {
+		rc = counts_store(place->fs, conf, manifest, folder, err);
+	}
+	kill_point("counts");
+	return rc ? rc : counts_send(conf, manifest, err);
+}
+
+/* What the newest manifest decided is carried out before anything new is begun. 0 or -errno. */
+static int
+unfinished_finish(const struct camus_conf *conf, struct place *place, const struct manifest *manifest, struct run_report *report, struct err *err)
 {
 	struct commit_result result;
 	int rc = commit_publish(place->fs, manifest, true, &result, err);
 	if (rc)
 		return err_prefix(err, rc, "manifest %" PRIu64 " of run %s is not finished", manifest->number, manifest->run);
 	kill_point("recovered");
+	rc = counts_tell(conf, place, manifest, err);
+	if (rc)
+		return rc;
 	rc = manifest_done(place->fs, place->state, manifest->number, err);
 	if (rc)
 		return rc;
@@ -72,7 +98,7 @@ state_load(struct place *place, struct job *job, bool finish, struct run_report 
 	struct manifest manifest;
 	rc = manifest_read(place->fs, place->state, number, &manifest, err);
 	if (!rc && !done && finish)
-		rc = unfinished_finish(place, &manifest, report, err);
+		rc = unfinished_finish(job->conf, place, &manifest, report, err);
 	if (!rc)
 		rc = manifest_saved(&manifest, job, err);
 	manifest_free(&manifest);
@@ -341,10 +367,13 @@ decide(struct job *job, struct place *place, const char *folder, struct run_repo
 	if (!rc)
 		rc = commit_publish(place->fs, &manifest, false, &result, err);
 	report->published = result.published;
+	if (!rc)
+		kill_point("published");
+	if (!rc)
+		rc = counts_tell(job->conf, place, &manifest, err);
 	manifest_free(&manifest);
 	if (rc)
 		return rc;
-	kill_point("published");
 	report_errors_store(job, place, err);
 	struct err group = { "" };
 	if (kafka_group_store(job, &group))

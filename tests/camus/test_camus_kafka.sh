@@ -43,7 +43,7 @@ camus.message.timestamp.format=unix_milliseconds
 etl.record.writer.provider.class=com.linkedin.camus.etl.kafka.common.StringRecordWriterProvider
 mapred.map.tasks=2
 kafka.max.pull.hrs=-1
-kafka.blacklist.topics=skip.*
+kafka.blacklist.topics=skip.*,TrackingMonitoringEvent
 kafka.client.name=camus
 kafka.brokers=$KAFKA_BS
 etl.default.timezone=Europe/Amsterdam
@@ -170,6 +170,30 @@ grep -q 'offset 999999999 is not in Kafka' "$dir/log" || fail "the offset is not
 grep -q 'at most 1800 records' "$dir/log" || fail "a reset to the oldest is not planned"
 "$CAMUS" reset beta.one --to latest -P "$dir/job.properties" >"$dir/log" 2>&1 || fail "reset back"
 judge "resets"
+
+# Audit counts: those of a run that dies while telling come again under the same keys.
+produce 100 alpha 700
+produce 100 beta.one 300
+PENSTOCK_CAMUS_KILL_AT=counts run -D etl.run.tracking.post=true -D kafka.monitor.tier=hdfs
+[ $? = 137 ] || fail "not killed at the counts"
+run -D etl.run.tracking.post=true -D kafka.monitor.tier=hdfs || fail "the run after a kill at the counts"
+judge "counts"
+kcat -C -b "$KAFKA_BS" -t TrackingMonitoringEvent -o beginning -e -q -f '%k\t%s\n' >"$dir/counts" || fail "kcat"
+python3 - "$dir/counts" "$dir"/base/history/*/counts.* <<-'EOF' || fail "counts"
+	import json, sys
+	sent = {}
+	for line in open(sys.argv[1]):
+	    key, value = line.split("\t")
+	    assert sent.setdefault(key, value) == value, key
+	by_topic, ends = {}, set()
+	for key, value in sent.items():
+	    key, value = json.loads(key), json.loads(value)
+	    assert key["tier"] == "hdfs" and value["endTimestamp"] - value["beginTimestamp"] == 600000, value
+	    by_topic[key["topic"]] = by_topic.get(key["topic"], 0) + value["count"]
+	assert by_topic == {"alpha": 700, "beta.one": 300}, by_topic
+	stored = {t["topic"]: sum(c["count"] for c in t["counts"].values()) for t in json.load(open(sys.argv[2]))}
+	assert stored == by_topic, stored
+	EOF
 
 # A file that another has the name of, a configuration with mistakes.
 "$CAMUS" run -P "$dir/job.properties" -D etl.default.timezone=Mars/Olympus -D mapred.map.tasks=0 >"$dir/log" 2>&1
