@@ -1,15 +1,19 @@
-/* logio_uring: groups by io_uring: the writes of a group side by side, then one fdatasync; a group of one write is one DSYNC write. */
+/* logio_uring: groups by io_uring. A small group is one DSYNC write of all its blocks; the blocks of a large one are written side by side
+ * from registered memory, then one fdatasync. */
 #include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "channel/logio_posix.h"
 
+/* Up to here the pages of a vectored write (which cannot be of registered memory) cost less than a sync of its own, which a kernel thread does. */
+#define VECTOR_BYTES_MAX (512u << 10)
 #define RING_ENTRIES 512u	/* >= LOGIO_GROUPS_MAX * (LOGIO_WRITES_MAX + 1) */
 _Static_assert(RING_ENTRIES >= LOGIO_GROUPS_MAX * (LOGIO_WRITES_MAX + 1), "a submission always finds an entry");
 
@@ -24,6 +28,7 @@ struct group {
 	int fd, status;
 	uint32_t pending;
 	void *context;
+	struct iovec parts[LOGIO_WRITES_MAX];	/* of a vectored write, while it is under way */
 	struct op ops[LOGIO_WRITES_MAX], sync_op;
 };
 
@@ -61,6 +66,27 @@ send_all(struct logio_uring *u)
 	while (rc == -EINTR || rc == -EAGAIN);
 }
 
+/* All of the group in one write; false: too much of it. */
+static bool
+submit_vector(struct logio_uring *u, struct group *g, const struct logio_write *writes, uint32_t count, uint64_t offset)
+{
+	uint32_t bytes = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		if (writes[i].len > VECTOR_BYTES_MAX - bytes)
+			return false;
+		g->parts[i] = (struct iovec){ .iov_base = (void *)(uintptr_t)writes[i].bytes, .iov_len = writes[i].len };
+		bytes += writes[i].len;
+	}
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	assert(sqe);
+	io_uring_prep_writev2(sqe, g->fd, g->parts, count, offset, RWF_DSYNC);
+	g->ops[0] = (struct op){ .group = g, .len = bytes };
+	io_uring_sqe_set_data(sqe, &g->ops[0]);
+	g->sync = false;
+	g->pending = 1;
+	return true;
+}
+
 static int
 submit(struct logio *io, struct logio_file *file, uint64_t offset, const struct logio_write *writes, uint32_t count, bool sync, void *context)
 {
@@ -78,7 +104,8 @@ submit(struct logio *io, struct logio_file *file, uint64_t offset, const struct 
 	g->status = 0;
 	g->pending = count;
 	g->context = context;
-	for (uint32_t i = 0; i < count; i++) {
+	bool vector = g->sync && submit_vector(u, g, writes, count, offset);
+	for (uint32_t i = 0; i < count && !vector; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 		assert(sqe);
 		const uint8_t *bytes = writes[i].bytes;
