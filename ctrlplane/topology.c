@@ -373,10 +373,17 @@ listen_stream(struct topology *t, struct worker *worker, const struct source_lis
 	      struct err *err)
 {
 	const struct stream_options *options = where->stream;
-	struct stream_limits limits = { .connections = options->connections, .idle_ns = options->idle_ns, .frame_ns = options->frame_ns };
+	struct stream_limits limits = { .connections = options->connections, .idle_ns = where->idle_ns ? where->idle_ns : options->idle_ns,
+					.frame_ns = options->frame_ns };
 	enum stream_edge edge;
 	int rc = tcp_stream_edge(&t->pipeline, in->spec, where, &edge, err);
-	return rc ? rc : tcp_listeners_add(&worker->tcp_listeners, at, &options->allow, &limits, edge, in, err);
+	if (!rc)
+		rc = tcp_listeners_add(&worker->tcp_listeners, at, &options->allow, &limits, edge, in, err);
+	if (rc)
+		return rc;
+	struct stream_listener *listener = &worker->tcp_listeners.list[worker->tcp_listeners.count - 1]->listener;
+	rc = stream_listener_tls(listener, options, where->tickets, err);
+	return rc ? err_prefix(err, rc, "sources.%s", in->spec->name) : 0;
 }
 
 static int

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/tls.h"
+#include "dataplane/source/stream_options.h"
+
 #define TABLE_FIRST 64u
 #define TAIL_FIRST 512u
 #define TAIL_MEMORY (64u << 20)
@@ -15,6 +19,19 @@
 #define SWEEP_TURNS 100u		/* the whole table once a second */
 #define RESUME_MAX 256u			/* streams looked at for credit in one turn */
 #define TAIL_IDLE_NS NS_PER_S
+
+/* A record that holds plaintext which is not durable yet: where it ends in plaintext and on the wire. */
+struct tls_record {
+	uint64_t plain, wire;
+};
+
+struct stream_tls {
+	struct tls_session *session;
+	struct tls_record *records;	/* a ring, oldest at first; kept only for edge durable */
+	uint32_t first, count, room;
+	uint64_t plain, wire;		/* ends of the last whole record */
+	bool established;
+};
 
 const struct metric stream_metrics[] = {
 	{ "connections_accepted", METRIC_COUNTER, offsetof(struct stream_counters, accepted), "connections", "Connections that came." },
@@ -155,6 +172,18 @@ tail_drop(struct stream *stream, uint32_t n)
 
 /* ---- tickets ---- */
 
+/* How far the wire is durable when plaintext is up to `edge`: to the end of the last record that lies before it in whole. */
+static uint64_t
+tls_edge(struct stream_tls *tls, uint64_t edge, uint64_t durable)
+{
+	while (tls->count && tls->records[tls->first].plain <= edge) {
+		durable = tls->records[tls->first].wire;
+		tls->first = (tls->first + 1) % tls->room;
+		tls->count--;
+	}
+	return tls->count || tls->plain > edge ? durable : tls->wire;
+}
+
 static void
 progress(struct stream *stream)
 {
@@ -166,6 +195,8 @@ progress(struct stream *stream)
 		if (stream->stored > edge)
 			edge = stream->stored;
 	}
+	if (stream->tls)
+		edge = tls_edge(stream->tls, edge, stream->durable);
 	if (edge <= stream->durable)
 		return;
 	stream->durable = edge;
@@ -227,11 +258,28 @@ close_ticket(struct stream *stream)
 
 /* ---- eating ---- */
 
+/* Hands ciphertext to the carrier. False: its buffer is full. */
+static bool
+tls_flush(struct stream *stream)
+{
+	const uint8_t *bytes;
+	uint32_t len = tls_output(stream->tls->session, &bytes);
+	if (!len)
+		return true;
+	uint32_t n = stream->carrier->send(stream, bytes, len);
+	tls_sent(stream->tls->session, n);
+	return n == len;
+}
+
 static void
 shut(struct stream *stream, struct counter *why, bool reset)
 {
 	if (stream->ending)
 		return;
+	if (stream->tls && !reset) {
+		tls_end(stream->tls->session);
+		tls_flush(stream);
+	}
 	stream->ending = true;
 	counter_add(why, 1);
 	if (reset)
@@ -267,7 +315,7 @@ feed_plain(struct stream *stream, const uint8_t *bytes, uint32_t len)
 			return len;
 		}
 		if (stream->wait) {
-			uint32_t room = stream->tail_len < TAIL_KEPT ? TAIL_KEPT - stream->tail_len : 0;
+			uint32_t room = stream->tls ? left : stream->tail_len < TAIL_KEPT ? TAIL_KEPT - stream->tail_len : 0;
 			return done + tail_keep(stream, bytes + done, left < room ? left : room);
 		}
 		if (!stream->tail_len) {
@@ -308,7 +356,7 @@ static void
 after_feed(struct stream *stream)
 {
 	close_ticket(stream);
-	bool frame = stream->tail_len || stream->in_frame;
+	bool frame = stream->tail_len || stream->in_frame || (stream->tls && !stream->tls->established);
 	if (frame && !stream->frame_known)
 		stream->frame_ns = stream->streams->now_ns;
 	stream->frame_known = frame;
@@ -345,14 +393,97 @@ resume(struct stream *stream)
 		stream->carrier->reading(stream, true);
 }
 
+/* A whole record was read: where it ends. */
+static bool
+tls_note(struct stream *stream)
+{
+	struct stream_tls *tls = stream->tls;
+	tls->wire = stream->received;
+	if (tls->plain == stream->plain)
+		return true;
+	tls->plain = stream->plain;
+	if (stream->edge != STREAM_DURABLE)
+		return true;
+	if (tls->count == tls->room) {
+		uint32_t room = tls->room ? 2 * tls->room : 8;
+		struct tls_record *records = malloc(room * sizeof *records);
+		if (!records)
+			return false;
+		for (uint32_t i = 0; i < tls->count; i++)
+			records[i] = tls->records[(tls->first + i) % tls->room];
+		free(tls->records);
+		tls->records = records;
+		tls->first = 0;
+		tls->room = room;
+	}
+	tls->records[(tls->first + tls->count++) % tls->room] = (struct tls_record){ tls->plain, tls->wire };
+	return true;
+}
+
+/* What one piece of ciphertext brought. False: the connection ends. */
+static bool
+tls_take(struct stream *stream, bool record)
+{
+	static _Thread_local uint8_t plain[TLS_PLAIN_MAX];
+	struct stream_tls *tls = stream->tls;
+	struct stream_counters *counters = &stream->listener->counters;
+	int n;
+	while ((n = tls_read(tls->session, plain, sizeof plain)) > 0) {
+		tls->established = true;
+		if (feed_plain(stream, plain, (uint32_t)n) != (uint32_t)n) {
+			shut(stream, &counters->reset_tls, true);	/* no memory for the tail */
+			return false;
+		}
+	}
+	if (record && !tls_note(stream)) {
+		shut(stream, &counters->reset_tls, true);
+		return false;
+	}
+	if (!stream->ending && !tls_flush(stream)) {
+		shut(stream, &counters->reset_send, true);
+		return false;
+	}
+	if (n == -EPROTO) {
+		static struct log_limit limit;
+		char peer[ADDRESS_TEXT_BYTES];
+		address_ip_text(&stream->peer, peer, sizeof peer);
+		log_limited(&limit, LOG_WARN, "sources.%s: TLS with %s failed: %s", stream->in->spec->name, peer, tls_error(tls->session));
+		shut(stream, &counters->reset_tls, false);	/* the alert shall arrive */
+		return false;
+	}
+	if (n == -ECONNRESET)
+		stream->eof = true;
+	return n == 0;
+}
+
+static uint32_t
+feed_tls(struct stream *stream, const uint8_t *bytes, uint32_t len)
+{
+	uint32_t done = 0;
+	while (done < len && !stream->wait) {
+		bool record;
+		uint32_t n = tls_input(stream->tls->session, bytes + done, len - done, &record);
+		done += n;
+		stream->received += n;
+		if (!tls_take(stream, record) || stream->ending) {
+			stream->received += len - done;
+			return len;
+		}
+	}
+	return done;
+}
+
 uint32_t
 stream_feed(struct stream *stream, const uint8_t *bytes, uint32_t len)
 {
-	assert(!stream->feeding && !stream->eof);
+	assert(!stream->feeding);
+	if (stream->eof)
+		return len;	/* behind the close_notify of TLS */
 	stream->feeding = true;
 	stream->active_ns = stream->streams->now_ns;
-	uint32_t n = feed_plain(stream, bytes, len);
-	stream->received += n;
+	uint32_t n = stream->tls ? feed_tls(stream, bytes, len) : feed_plain(stream, bytes, len);
+	if (!stream->tls)
+		stream->received += n;
 	counter_add(&stream->listener->counters.bytes_in, n);
 	stream->feeding = false;
 	after_feed(stream);
@@ -421,7 +552,8 @@ stream_ticket_settled(struct ingress *ingress, uint32_t ticket)
 uint32_t
 stream_send_room(const struct stream *stream)
 {
-	return stream->ending ? 0 : stream->carrier->send_room(stream);
+	uint32_t room = stream->ending ? 0 : stream->carrier->send_room(stream);
+	return !stream->tls ? room : room > 2048 ? room - room / 16 - 1024 : 0;
 }
 
 bool
@@ -429,9 +561,8 @@ stream_send(struct stream *stream, const void *bytes, uint32_t len)
 {
 	if (stream->ending)
 		return false;
-	uint32_t n = stream->carrier->send(stream, bytes, len);
-	counter_add(&stream->listener->counters.bytes_out, n);
-	if (n == len)
+	counter_add(&stream->listener->counters.bytes_out, len);
+	if (stream->tls ? tls_write(stream->tls->session, bytes, len) == 0 && tls_flush(stream) : stream->carrier->send(stream, bytes, len) == len)
 		return true;
 	shut(stream, &stream->listener->counters.reset_send, true);
 	return false;
@@ -532,6 +663,30 @@ stream_admit(struct stream_listener *listener, const struct address *peer)
 	return allowed ? -EUSERS : -EACCES;
 }
 
+static void
+tls_free(struct stream *stream)
+{
+	if (!stream->tls)
+		return;
+	tls_session_free(stream->tls->session);
+	free(stream->tls->records);
+	free(stream->tls);
+	stream->tls = NULL;
+}
+
+int
+stream_listener_tls(struct stream_listener *listener, const struct stream_options *options, bool tickets, struct err *err)
+{
+	return options->tls.on ? tls_server_open(&listener->tls, &options->tls, tickets, err) : 0;
+}
+
+void
+stream_listener_close(struct stream_listener *listener)
+{
+	tls_server_close(listener->tls);
+	listener->tls = NULL;
+}
+
 int
 stream_open(struct stream *stream, const struct stream_carrier *carrier, struct streams *streams, struct stream_listener *listener,
 	    const struct address *peer, const struct address *local)
@@ -548,7 +703,19 @@ stream_open(struct stream *stream, const struct stream_carrier *carrier, struct 
 		counter_add(&listener->counters.refused_memory, 1);
 		return -ENOMEM;
 	}
+	if (listener->tls) {
+		stream->tls = calloc(1, sizeof *stream->tls);
+		if (!stream->tls || !(stream->tls->session = tls_session_new(listener->tls))) {
+			free(stream->tls);
+			free(stream->state);
+			counter_add(&listener->counters.refused_memory, 1);
+			return -ENOMEM;
+		}
+		stream->frame_known = true;	/* the handshake */
+		stream->frame_ns = streams->now_ns;
+	}
 	if (!slot_take(streams, stream)) {
+		tls_free(stream);
 		free(stream->state);
 		counter_add(&listener->counters.refused_memory, 1);
 		return -ENOMEM;
@@ -597,6 +764,7 @@ stream_end(struct stream *stream)
 	if (stream->waiting)
 		wait_unlink(stream);
 	tail_free(stream);
+	tls_free(stream);
 	free(stream->state);
 	stream->state = NULL;
 	slot_give(streams, stream);

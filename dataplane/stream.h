@@ -26,7 +26,8 @@
 #include "dataplane/ingress.h"
 
 struct stream;
-struct tls_session;
+struct stream_tls;
+struct stream_options;
 
 enum stream_edge { STREAM_RECEIVED, STREAM_DURABLE };
 
@@ -100,7 +101,7 @@ struct stream {
 	struct stream_listener *listener;
 	struct ingress_source *in;
 	void *state;			/* the source's own, ops->stream_bytes of zeros at the start */
-	struct tls_session *tls;
+	struct stream_tls *tls;		/* NULL: plain */
 	struct address peer, local;
 	uint32_t slot, generation;
 	uint8_t edge;			/* enum stream_edge */
@@ -131,6 +132,10 @@ void streams_free(struct streams *streams);
 void streams_run(struct streams *streams, uint64_t now_ns);
 /* A stream waits for credit or a ticket is due: do not sleep for long. */
 bool streams_waiting(const struct streams *streams);
+
+/* TLS of a listener as its options say; nothing when it is off. tickets: see tls_server_open. Control; stream_listener_close frees it. */
+int stream_listener_tls(struct stream_listener *listener, const struct stream_options *options, bool tickets, struct err *err);
+void stream_listener_close(struct stream_listener *listener);
 
 /* May this peer connect? 0, or -EACCES, -EUSERS, -ENOMEM (counted): answer RST or close at once. For before a SYN is answered or after accept; does not
  * replace stream_open's own look. */

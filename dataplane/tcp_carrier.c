@@ -91,6 +91,7 @@ tcp_listeners_free(struct tcp_listeners *listeners)
 {
 	for (uint32_t i = 0; i < listeners->count; i++) {
 		metrics_remove(&listeners->list[i]->listener.metrics);
+		stream_listener_close(&listeners->list[i]->listener);
 		free(listeners->list[i]->allow);
 		free(listeners->list[i]);
 	}

@@ -219,6 +219,12 @@ kernel_streams_listen(struct kernel_streams *ks, const struct source_listen *whe
 	}
 	*l = (struct kernel_stream_listen){ .fd = fd, .listener = { .in = in, .edge = STREAM_RECEIVED,
 		.limits = { .connections = options->connections, .idle_ns = where->idle_ns ? where->idle_ns : options->idle_ns, .frame_ns = options->frame_ns } } };
+	rc = stream_listener_tls(&l->listener, options, where->tickets, err);
+	if (rc) {
+		close(fd);
+		free(l);
+		return err_prefix(err, rc, "sources.%s", in->spec->name);
+	}
 	struct sockaddr_storage bound;
 	socklen_t len = sizeof bound;
 	if (getsockname(fd, (struct sockaddr *)&bound, &len) == 0)
@@ -226,6 +232,7 @@ kernel_streams_listen(struct kernel_streams *ks, const struct source_listen *whe
 	if (options->allow.count) {
 		l->allow = calloc(options->allow.count, sizeof *l->allow);
 		if (!l->allow) {
+			stream_listener_close(&l->listener);
 			close(fd);
 			free(l);
 			return err_set(err, ENOMEM, "no memory");
@@ -489,6 +496,7 @@ kernel_streams_close(struct kernel_streams *ks)
 	ks->dirty = NULL;
 	for (uint32_t i = 0; i < ks->listen_count; i++) {
 		metrics_remove(&ks->listens[i]->listener.metrics);
+		stream_listener_close(&ks->listens[i]->listener);
 		close(ks->listens[i]->fd);
 		free(ks->listens[i]->allow);
 		free(ks->listens[i]);

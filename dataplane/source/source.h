@@ -30,6 +30,7 @@ struct source_listen {
 	bool gro;		/* kernel sockets: UDP_GRO */
 	const struct stream_options *stream;	/* streams: limits and what is promised */
 	uint64_t idle_ns;		/* instead of stream->idle_ns, when set */
+	bool tickets;			/* TLS sessions may be resumed: no senders that write and close at once */
 	bool replies;			/* its reply is the promise: ack = auto means received */
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/option.h"
+#include "base/tls.h"
 
 enum stream_ack { ACK_AUTO, ACK_RECEIVED, ACK_DURABLE };
 extern const char *const stream_ack_choices[];
@@ -13,6 +14,7 @@ struct stream_options {
 	uint32_t ack;			/* enum stream_ack */
 	uint32_t connections;
 	uint64_t idle_ns, frame_ns;
+	struct tls_options tls;
 };
 
 /* Lines of an option table; `member` is the struct stream_options in the config struct, `idle` the default idle timeout as text. */
@@ -27,7 +29,28 @@ struct stream_options {
 	{ "penstock.idle.timeout", OPT_U64, offsetof(config, member.idle_ns), idle, 0, 0, NULL, \
 	  "A connection without a byte for so long is closed; 0: never.", OPTION_DURATION }, \
 	{ "penstock.frame.timeout", OPT_U64, offsetof(config, member.frame_ns), "60s", 0, 0, NULL, \
-	  "A message, request or handshake not complete after so long resets its connection; 0: never.", OPTION_DURATION }
+	  "A message, request or handshake not complete after so long resets its connection; 0: never.", OPTION_DURATION }, \
+	{ "ssl", OPT_BOOL, offsetof(config, member.tls.on), "false", 0, 0, NULL, "Speak TLS.", .old_names = "enableSSL" }, \
+	{ "keystore", OPT_STRING, offsetof(config, member.tls.keystore), NULL, 0, 0, NULL, \
+	  "File with private key and certificate; FLUME_SSL_KEYSTORE_PATH when not set." }, \
+	{ "keystore-password", OPT_STRING, offsetof(config, member.tls.keystore_password), NULL, 0, 0, NULL, \
+	  "Its password; FLUME_SSL_KEYSTORE_PASSWORD when not set.", OPTION_SECRET, .old_names = "keystorePassword" }, \
+	{ "keystore-type", OPT_CHOICE, offsetof(config, member.tls.keystore_type), "JKS", 0, 0, NULL, \
+	  "JKS (as today's keytool writes it), PKCS12, or PEM.", .choices = tls_store_choices }, \
+	{ "include-protocols", OPT_LIST, offsetof(config, member.tls.include_protocols), NULL, 0, 0, NULL, \
+	  "Only these of TLSv1.2, TLSv1.3; both when not set." }, \
+	{ "exclude-protocols", OPT_LIST, offsetof(config, member.tls.exclude_protocols), NULL, 0, 0, NULL, "Not these.", \
+	  .old_names = "excludeProtocols" }, \
+	{ "include-cipher-suites", OPT_LIST, offsetof(config, member.tls.include_ciphers), NULL, 0, 0, NULL, \
+	  "Only these, by names such as TLS_AES_128_GCM_SHA256." }, \
+	{ "exclude-cipher-suites", OPT_LIST, offsetof(config, member.tls.exclude_ciphers), NULL, 0, 0, NULL, "Not these." }, \
+	{ "truststore", OPT_STRING, offsetof(config, member.tls.truststore), NULL, 0, 0, NULL, \
+	  "File with the certificates that client certificates must come from." }, \
+	{ "truststore-password", OPT_STRING, offsetof(config, member.tls.truststore_password), NULL, 0, 0, NULL, "Its password.", OPTION_SECRET }, \
+	{ "truststore-type", OPT_CHOICE, offsetof(config, member.tls.truststore_type), "JKS", 0, 0, NULL, "JKS, PKCS12, or PEM.", \
+	  .choices = tls_store_choices }, \
+	{ "penstock.client.certificate", OPT_CHOICE, offsetof(config, member.tls.client), "none", 0, 0, NULL, \
+	  "Ask clients for a certificate: none, wanted or needed.", .choices = tls_client_choices }
 
 /* 0 or -EINVAL. Control. */
 int stream_options_check(const struct stream_options *options, const char *source, struct err *err);

@@ -132,6 +132,8 @@ stream_rig_open_on(struct stream_rig *rig, const struct source_ops *ops, const c
 	ops->listens(rig->config, &listen, 1);
 	rig->listener = (struct stream_listener){ .in = &rig->ingress.sources[0], .limits = { .connections = listen.stream->connections,
 		.idle_ns = listen.stream->idle_ns, .frame_ns = listen.stream->frame_ns } };
+	rc = stream_listener_tls(&rig->listener, listen.stream, listen.tickets, &err);
+	assert(rc == 0);
 }
 
 void
@@ -178,6 +180,7 @@ stream_rig_close(struct stream_rig *rig)
 	stream_rig_turn(rig, true);
 	assert(!rig->ingress.tickets.open);
 	streams_free(&rig->streams);
+	stream_listener_close(&rig->listener);
 	ingress_close(&rig->ingress);
 	if (rig->own_channel)
 		rig->channel->ops->close(rig->channel);
