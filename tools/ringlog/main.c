@@ -4,7 +4,7 @@
 
 #include "tools/ringlog/tool.h"
 
-static const struct tool_command *const commands[] = { &tool_info, &tool_dump, &tool_verify, &tool_salvage, &tool_import, NULL };
+static const struct tool_command *const commands[] = { &tool_info, &tool_dump, &tool_verify, &tool_salvage, &tool_import, &tool_ledger, NULL };
 
 static void
 usage(FILE *out)

@@ -27,7 +27,7 @@ struct tool_command {
 /* The keys that --keys and --password name; NULL when they were not given. 0 or -errno. */
 int tool_keys(const struct tool_args *args, struct keyring **keys, struct err *err);
 
-extern const struct tool_command tool_info, tool_dump, tool_verify, tool_salvage, tool_import;
+extern const struct tool_command tool_info, tool_dump, tool_verify, tool_salvage, tool_import, tool_ledger;
 
 /* ---- a disk that is only read: nothing is made, opened for writing or changed; reads ahead with a thread of its own ---- */
 int ahead_open(struct logio **io, struct err *err);
