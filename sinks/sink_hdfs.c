@@ -263,7 +263,7 @@ bucket_get(struct hdfs_sink *sink, const char *path, const char *prefix)
 
 /* Empty parts and "." are left out; ".." and ':' make no path in HDFS. False: none can be made. */
 static bool
-path_tidy(char *path)
+path_tidy(char *path, bool colons)
 {
 	char *to = path;
 	const char *from = path;
@@ -277,7 +277,7 @@ path_tidy(char *path)
 			from += n;
 			continue;
 		}
-		if ((n == 2 && from[0] == '.' && from[1] == '.') || memchr(from, ':', n) || n > 255)
+		if ((n == 2 && from[0] == '.' && from[1] == '.') || (!colons && memchr(from, ':', n)) || n > 255)
 			return false;
 		*to++ = '/';
 		memmove(to, from, n);
@@ -317,7 +317,8 @@ bucket_of(struct hdfs_sink *sink, const struct event_view *event, const char **w
 			"the path made of it is too long";
 		return NULL;
 	}
-	if (!path_tidy(path) || strchr(prefix, ':') || strstr(prefix, "..") || (m && memchr(prefix, '\0', (size_t)m)) || strlen(path) + 1 < base) {
+	bool colons = !sink->fs->service[0];	/* this machine's files may have them */
+	if (!path_tidy(path, colons) || (!colons && strchr(prefix, ':')) || strstr(prefix, "..") || (m && memchr(prefix, '\0', (size_t)m)) || strlen(path) + 1 < base) {
 		*why = "no legal path can be made of its headers (a ':' or \"..\" in a name, or one longer than 255 bytes)";
 		return NULL;
 	}

@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "sinks/format/avro.h"
+#include "sinks/format/hadoop_codec.h"
 
 struct avro_file {
 	const char *schema;
@@ -21,9 +22,12 @@ struct avro_file {
 	uint8_t *packed;		/* the block compressed */
 	size_t packed_room;
 	z_stream deflate;
+	struct hadoop_codec *other;	/* bzip2, zstandard */
+	struct codec_bytes other_bytes;
 };
 
-static const char *const codec_name[] = { [AVRO_NULL] = "null", [AVRO_DEFLATE] = "deflate", [AVRO_SNAPPY] = "snappy" };
+static const char *const codec_name[] = { [AVRO_NULL] = "null", [AVRO_DEFLATE] = "deflate", [AVRO_SNAPPY] = "snappy", [AVRO_BZIP2] = "bzip2",
+					[AVRO_ZSTD] = "zstandard" };
 
 int
 avro_file_new(struct avro_file **made, const char *schema, enum avro_codec codec, uint32_t sync_interval_bytes)
@@ -38,6 +42,10 @@ avro_file_new(struct avro_file **made, const char *schema, enum avro_codec codec
 		free(file);
 		return -ENOMEM;
 	}
+	if (codec >= AVRO_BZIP2 && !(file->other = hadoop_codec_new(codec == AVRO_ZSTD ? CODEC_ZSTD : CODEC_BZIP2))) {
+		free(file);
+		return -ENOMEM;
+	}
 	*made = file;
 	return 0;
 }
@@ -49,6 +57,8 @@ avro_file_free(struct avro_file *file)
 		return;
 	if (file->codec == AVRO_DEFLATE)
 		deflateEnd(&file->deflate);
+	hadoop_codec_free(file->other);
+	codec_bytes_free(&file->other_bytes);
 	free(file->data);
 	free(file->packed);
 	free(file);
@@ -110,6 +120,13 @@ block_pack(struct avro_file *file, const uint8_t **bytes, size_t *len)
 		*bytes = file->data;
 		*len = file->used;
 		return 0;
+	}
+	if (file->other) {
+		file->other_bytes.len = 0;
+		int rc = hadoop_codec_put(file->other, file->data, file->used, true, &file->other_bytes);
+		*bytes = file->other_bytes.bytes;
+		*len = file->other_bytes.len;
+		return rc;
 	}
 	size_t need = file->codec == AVRO_SNAPPY ? snappy_max_compressed_length(file->used) + 4 : deflateBound(&file->deflate, file->used) + 16;
 	if (need > file->packed_room) {

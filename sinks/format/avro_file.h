@@ -3,14 +3,15 @@
  *    "Obj" 1 | map of bytes: avro.schema, avro.codec | 16 sync bytes | blocks
  *    block:  count (long) | bytes (long) | data, perhaps compressed | the 16 sync bytes
  *
- * deflate is raw (no zlib header); snappy data is followed by the big-endian CRC-32 of what was compressed.
+ * deflate is raw (no zlib header); snappy data is followed by the big-endian CRC-32 of what was compressed;
+ * bzip2 and zstandard are the usual formats.
  * Owner and thread: the sink. */
 #ifndef PENSTOCK_SINKS_FORMAT_AVRO_FILE_H
 #define PENSTOCK_SINKS_FORMAT_AVRO_FILE_H
 
 #include "sinks/format/out.h"
 
-enum avro_codec { AVRO_NULL, AVRO_DEFLATE, AVRO_SNAPPY };
+enum avro_codec { AVRO_NULL, AVRO_DEFLATE, AVRO_SNAPPY, AVRO_BZIP2, AVRO_ZSTD };
 
 struct avro_file;
 

@@ -92,17 +92,21 @@ struct avro_serializer {
 static bool
 codec_parse(const char *text, enum avro_codec *codec, struct err *err)
 {
-	static const char *const refused[] = { "bzip2", "xz", "zstandard" };
+	static const char *const refused[] = { "xz" };
 	if (strcmp(text, "null") == 0)
 		*codec = AVRO_NULL;
 	else if (strcmp(text, "deflate") == 0)
 		*codec = AVRO_DEFLATE;
 	else if (strcmp(text, "snappy") == 0)
 		*codec = AVRO_SNAPPY;
+	else if (strcmp(text, "bzip2") == 0)
+		*codec = AVRO_BZIP2;
+	else if (strcmp(text, "zstandard") == 0)
+		*codec = AVRO_ZSTD;
 	else {
 		for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
 			if (strcmp(text, refused[i]) == 0) {
-				err_set(err, EINVAL, "compressionCodec \"%s\" is not supported: use deflate, snappy or null", text);
+				err_set(err, EINVAL, "compressionCodec \"%s\" is not supported: use zstandard, deflate, snappy, bzip2 or null", text);
 				return false;
 			}
 		}
@@ -118,7 +122,7 @@ avro_open(void **made, const struct serializer_config *config, struct err *err)
 	if (!codec_parse(config->codec, &codec, err))
 		return -EINVAL;
 	if (codec == AVRO_NULL && strcmp(config->codec, "null") != 0)
-		log_warn("compressionCodec \"%s\" is unknown (want null, deflate or snappy): nothing is compressed", config->codec);
+		log_warn("compressionCodec \"%s\" is unknown (want null, deflate, snappy, bzip2 or zstandard): nothing is compressed", config->codec);
 	struct avro_serializer *avro = calloc(1, sizeof *avro);
 	if (!avro || avro_file_new(&avro->file, AVRO_EVENT_SCHEMA, codec, config->sync_interval_bytes)) {
 		free(avro);

@@ -43,7 +43,7 @@ const struct serializer_ops *serializer_find(const struct serializer_config *con
 	{ prefix ".syncIntervalBytes", OPT_U32, (base) + offsetof(struct serializer_config, sync_interval_bytes), "2048000", 32, 1 << 30, "bytes", \
 		"AVRO_EVENT: data in a block, at most." }, \
 	{ prefix ".compressionCodec", OPT_STRING, (base) + offsetof(struct serializer_config, codec), "null", \
-		.help = "AVRO_EVENT: null, deflate or snappy." }, \
+		.help = "AVRO_EVENT: null, deflate, snappy, bzip2 or zstandard." }, \
 	{ prefix ".schemaURL", OPT_STRING, .flags = OPTION_REFUSED, .help = "Schema of the bodies.", \
 		.note = "bodies that are Avro data themselves are not written to files yet; use AVRO_EVENT, which keeps them as bytes" }
 
