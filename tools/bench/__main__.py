@@ -24,6 +24,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(GROUPS) + "; all when none is given")
     parser.add_argument("--quick", action="store_true", help="two rounds and shorter runs: shows that everything works, its figures are rough")
     parser.add_argument("--markdown", action="store_true", help="the table once more as Markdown at the end")
+    parser.add_argument("--into", metavar="FILE", help="put that table into FILE too, between the lines <!-- bench --> and <!-- /bench -->")
     args = parser.parse_args()
     for name in args.names:
         if name not in GROUPS:
@@ -55,6 +56,16 @@ def main():
         with open(os.path.join(common.BUILD, "bench.json"), "w", encoding="ascii") as file:
             json.dump(run.rows, file, indent=1)
             file.write("\n")
+    if args.into:
+        with open(args.into, encoding="utf-8") as file:
+            text = file.read()
+        before, mark, rest = text.partition("<!-- bench -->\n")
+        _, end, after = rest.partition("<!-- /bench -->")
+        if not mark or not end:
+            common.say(f"bench: {args.into}: no lines <!-- bench --> and <!-- /bench --> in it")
+            return 2
+        with open(args.into, "w", encoding="utf-8") as file:
+            file.write(f"{before}{mark}\n{time.strftime('%Y-%m-%d')}, {common.machine()}.\n\n{common.markdown(run.rows)}\n\n{end}{after}")
     if args.markdown:
         print("\n" + common.markdown(run.rows))
     common.say(f"{time.monotonic() - began:.0f} s; build/bench.json")

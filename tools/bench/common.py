@@ -14,6 +14,7 @@ WORK = os.path.join(BUILD, "bench")
 CACHE = os.environ.get("PENSTOCK_CACHE") or os.path.expanduser("~/.cache/penstock")
 CPUS = sorted(os.sched_getaffinity(0))
 EVENT_BYTES = 200
+LOAD = os.getloadavg()[0]
 
 
 class Trouble(Exception):
@@ -91,6 +92,17 @@ def markdown(rows):
         lines.append(f"| {row['name']}{note} | {value} | {spread} | {row['reference'] or ''} | {figure(row['reference_value'])} | "
                      f"{figure(row['ratio'])} | {goal_text(row)} |")
     return "\n".join(lines)
+
+
+def machine():
+    """What it was measured on, in a few words."""
+    model = "an unknown CPU"
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return f"{len(CPUS)} CPUs ({model}), Linux {os.uname().release}, load average before {LOAD:.1f}"
 
 
 def say(text):
