@@ -1,8 +1,10 @@
 /* channel_file: the ring log behind Flume's options. */
 #include "channel/channel_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -138,12 +140,34 @@ dir_lock(const char *path, int *lock, struct err *err)
 	int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return err_set(err, errno, "%s: %s", name, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
+	struct flock java = { .l_type = F_WRLCK, .l_whence = SEEK_SET };	/* the kind that Flume takes */
+	if (flock(fd, LOCK_EX | LOCK_NB) || fcntl(fd, F_OFD_SETLK, &java)) {
 		int rc = errno;
 		close(fd);
 		return err_set(err, rc, "%s: is locked by another channel or process; give each channel directories of its own", path);
 	}
 	*lock = fd;
+	return 0;
+}
+
+/* A queue of Flume's that nobody has taken over would be passed by in silence. */
+static int
+flume_look(const char *path, struct err *err)
+{
+	DIR *d = opendir(path);
+	bool flume = false, ours = false;
+	for (struct dirent *e; d && (e = readdir(d));) {
+		uint32_t id;
+		int end = 0;
+		flume |= sscanf(e->d_name, "log-%" SCNu32 ".meta%n", &id, &end) == 1 && end && !e->d_name[end];
+		ours |= !strcmp(e->d_name, "ringlog.meta");
+	}
+	if (d)
+		closedir(d);
+	if (flume && !ours)
+		return err_set(err, EEXIST, "%s: holds a queue of Flume's file channel; take it over: penstock-ringlog import --to NEWDIR --checkpoint "
+			       "CHECKPOINTDIR DATADIR..., then set dataDirs = NEWDIR/data and checkpointDir = NEWDIR/checkpoint (if the queue is "
+			       "empty, take its log-* files away instead)", path);
 	return 0;
 }
 
@@ -256,6 +280,8 @@ open_channel(struct channel **channel, const void *config, const struct channel_
 		rc = dir_make(f->paths[i], err);
 		if (!rc)
 			rc = dir_lock(f->paths[i], &f->locks[i], err);
+		if (!rc)
+			rc = flume_look(f->paths[i], err);
 	}
 	if (!rc && c->io != FILE_IO_PWRITE) {
 		rc = logio_uring_open(&io, wake_fd, &uring_err);

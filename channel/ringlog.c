@@ -101,6 +101,8 @@ segment_make(struct ringlog *log, uint64_t index)
 struct found {
 	struct ringlog *log;
 	uint32_t dir;
+	bool misplaced;			/* a segment of another directory's stands here: index */
+	uint64_t index;
 };
 
 static void
@@ -109,9 +111,14 @@ visit_name(const char *name, void *context)
 	struct found *found = context;
 	uint64_t index;
 	int end = 0;
-	if (sscanf(name, "segment-%16" SCNx64 "%n", &index, &end) == 1 && end == 24 && !name[24] &&
-	    index % found->log->dir_count == found->dir)
+	if (sscanf(name, "segment-%16" SCNx64 "%n", &index, &end) != 1 || end != 24 || name[24])
+		return;
+	if (index % found->log->dir_count == found->dir)
 		(void)segment_insert(found->log, index, NULL);
+	else {
+		found->misplaced = true;
+		found->index = index;
+	}
 }
 
 /* Written beside and renamed: a crash leaves the old one, or none, but no half one. */
@@ -147,7 +154,7 @@ id_text(const uint8_t *id, char *text)
 
 /* The log was written on this host, or nobody knows, or it is taken over. *stale: the file names another host or an older version. */
 static int
-meta_check(struct ringlog *log, const char *path, uint32_t dir, const struct log_meta *meta, bool *stale, struct err *err)
+meta_check(struct ringlog *log, const char *path, const struct log_meta *meta, bool *stale, struct err *err)
 {
 	static const uint8_t nobody[HOST_ID_BYTES];
 	char theirs[2 * HOST_ID_BYTES + 1], mine[2 * HOST_ID_BYTES + 1];
@@ -161,7 +168,7 @@ meta_check(struct ringlog *log, const char *path, uint32_t dir, const struct log
 		return err_set(err, EBADMSG, "%s: is damaged; without it the log cannot be read", path);
 	if (meta->dirs != log->dir_count)
 		return err_set(err, EINVAL, "%s: the log was made with %u data directories, not %u", path, meta->dirs, log->dir_count);
-	if (dir && memcmp(meta->log_id, log->log_id, LOG_ID_BYTES))
+	if (log->id_known && memcmp(meta->log_id, log->log_id, LOG_ID_BYTES))
 		return err_set(err, EINVAL, "%s: belongs to another log than %s", path, log->dirs[0]);
 	bool other = meta->version > 1 && memcmp(meta->host_id, nobody, HOST_ID_BYTES) && memcmp(log->host_id, nobody, HOST_ID_BYTES) &&
 		     memcmp(meta->host_id, log->host_id, HOST_ID_BYTES);
@@ -175,8 +182,9 @@ meta_check(struct ringlog *log, const char *path, uint32_t dir, const struct log
 	return 0;
 }
 
+/* *missing: there is none, and one may be made. */
 static int
-meta_open(struct ringlog *log, uint32_t dir, bool create, struct err *err)
+meta_open(struct ringlog *log, uint32_t dir, bool create, bool *missing, struct err *err)
 {
 	const struct logio_ops *ops = log->io->ops;
 	char path[PATH_BYTES];
@@ -192,16 +200,39 @@ meta_open(struct ringlog *log, uint32_t dir, bool create, struct err *err)
 		ops->file_close(log->io, file);
 		if (rc)
 			err_set(err, -rc, "%s: %s", path, strerror(-rc));
-		else if (!(rc = meta_check(log, path, dir, meta, &stale, err))) {
+		else if (!(rc = meta_check(log, path, meta, &stale, err))) {
 			memcpy(log->log_id, meta->log_id, LOG_ID_BYTES);
+			log->id_known = true;
 			log->segment_bytes = meta->segment_bytes;
 			if (stale && create)	/* before anything of this version is written, so that an older program refuses it */
 				rc = meta_write(log, path, meta, err);
 		}
-	} else if (rc == -ENOENT && create)
-		rc = meta_write(log, path, meta, err);
-	else
+	} else if (rc == -ENOENT && create) {
+		*missing = true;
+		rc = 0;
+	} else
 		err_set(err, -rc, "%s: %s", path, strerror(-rc));
+	free(meta);
+	return rc;
+}
+
+/* Makes the meta files of a new log, or the rest of them when a crash came between. A directory without one beside others with segments is
+ * one whose disk is not there: a fresh start in it would lose what it held. */
+static int
+metas_make(struct ringlog *log, const bool *missing, struct err *err)
+{
+	char path[PATH_BYTES];
+	struct log_meta *meta = aligned_alloc(4096, META_BYTES);
+	int rc = meta ? 0 : err_set(err, ENOMEM, "no memory");
+	for (uint32_t i = 0; i < log->dir_count && !rc; i++) {
+		if (!missing[i])
+			continue;
+		snprintf(path, sizeof path, "%s/ringlog.meta", log->dirs[i]);
+		if (log->segment_count)
+			rc = err_set(err, ENOENT, "%s: is not there, though the log has segments: is the disk of that directory mounted?", path);
+		else
+			rc = meta_write(log, path, meta, err);
+	}
 	free(meta);
 	return rc;
 }
@@ -220,13 +251,22 @@ ringlog_open(struct ringlog *log, bool create, struct err *err)
 		return err_set(err, ENOMEM, "no memory");
 	memset(log->checkpoint, 0, CHECKPOINT_BYTES);
 	int rc = 0;
+	bool missing[RINGLOG_DIRS_MAX] = { false };
 	for (uint32_t i = 0; i < log->dir_count && !rc; i++)
-		rc = meta_open(log, i, create, err);
+		rc = meta_open(log, i, create, &missing[i], err);
 	for (uint32_t i = 0; i < log->dir_count && !rc; i++) {
-		rc = log->io->ops->list(log->io, log->dirs[i], visit_name, &(struct found){ .log = log, .dir = i });
+		struct found found = { .log = log, .dir = i };
+		rc = log->io->ops->list(log->io, log->dirs[i], visit_name, &found);
+		if (!rc && found.misplaced) {
+			rc = err_set(err, EINVAL, "%s: segment-%016" PRIx64 " belongs into %s: are the directories in another order than before?",
+				     log->dirs[i], found.index, log->dirs[found.index % log->dir_count]);
+			break;
+		}
 		if (rc)
 			err_set(err, -rc, "%s: %s", log->dirs[i], strerror(-rc));
 	}
+	if (!rc && create)
+		rc = metas_make(log, missing, err);
 	if (!rc && log->checkpoint_dir)
 		rc = ringlog_checkpoints_open(log, err);
 	atomic_store(&log->keep_position, UINT64_MAX);

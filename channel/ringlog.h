@@ -38,6 +38,7 @@ struct ringlog {
 	const char *backup_dir;		/* or NULL */
 	uint64_t segment_bytes, required_space;
 	uint8_t log_id[LOG_ID_BYTES];
+	bool id_known;			/* read from a meta file */
 	uint8_t host_id[HOST_ID_BYTES];	/* this host's; zeros: unknown, nothing is compared */
 	bool adopt;			/* take over a log that another host wrote */
 	struct keyring *keys;		/* of sealed blocks, or NULL; ended by ringlog_close */

@@ -1,6 +1,7 @@
-/* file_channel put N | drain [N] | hold KEY=VALUE...: one file channel with Flume's options, on one thread. put: N events "event I" go in (I counts
- * from what `first=` says) and their number is printed once they are durable; drain: bodies come out, a line each, and are settled; with N at
- * most N; hold: opens it, prints "open", waits for the end of its standard input. Exit 1 with the error when it cannot be opened, 3 when
+/* file_channel put N | drain [N] | hold [N] KEY=VALUE...: one file channel with Flume's options, on one thread. put: N events "event I" go in (I counts
+ * from what `first=` says, `size=` pads it) and their number is printed once they are durable; drain: bodies come out, a line each, and are settled; with N at
+ * most N; hold: opens it, puts
+ * N, prints "open", waits for the end of its standard input. Exit 1 with the error when it cannot be opened, 3 when
  * nothing more was taken in. For tests of options, keys, tools. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "channel/channel_file.h"
 
 static const struct channel_ops *const ops = &channel_file;
+static uint32_t size;		/* of bodies, at least */
 
 static void
 tell(struct option_report *report, bool fatal, const char *origin, const char *key, const char *text)
@@ -26,12 +28,12 @@ put(struct channel *channel, uint64_t first, uint64_t count)
 	struct block_scratch *scratch;
 	struct block *b = NULL;
 	struct err err = { "" };
-	uint64_t sent = 0, done = 0, failed = 0, idle = 0;
+	uint64_t sent = 0, done = 0, failed = 0, idle = 0, given = 0;	/* given: in blocks that were submitted */
 	if (block_scratch_init(&scratch, 256u << 10) || ops->link(channel, "i", -1, &link, &err))
 		return 1;
 	const struct name *host = name_intern("host", 4);
-	while (done + failed < count && idle < 3000) {
-		idle++;
+	while (done + failed < count && idle < 300) {		/* 300 ms without anything in flight, and no credit */
+		idle += given == done + failed;
 		if (ops->writer_step(channel, 1000000) > 0)
 			idle = 0;
 		for (struct completion *c; (c = channel_completion(link));) {
@@ -45,8 +47,12 @@ put(struct channel *channel, uint64_t first, uint64_t count)
 		while (sent < count && (b = channel_credit(link))) {
 			block_open(b, scratch);
 			for (; sent < count; sent++) {
-				char body[64];
+				static char body[65536];
 				int len = snprintf(body, sizeof body, "event %" PRIu64, first + sent);
+				if ((uint32_t)len < size) {
+					memset(body + len, ' ', size - (uint32_t)len);
+					len = (int)size;
+				}
 				struct header own = { .name = host, .kind = HEADER_BYTES, .len = 5, .value.bytes = (const uint8_t *)"web-1" };
 				struct event e = { .body = (uint8_t *)body, .body_len = (uint32_t)len, .headers = &own, .header_count = 1,
 					.time_ns = clock_wall_ns(&clock_system) };
@@ -55,6 +61,8 @@ put(struct channel *channel, uint64_t first, uint64_t count)
 			}
 			block_seal(b);
 			channel_submit(link, &b);
+			given = sent;
+			idle = 0;
 		}
 	}
 	printf("%" PRIu64 "\n", done);
@@ -108,6 +116,8 @@ main(int argc, char **argv)
 		*value++ = 0;
 		if (!strcmp(argv[at], "first"))
 			first = strtoull(value, NULL, 10);
+		else if (!strcmp(argv[at], "size"))
+			size = strtoul(value, NULL, 10) < 65536 ? (uint32_t)strtoul(value, NULL, 10) : 65535;
 		else
 			props[count++] = (struct property){ argv[at], value, "t", false };
 	}
@@ -135,6 +145,8 @@ main(int argc, char **argv)
 	else if (!strcmp(argv[1], "drain"))
 		rc = drain(channel, most);
 	else if (!strcmp(argv[1], "hold")) {
+		if (most != UINT64_MAX && (rc = put(channel, first, most)))
+			return rc;
 		char c;
 		puts("open");
 		fflush(stdout);
