@@ -311,7 +311,8 @@ input_data(struct conn *c, uint32_t seq, const uint8_t *bytes, uint32_t len, boo
 			if (tcp->user->hurry && c->stream && !conn_settled(c))
 				tcp->user->hurry(c->stream);
 		}
-		if (conn_settled(c) && c->state != TCP_CLOSED)
+		/* One for each, not one a turn: where a segment was lost an ACK may be lost too. */
+		if (conn_settled(c) && (seq == before || !conn_emit(c, TCP_ACK, c->nxt, 0)))
 			conn_ack_now(c);
 		return DROP_NONE;
 	}
@@ -367,6 +368,9 @@ input_half_open(struct conn *c, const struct segment *s, enum drop *drop)
 	if (s->flags & TCP_SYN) {
 		if (s->seq == c->irs && !(s->flags & TCP_ACK)) {	/* ours was lost: again, but not for each of a flood */
 			if (tcp->now_ns - c->heard_ns >= NS_PER_S / 5) {
+				struct tcp_syn syn;
+				tcp_syn_parse(s->options, s->options_bytes, &syn);
+				c->ts_recent = syn.ts_val;	/* of this one, or the peer measures a round trip of seconds */
 				c->heard_ns = tcp->now_ns;
 				c->flags |= CONN_OUTPUT;
 				conn_list(c);
@@ -463,7 +467,10 @@ conn_input(struct conn *c, const struct segment *s, bool *taken)
 	}
 	c->heard_ns = tcp->now_ns;
 	memcpy(c->peer_mac, s->packet->from_mac, 6);
-	if ((c->flags & CONN_TS) && seq_le(seq, c->ack_sent) && seq_le(c->ts_recent, s->ts_val)) {
+	/* Last.ACK.sent stands at `durable`; where a frame waits for what is in a hole, the segment that fills it is as good: the echo of an older
+	 * one would make the peer think its round trip took as long as the loss. */
+	if ((c->flags & CONN_TS) && seq_le(c->ts_recent, s->ts_val) &&
+	    (seq_le(seq, c->ack_sent) || (c->queue && seq_le(seq, c->received) && conn_settled(c)))) {
 		c->ts_recent = s->ts_val;
 		c->ts_recent_ns = tcp->now_ns;
 	}
