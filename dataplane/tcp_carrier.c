@@ -13,9 +13,10 @@ struct tcp_stream {
 	struct conn *conn;		/* NULL: the connection is no more */
 	struct tcp_carrier *carrier;
 	struct tcp_stream *next;	/* free, or due */
+	struct half_line half;
 	bool reading, due;
 };
-_Static_assert(sizeof(struct tcp_stream) <= 384, "with its connection's 528 bytes a stream stays within 1 KiB");
+_Static_assert(sizeof(struct tcp_stream) <= 488, "with its connection's 528 bytes a stream stays within 1 KiB");
 
 /* ---- listeners ---- */
 
@@ -233,6 +234,7 @@ on_accept(void *context, struct conn *conn, void *listener)
 		slot_give(s);
 		return NULL;
 	}
+	half_line_begin(&s->half, &s->stream);
 	return s;
 }
 
@@ -242,7 +244,9 @@ on_bytes(void *stream, const uint8_t *bytes, uint32_t len)
 	struct tcp_stream *s = stream;
 	if (!s->reading)	/* the stream said so; what was promised to the peer waits in chunks */
 		return 0;
-	return stream_feed(&s->stream, bytes, len);
+	uint32_t n = stream_feed(&s->stream, bytes, len);
+	half_line_fed(&s->carrier->half_lines, &s->half, s->carrier->streams->now_ns);
+	return n;
 }
 
 static void
@@ -260,7 +264,9 @@ on_sent(void *stream)
 static void
 on_hurry(void *stream)
 {
-	((struct tcp_stream *)stream)->carrier->hurry = true;
+	struct tcp_stream *s = stream;
+	s->carrier->hurry = true;
+	half_line_hurry(&s->carrier->half_lines, &s->half, s->carrier->streams->now_ns);
 }
 
 static void
@@ -326,6 +332,7 @@ run_due(struct tcp_carrier *carrier)
 		struct tcp_stream *next = s->next;
 		s->due = false;
 		if (!s->conn) {
+			half_line_end(&carrier->half_lines, &s->half);
 			stream_end(&s->stream);
 			slot_give(s);
 		} else if (s->reading) {
@@ -341,6 +348,7 @@ tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns)
 	tcp_credit(carrier->tcp, credit);
 	if (carrier->due_first)
 		run_due(carrier);
+	half_lines_run(&carrier->half_lines, now_ns);
 	tcp_turn(carrier->tcp, now_ns);
 }
 
@@ -364,8 +372,10 @@ tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *config, s
 		carrier->slots = NULL;
 		return err_set(err, ENOMEM, "no address space for %u connections", carrier->slots_max);
 	}
-	carrier->tcp = tcp_open(config, net, &tcp_carrier_user, carrier, err);
+	if (half_lines_open(&carrier->half_lines, streams->ingress->name, streams->ingress->pipeline, err) == 0)
+		carrier->tcp = tcp_open(config, net, &tcp_carrier_user, carrier, err);
 	if (!carrier->tcp) {
+		half_lines_close(&carrier->half_lines);
 		munmap(carrier->slots, (size_t)carrier->slots_max * sizeof *carrier->slots);
 		carrier->slots = NULL;
 		return -ENOMEM;
@@ -384,6 +394,7 @@ tcp_carrier_close(struct tcp_carrier *carrier)
 	metrics_remove(&carrier->metrics);
 	tcp_reset_all(carrier->tcp, 0);
 	run_due(carrier);
+	half_lines_close(&carrier->half_lines);
 	tcp_close(carrier->tcp);
 	munmap(carrier->slots, (size_t)carrier->slots_max * sizeof *carrier->slots);
 	memset(carrier, 0, sizeof *carrier);

@@ -5,6 +5,7 @@
 #ifndef PENSTOCK_DATAPLANE_TCP_CARRIER_H
 #define PENSTOCK_DATAPLANE_TCP_CARRIER_H
 
+#include "dataplane/half_line.h"
 #include "dataplane/net/tcp.h"
 #include "dataplane/stream.h"
 
@@ -33,6 +34,7 @@ struct tcp_carrier {
 	uint32_t slots_max, slots_fresh;
 	struct tcp_stream *free_first;
 	struct tcp_stream *due_first;		/* reset by us and not yet ended, or to be read again */
+	struct half_lines half_lines;
 	bool hurry;				/* somebody waits for the open block: seal it this turn */
 	struct metric_set metrics;
 };

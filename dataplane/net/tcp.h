@@ -39,7 +39,7 @@ struct tcp_user {
 	void (*finished)(void *stream);
 	/* Some of what was sent is acknowledged: there is room for more. May be NULL. */
 	void (*sent)(void *stream);
-	/* A hole was seen, or bytes wait to be acknowledged and nothing else will seal them: seal the open block. May be NULL. */
+	/* Bytes wait to be acknowledged, and a hole is behind them or they came again: seal the open block. May be NULL. */
 	void (*hurry)(void *stream);
 	/* The connection is over (or in TIME-WAIT, which needs no user): conn must not be used again. 0, -ECONNRESET, -ETIMEDOUT. Once. */
 	void (*gone)(void *stream, int why);

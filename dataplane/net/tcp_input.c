@@ -308,7 +308,7 @@ input_data(struct conn *c, uint32_t seq, const uint8_t *bytes, uint32_t len, boo
 		if (seq != before) {
 			counter_add(&tcp->counters.out_of_order, 1);
 			c->sack_recent = seq;
-			if (tcp->user->hurry && c->stream && !conn_settled(c))
+			if (tcp->user->hurry && c->stream && conn_edge(c) != c->received)
 				tcp->user->hurry(c->stream);
 		}
 		/* One for each, not one a turn: where a segment was lost an ACK may be lost too. */

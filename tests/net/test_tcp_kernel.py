@@ -202,7 +202,7 @@ def plain():
 
 def loss(share):
     log = open(f"{work}/relay.log", "w+")
-    r = subprocess.Popen([relay, "--a", f"{tag}a", "--b", f"{tag}b", "--seed", "7", "--loss", share, "--duplicate", "0.02", "--reorder", "0.02",
+    r = subprocess.Popen([relay, "--a", f"{tag}a", "--b", f"{tag}b", "--seed", os.environ.get("SEED", "7"), "--loss", share, "--duplicate", "0.02", "--reorder", "0.02",
                           "--corrupt", "0.01" if float(share) else "0", "--delay", "0.2"], stdout=log)
     children.append(r)
     tap_up(f"{tag}a")

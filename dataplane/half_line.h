@@ -1,0 +1,57 @@
+/* half_line: the beginning of a frame whose end does not come is made durable as a state record, so that it can be acknowledged: a sender with Nagle's
+ * algorithm holds the end back until then, and one whose segment was lost behind it sends nothing else again before.
+ *
+ * It is noted when it is 40 ms old, at once when a hole is behind it, and when it has grown long. When the frame is whole and durable, or the
+ * connection ends (an unfinished frame makes no event), the record goes. Records that a killed process left go at the next start.
+ *
+ * Owner and thread: the lcore; control opens and closes. */
+#ifndef PENSTOCK_DATAPLANE_HALF_LINE_H
+#define PENSTOCK_DATAPLANE_HALF_LINE_H
+
+#include "dataplane/stream.h"
+
+#define HALF_LINE_AGE_NS (UINT64_C(40) * 1000 * 1000)
+#define HALF_LINE_LONG_BYTES 8192u
+
+struct ledger_link;
+
+struct half_line {
+	struct stream *stream;
+	struct half_line *prev, *next;
+	uint64_t since_ns, begin;	/* when the frame that begins at `begin` was first seen unfinished */
+	uint64_t number, offset;	/* the last note, and where the bytes it holds end */
+	uint32_t noted;			/* bytes in it */
+	bool listed, urgent;
+	bool waiting;			/* the note is not durable yet */
+	bool kept;			/* a record is in the ledger */
+};
+
+struct half_lines {
+	struct ledger_link *links[PIPELINE_CHANNELS_MAX];
+	struct half_line *first, *last;
+	uint32_t waiting;
+	bool urgent;
+	uint64_t next_ns;
+	uint64_t kept_total;		/* notes made */
+};
+
+/* Links to the durable channels that a source of the pipeline requires. 0, or -ENOMEM. */
+int half_lines_open(struct half_lines *lines, const char *who, const struct pipeline *pipeline, struct err *err);
+/* All streams have ended. */
+void half_lines_close(struct half_lines *lines);
+/* Every turn. */
+void half_lines_run(struct half_lines *lines, uint64_t now_ns);
+
+static inline void
+half_line_begin(struct half_line *line, struct stream *stream)
+{
+	*line = (struct half_line){ .stream = stream };
+}
+/* The stream took bytes. */
+void half_line_fed(struct half_lines *lines, struct half_line *line, uint64_t now_ns);
+/* Something waits behind it. */
+void half_line_hurry(struct half_lines *lines, struct half_line *line, uint64_t now_ns);
+/* Before stream_end. */
+void half_line_end(struct half_lines *lines, struct half_line *line);
+
+#endif
