@@ -22,6 +22,13 @@ address_is_v4(const struct address *a)
 }
 
 static inline bool
+address_is_group(const struct address *a)	/* 224.0.0.0/4 or ff00::/8: multicast */
+{
+	static const uint8_t v4[12] = { [10] = 0xff, [11] = 0xff };
+	return a->ip[0] == 0xff || (memcmp(a->ip, v4, 12) == 0 && (a->ip[12] & 0xf0) == 0xe0);
+}
+
+static inline bool
 address_is_any(const struct address *a)	/* 0.0.0.0 or :: */
 {
 	static const uint8_t zero[16];

@@ -38,8 +38,12 @@ const struct option appliance_port_options[] = {
 	{ "device", OPT_STRING, AT(device), NULL, .help = "PCI address, or a DPDK virtual device such as net_memif0,...", .flags = OPTION_REQUIRED, .effect = EFFECT_RESTART },
 	{ "addresses", OPT_LIST, AT(addresses), NULL, .help = "Addresses with prefix length, such as 192.0.2.10/24.", .flags = OPTION_REQUIRED, .effect = EFFECT_RESTART },
 	{ "gateway", OPT_LIST, AT(gateways), NULL, .help = "Default gateway; one of each family at most.", .effect = EFFECT_RESTART },
+	{ "groups", OPT_LIST, AT(groups), NULL, .help = "Multicast groups to join, at most 32; a source may be bound to one.", .effect = EFFECT_RESTART },
 	{ "vlan", OPT_U32, AT(vlan), NULL, 1, 4094, .help = "VLAN tag of all frames; none when not set.", .effect = EFFECT_RESTART },
 	{ "mtu", OPT_U32, AT(mtu), "1500", 576, 9216, "bytes", "Largest packet.", .effect = EFFECT_RESTART },
+	{ "trust_checksums", OPT_BOOL, AT(trust_checksums), "false", 0, 0, NULL,
+	  "UDP and TCP checksums are not looked at: for af_packet and af_xdp on a veth whose other end leaves them to hardware that is not there.",
+	  .effect = EFFECT_RESTART },
 	{ NULL },
 };
 #undef AT
@@ -223,6 +227,16 @@ port_parse(struct appliance *appliance, const char *name, struct wrong *wrong)
 			value_wrong(wrong, "gateway", "'%s' is a second gateway of its family: give one IPv4 and one IPv6 gateway at most", text);
 		else
 			port->gateways[port->gateway_count++] = gateway;
+	}
+	for (size_t i = 0; i < port->options.groups.count; i++) {
+		const char *text = port->options.groups.items[i];
+		struct address group = { 0 };
+		if (address_parse_ip(&group, text) || !address_is_group(&group))
+			value_wrong(wrong, "groups", "'%s' is no multicast address: write one such as 239.1.2.3 or ff15::1", text);
+		else if (port->group_count == APPLIANCE_PORT_GROUPS_MAX)
+			value_wrong(wrong, "groups", "'%s' is one too many: at most %d groups", text, APPLIANCE_PORT_GROUPS_MAX);
+		else
+			port->groups[port->group_count++] = group;
 	}
 	wrong->prefix = "";
 }

@@ -12,6 +12,7 @@
 #define APPLIANCE_CORES_MAX 1024
 #define APPLIANCE_PORTS_MAX 16
 #define APPLIANCE_PORT_ADDRESSES_MAX 16
+#define APPLIANCE_PORT_GROUPS_MAX 32
 
 enum unknown_properties { UNKNOWN_ERROR, UNKNOWN_WARN, UNKNOWN_AUTO };
 enum appliance_idle { IDLE_POLL, IDLE_SLEEP };
@@ -30,8 +31,9 @@ struct appliance_address {
 /* What the option table fills in. */
 struct appliance_port_options {
 	const char *device;
-	struct option_list addresses, gateways;
+	struct option_list addresses, gateways, groups;
 	uint32_t vlan, mtu;			/* vlan 0: none */
+	bool trust_checksums;
 };
 
 struct appliance_port {
@@ -41,6 +43,8 @@ struct appliance_port {
 	uint32_t address_count;
 	struct address gateways[2];		/* at most one a family */
 	uint32_t gateway_count;
+	struct address groups[APPLIANCE_PORT_GROUPS_MAX];	/* multicast */
+	uint32_t group_count;
 };
 
 struct appliance_options {

@@ -218,6 +218,12 @@ port_addresses(const struct topology *t, const struct source_listen *listen, str
 			if (any || memcmp(own.ip, host.ip, 16) == 0)
 				out[n++] = own;
 		}
+		for (uint32_t g = 0; g < appliance->ports[p].group_count && n < max; g++) {
+			struct address group = appliance->ports[p].groups[g];
+			group.port = (uint16_t)listen->port;
+			if (any || memcmp(group.ip, host.ip, 16) == 0)
+				out[n++] = group;
+		}
 	}
 	return n;
 }
@@ -239,15 +245,36 @@ needs_runner(const struct topology *t)
 
 /* ---- data cores ---- */
 
+/* DPDK takes memory that leaves no files behind (--in-memory) from pages of every size, the largest first, and cannot be told otherwise: one size
+ * alone can be had while no other is free. */
+static int
+hugepages_check(const struct appliance *appliance, uint64_t page_bytes, struct err *err)
+{
+	const char *size = page_bytes == 2u << 20 ? "2m" : "1g";
+	uint64_t all = eal_huge_free_bytes(0), own = eal_huge_free_bytes(page_bytes), wanted = appliance->options.memory_bytes / 2;
+	if (all > own)
+		return err_set(err, EINVAL, "penstock.hugepages = %s: %llu MiB of pages of another size are free, and DPDK would take those too: use auto, or "
+			       "free them (echo 0 > /sys/kernel/mm/hugepages/hugepages-.../nr_hugepages)", size, (unsigned long long)((all - own) >> 20));
+	if (own < wanted)
+		return err_set(err, ENOMEM, "penstock.hugepages = %s: %llu MiB of them are free, %llu are wanted: echo %llu > "
+			       "/sys/kernel/mm/hugepages/hugepages-%llukB/nr_hugepages, or use auto", size, (unsigned long long)(own >> 20),
+			       (unsigned long long)(wanted >> 20), (unsigned long long)(wanted / page_bytes + 8),
+			       (unsigned long long)(page_bytes >> 10));
+	return 0;
+}
+
 static int
 start_eal(struct topology *t, struct err *err)
 {
 	const struct appliance *appliance = &t->config->appliance;
 	uint32_t hugepages = appliance->options.hugepages;
-	if (hugepages == HUGEPAGES_2M || hugepages == HUGEPAGES_1G)
-		return err_set(err, EINVAL, "penstock.hugepages: one page size alone cannot be asked for: use auto (what is free) or none");
 	if (!appliance->port_count)
 		return 0;
+	if (hugepages == HUGEPAGES_2M || hugepages == HUGEPAGES_1G) {
+		int rc = hugepages_check(appliance, hugepages == HUGEPAGES_2M ? 2u << 20 : 1u << 30, err);
+		if (rc)
+			return rc;
+	}
 	uint32_t cpus[EAL_LCORES_MAX];
 	const char *pci[APPLIANCE_PORTS_MAX];
 	struct eal_config eal = { .lcore_count = appliance->lcores.count, .lcore_cpus = cpus, .pci = pci,
@@ -341,7 +368,7 @@ open_net(struct topology *t, uint32_t w, uint32_t p, struct err *err)
 	struct worker_port *wp = &worker->ports[worker->port_count];
 	*wp = (struct worker_port){ .port = t->ports[p].port, .queue = w, .worker = worker };
 	struct net_config config = { .vlan = (uint16_t)from->options.vlan, .mtu = from->options.mtu,
-				     .trust_udp_checksum = false };
+				     .trust_udp_checksum = from->options.trust_checksums };
 	for (uint32_t a = 0; a < from->address_count && a < NET_ADDRESSES_MAX; a++) {
 		struct address_prefix *prefix = &config.addresses[config.address_count++];
 		memcpy(prefix->ip, from->addresses[a].address.ip, 16);
@@ -353,6 +380,9 @@ open_net(struct topology *t, uint32_t w, uint32_t p, struct err *err)
 		else
 			config.gateway6 = from->gateways[g];
 	}
+	_Static_assert(APPLIANCE_PORT_GROUPS_MAX <= NET_GROUPS_MAX, "every group of a port is joined");
+	memcpy(config.groups, from->groups, sizeof from->groups);
+	config.group_count = from->group_count;
 	wp->net = net_open(&config, wp->port, wp->queue, worker_on_udp, wp, err);
 	if (!wp->net)
 		return err_prefix(err, -EINVAL, "penstock.ports.%s", from->name);

@@ -48,7 +48,7 @@ static struct {
 } eal = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 uint64_t
-eal_huge_free_bytes(void)
+eal_huge_free_bytes(uint64_t page_bytes)
 {
 	uint64_t bytes = 0;
 	DIR *dir = opendir("/sys/kernel/mm/hugepages");
@@ -57,7 +57,7 @@ eal_huge_free_bytes(void)
 	for (struct dirent *entry; (entry = readdir(dir));) {
 		unsigned long long kilobytes, pages = 0;
 		char path[512];
-		if (sscanf(entry->d_name, "hugepages-%llukB", &kilobytes) != 1)
+		if (sscanf(entry->d_name, "hugepages-%llukB", &kilobytes) != 1 || (page_bytes && kilobytes * 1024 != page_bytes))
 			continue;
 		snprintf(path, sizeof path, "/sys/kernel/mm/hugepages/%s/free_hugepages", entry->d_name);
 		FILE *file = fopen(path, "r");
@@ -121,7 +121,7 @@ eal_start(const struct eal_config *config, struct err *err)
 	int rc = lcores_text(config, lcores, sizeof lcores, err);
 	if (rc)
 		return rc;
-	uint64_t bytes = config->memory_bytes ? config->memory_bytes : MEMORY_BYTES_DEFAULT, free_bytes = eal_huge_free_bytes();
+	uint64_t bytes = config->memory_bytes ? config->memory_bytes : MEMORY_BYTES_DEFAULT, free_bytes = eal_huge_free_bytes(0);
 	eal.huge = !config->no_huge && free_bytes >= bytes;
 	if (!eal.huge && !config->no_huge)
 		log_warn("only %llu MiB of huge pages are free, %llu are wanted: running without them, slower. Remedy: echo %llu > "

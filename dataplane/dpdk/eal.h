@@ -39,6 +39,6 @@ int eal_launch(uint32_t i, int (*fn)(void *context), void *context, struct err *
 int eal_wait(uint32_t i, int timeout_ms, int *returned);
 
 /* Free huge pages of all sizes, in bytes. */
-uint64_t eal_huge_free_bytes(void);
+uint64_t eal_huge_free_bytes(uint64_t page_bytes);	/* of pages of that size; 0: of all sizes */
 
 #endif

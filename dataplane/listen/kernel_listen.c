@@ -1,6 +1,7 @@
 #include "dataplane/listen/kernel_listen.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -103,6 +104,30 @@ bind_one(const struct addrinfo *ai, const struct source_listen *where, struct er
 	return fd;
 }
 
+/* A socket bound to a multicast address gets nothing before the group is joined. */
+static int
+join_group(int fd, const struct address *group, const struct source_listen *where, struct err *err)
+{
+	unsigned index = where->interface ? if_nametoindex(where->interface) : 0;
+	int rc;
+	if (where->interface && !index)
+		return err_set(err, ENODEV, "penstock.interface: there is no network interface \"%s\": `ip link` shows them", where->interface);
+	if (address_is_v4(group)) {
+		struct ip_mreqn mreq = { .imr_ifindex = (int)index };
+		memcpy(&mreq.imr_multiaddr, group->ip + 12, 4);
+		rc = setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &mreq, sizeof mreq);
+	} else {
+		struct ipv6_mreq mreq = { .ipv6mr_interface = index };
+		memcpy(&mreq.ipv6mr_multiaddr, group->ip, 16);
+		rc = setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &mreq, sizeof mreq);
+	}
+	if (rc == 0)
+		return 0;
+	if (errno == ENODEV && !index)
+		return err_set(err, ENODEV, "group %s cannot be joined: no route says on which interface: set penstock.interface", where->host);
+	return err_set(err, errno, "group %s cannot be joined%s%s: %s", where->host, index ? " on " : "", index ? where->interface : "", strerror(errno));
+}
+
 int
 kernel_listen_open(struct kernel_listen *listen, const struct source_listen *where, struct ingress_source *in, struct err *err)
 {
@@ -135,6 +160,11 @@ kernel_listen_open(struct kernel_listen *listen, const struct source_listen *whe
 	socklen_t bound_len = sizeof bound;
 	if (getsockname(fd, (struct sockaddr *)&bound, &bound_len) == 0)
 		address_from(&listen->at, &bound);
+	if (address_is_group(&listen->at) && (rc = join_group(fd, &listen->at, where, err)) != 0) {
+		close(fd);
+		listen->fd = -1;
+		return err_prefix(err, rc, "sources.%s", in->spec->name);
+	}
 	listen->metrics = (struct metric_set){ .kind = "LISTEN", .component = in->spec->name, .metrics = metrics,
 					       .count = sizeof metrics / sizeof *metrics, .counters = &listen->counters };
 	metrics_add(&listen->metrics);

@@ -12,6 +12,7 @@ struct netcatudp_config {
 	const char *remote_address;
 	struct option_list allow;
 	bool gro;
+	const char *interface;
 };
 
 struct netcatudp {
@@ -26,6 +27,8 @@ static const struct option netcatudp_options[] = {
 	{ "remoteAddress", OPT_STRING, offsetof(struct netcatudp_config, remote_address), NULL, 0, 0, NULL,
 	  "Header for the sender, as /address:port; none when not set.", .old_names = "remoteAddressHeader" },
 	{ "penstock.allow", OPT_LIST, offsetof(struct netcatudp_config, allow), NULL, 0, 0, NULL, "Senders taken, as prefixes (10.0.0.0/8); all when not set." },
+	{ "penstock.interface", OPT_STRING, offsetof(struct netcatudp_config, interface), NULL, 0, 0, NULL,
+	  "Kernel sockets: network interface on which the multicast group is joined that the source is bound to; the kernel's choice when not set." },
 	{ "penstock.gro", OPT_BOOL, offsetof(struct netcatudp_config, gro), "false", 0, 0, NULL,
 	  "Kernel sockets: take runs of datagrams as one (UDP_GRO), which is faster; the kernel then counts a run it drops as one datagram." },
 	{ NULL },
@@ -43,7 +46,8 @@ listens(const void *config, struct source_listen *out, uint32_t max)
 {
 	const struct netcatudp_config *c = config;
 	if (max)
-		out[0] = (struct source_listen){ .host = c->bind, .port = c->port, .datagram = true, .allow = c->allow, .gro = c->gro };
+		out[0] = (struct source_listen){ .host = c->bind, .port = c->port, .datagram = true, .allow = c->allow, .gro = c->gro,
+						 .interface = c->interface };
 	return 1;
 }
 

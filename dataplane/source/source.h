@@ -28,6 +28,7 @@ struct source_listen {
 	bool datagram;		/* else a stream */
 	struct option_list allow;	/* allowed sender prefixes; none: all */
 	bool gro;		/* kernel sockets: UDP_GRO */
+	const char *interface;	/* kernel sockets: where the group that host is gets joined; NULL: the kernel chooses */
 	const struct stream_options *stream;	/* streams: limits and what is promised */
 	uint64_t idle_ns;		/* instead of stream->idle_ns, when set */
 	bool tickets;			/* TLS sessions may be resumed: no senders that write and close at once */

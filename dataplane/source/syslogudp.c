@@ -14,6 +14,7 @@ struct syslogudp_config {
 	struct syslog_make_config make;
 	struct option_list allow;
 	bool gro;
+	const char *interface;
 };
 
 struct syslogudp {
@@ -26,6 +27,8 @@ static const struct option syslogudp_options[] = {
 	  .old_names = "bind" },
 	SYSLOG_MAKE_OPTIONS(struct syslogudp_config, make),
 	{ "penstock.allow", OPT_LIST, offsetof(struct syslogudp_config, allow), NULL, 0, 0, NULL, "Senders taken, as prefixes (10.0.0.0/8); all when not set." },
+	{ "penstock.interface", OPT_STRING, offsetof(struct syslogudp_config, interface), NULL, 0, 0, NULL,
+	  "Kernel sockets: network interface on which the multicast group is joined that the source is bound to; the kernel's choice when not set." },
 	{ "penstock.gro", OPT_BOOL, offsetof(struct syslogudp_config, gro), "false", 0, 0, NULL,
 	  "Kernel sockets: take runs of datagrams as one (UDP_GRO), which is faster; the kernel then counts a run it drops as one datagram." },
 	{ NULL },
@@ -46,7 +49,8 @@ listens(const void *config, struct source_listen *out, uint32_t max)
 {
 	const struct syslogudp_config *c = config;
 	if (max)
-		out[0] = (struct source_listen){ .host = c->host, .port = c->port, .datagram = true, .allow = c->allow, .gro = c->gro };
+		out[0] = (struct source_listen){ .host = c->host, .port = c->port, .datagram = true, .allow = c->allow, .gro = c->gro,
+						 .interface = c->interface };
 	return 1;
 }
 

@@ -73,6 +73,7 @@ test_ports(void **state)
 	struct property props[] = {
 		{ "lcores", "2-3", "f:1" }, { "ports", "p0 p1", "f:2" }, { "ports.p0.device", "net_memif0,role=server", "f:3" },
 		{ "ports.p0.addresses", "192.0.2.10/24 2001:db8::10/64", "f:4" }, { "ports.p0.gateway", "192.0.2.1", "f:5" }, { "ports.p0.vlan", "7", "f:6" },
+		{ "ports.p0.groups", "239.1.2.3 ff15::7", "f:16" },
 		{ "ports.p1.device", "0000:3b:00.0", "f:7" }, { "ports.p1.addresses", "198.51.100.1/32", "f:8" }, { "memory", "1g", "f:9" }, { "idle", "sleep", "f:10" },
 	};
 	assert_int_equal(appliance_parse(&appliance, props, sizeof props / sizeof *props, &told.report), 0);
@@ -83,6 +84,7 @@ test_ports(void **state)
 	assert_int_equal(appliance.ports[0].addresses[0].bits, 24);
 	assert_int_equal(appliance.ports[0].addresses[1].bits, 64);
 	assert_int_equal(appliance.ports[0].gateway_count, 1);
+	assert_int_equal(appliance.ports[0].group_count, 2);
 	assert_int_equal(appliance.ports[0].options.vlan, 7);
 	assert_int_equal(appliance.ports[1].options.mtu, 1500);
 	assert_int_equal(appliance.options.memory_bytes, 1 << 30);
@@ -100,7 +102,7 @@ test_mistakes(void **state)
 	struct told told = { .report.tell = told_tell };
 	struct property props[] = {
 		{ "lcores", "2-", "f:1" }, { "control.cores", "x", "f:2" }, { "ports", "p0 p0 a.b p1", "f:3" }, { "ports.p0.addresses", "192.0.2.10 192.0.2.0/33 ::/0", "f:4" },
-		{ "ports.p0.gateway", "192.0.2.1 192.0.2.2 x", "f:5" }, { "ports.p1.device", "d", "f:6" }, { "ports.p1.mtu", "70000", "f:7" }, { "metrics.bind", "80", "f:8" },
+		{ "ports.p0.gateway", "192.0.2.1 192.0.2.2 x", "f:5" }, { "ports.p1.device", "d", "f:6" }, { "ports.p1.mtu", "70000", "f:7" }, { "ports.p1.groups", "192.0.2.9", "f:17" }, { "metrics.bind", "80", "f:8" },
 		{ "user", "no such user", "f:9" }, { "camus.x.conf", "f", "f:10" },
 	};
 	assert_int_equal(appliance_parse(&appliance, props, sizeof props / sizeof *props, &told.report), -22);
@@ -109,7 +111,7 @@ test_mistakes(void **state)
 		"E f:3 ports.p0.device: is required and not set", "E f:4 ports.p0.addresses: '192.0.2.10' is no address with prefix", "'192.0.2.0/33'", "'::/0'",
 		"E f:5 ports.p0.gateway: '192.0.2.2' is a second gateway", "E f:5 ports.p0.gateway: 'x' is no address", "E f:3 ports.p1.addresses: is required",
 		"E f:7 ports.p1.mtu: '70000' cannot be used: write a whole number from 576 to 9216", "E f:8 metrics.bind: '80' is no ADDRESS:PORT",
-		"E f:9 user: there is no user", "E f:10 camus.x.conf: is not supported",
+		"E f:9 user: there is no user", "E f:17 ports.p1.groups: '192.0.2.9' is no multicast address", "E f:10 camus.x.conf: is not supported",
 	};
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
 		if (!strstr(told.text, wanted[i]))
