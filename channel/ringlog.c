@@ -504,11 +504,34 @@ reserve_tend(struct ringlog *log)
 		log->reserve_index = UINT64_MAX;
 }
 
+/* Segments that nobody needs any more give their bytes back until there is room. */
+static void
+space_make(struct ringlog *log, uint32_t dir)
+{
+	char path[PATH_BYTES];
+	uint64_t bytes;
+	snprintf(path, sizeof path, "%s/segment-spare", log->dirs[dir]);
+	while (!log->spare[dir] && !log->io->ops->free_bytes(log->io, log->dirs[dir], &bytes) && bytes < log->required_space + log->segment_bytes) {
+		struct logio_file *file = NULL;
+		pthread_mutex_lock(&log->lock);
+		bool made = segment_recycle(log, dir, path, &file);
+		pthread_mutex_unlock(&log->lock);
+		if (!made)
+			return;
+		if (file)
+			log->io->ops->file_close(log->io, file);
+		if (log->io->ops->remove(log->io, path))
+			return;
+	}
+}
+
 void
 ringlog_tend(struct ringlog *log, uint64_t position)
 {
 	uint64_t next = position / log->segment_bytes + 1, free_bytes;
 	char to[PATH_BYTES], spare[PATH_BYTES];
+	if (atomic_load(&log->no_space))
+		space_make(log, next % log->dir_count);
 	if (!log->io->ops->free_bytes(log->io, log->dirs[next % log->dir_count], &free_bytes))
 		if (atomic_exchange(&log->no_space, free_bytes < log->required_space) != (free_bytes < log->required_space))
 			log_warn("%s: %" PRIu64 " bytes free, minimumRequiredSpace is %" PRIu64 ": the channel %s", log->dirs[next % log->dir_count],

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -684,6 +685,73 @@ large(void **state)
 	logio_mem_free(mem);
 }
 
+/* The disk is full of events: a sink that notes an INTENT and a DONE for each file drains it all the same, and intake goes on. */
+static void
+full_disk(void **state)
+{
+	(void)state;
+	static struct play play;
+	struct play *p = &play;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	memset(p, 0, sizeof *p);
+	p->mem = mem;
+	play_open(p, &c);
+	note_key(p, 1, 1);
+	settle_down(p);		/* there is a ledger: its reserve is made */
+	uint64_t number, len;
+	assert_non_null(logio_mem_bytes(mem, "/d/segment-reserve", &len));
+	logio_mem_space(mem, 20u << 20);
+	for (int i = 0; i < 4000; i++) {
+		(void)p->r.channel->ops->writer_step(p->r.channel, 0);
+		rig_put(&p->r, 3, 4000);
+		(void)p->r.channel->ops->writer_step(p->r.channel, 0);
+		rig_reap(&p->r);
+	}
+	uint64_t full = p->r.put, acknowledged = p->r.done, files = 0;
+	assert_true(acknowledged > 1000 && acknowledged < 5000);
+	assert_int_equal(p->r.failed, 0);
+	struct span *s;
+	const struct channel_ops *ops = p->r.channel->ops;
+	uint8_t *more = calloc(1, 20000);
+	uint64_t drained = 0;
+	while (drained < acknowledged) {
+		char key[16];
+		uint8_t set[2 * SET_RUN_MAX];
+		struct set_writer w;
+		(void)ops->writer_step(p->r.channel, 0);
+		assert_int_equal(ops->take(p->taker, 100, UINT64_MAX, 0, &s), 0);
+		assert_non_null(s);
+		set_begin(&w, set, sizeof set);
+		set_add(&w, s->first, s->events);
+		struct consumer_record intent = { .state = CONSUMER_INTENT, .set = set, .set_len = set_end(&w), .more = more, .more_len = 20000 };
+		file_key((uint32_t)files++, key);
+		assert_int_equal(ledger_note_consumer(p->sink, key, (uint16_t)strlen(key), files, &intent, &number), 0);
+		settle_down(p);
+		assert_int_equal(ledger_durable(p->sink), number);
+		assert_int_equal(ledger_resolve(p->sink, key, (uint16_t)strlen(key), CONSUMER_DONE, NULL, 0, &number), 0);
+		settle_down(p);
+		assert_int_equal(ledger_durable(p->sink), number);
+		drained += s->events;
+		ops->settle(p->taker, s, SETTLE_COMMIT, NULL, 0);
+		usleep(1100);		/* a checkpoint is due each millisecond */
+	}
+	free(more);
+	print_message("%llu events on a full disk, drained by %llu files\n", (unsigned long long)acknowledged, (unsigned long long)files);
+	for (int i = 0; i < 200; i++) {
+		usleep(1000);
+		(void)ops->writer_step(p->r.channel, 0);
+		rig_put(&p->r, 3, 4000);
+		(void)ops->writer_step(p->r.channel, 0);
+		rig_reap(&p->r);
+	}
+	assert_true(p->r.done > full);
+	assert_int_equal(p->r.failed, 0);
+	ops->taker_close(p->taker);
+	rig_close(&p->r);
+	logio_mem_free(mem);
+}
+
 static void
 memory_channel(void **state)
 {
@@ -720,6 +788,6 @@ main(void)
 {
 	log_set_level(LOG_ERROR);
 	const struct CMUnitTest tests[] = { cmocka_unit_test(sets), cmocka_unit_test(cuts), cmocka_unit_test(carried), cmocka_unit_test(large),
-					    cmocka_unit_test(limit), cmocka_unit_test(memory_channel), cmocka_unit_test(million) };
+					    cmocka_unit_test(limit), cmocka_unit_test(full_disk), cmocka_unit_test(memory_channel), cmocka_unit_test(million) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
