@@ -183,6 +183,25 @@ key_look(struct scan *scan, uint64_t at, struct err *err)
 		       "encryption.keyProvider.keys", log->dirs[0], at, h->key_id);
 }
 
+/* What the first group of the segment says that it follows: in the header of its first block, or, where that cannot be read, of its next. */
+static void
+segment_begin_look(struct scan *scan, struct segment *segment)
+{
+	struct ringlog *log = scan->log;
+	uint64_t begin = segment->index * log->segment_bytes, end = begin + log->segment_bytes;
+	const struct block_header *h = (const struct block_header *)scan->search;
+	for (uint64_t at = begin; at < end && at < begin + SEARCH_BYTES; at += BLOCK_ALIGN_BYTES) {
+		if (ringlog_read(log, at, scan->search, BLOCK_ALIGN_BYTES) || header_wrong(log, h, at))
+			continue;
+		if (h->group_position == begin) {
+			segment->begins = true;
+			segment->begin_end = h->previous_end;
+			segment->begin_epoch = h->epoch;
+		}
+		return;
+	}
+}
+
 /* Looks at the first block of every segment: finds the fences, refuses segments of other logs. */
 static int
 segments_look(struct scan *scan, struct err *err)
@@ -196,6 +215,7 @@ segments_look(struct scan *scan, struct err *err)
 	for (uint32_t i = 0; i < log->segment_count && !rc; i++) {
 		uint64_t at = log->segments[i].index * log->segment_bytes;
 		const struct block_header *h = (const struct block_header *)scan->search;
+		segment_begin_look(scan, &log->segments[i]);
 		if (ringlog_read(log, at, scan->search, BLOCK_ALIGN_BYTES))
 			continue;
 		if (header_newer(log, h, at))
@@ -206,11 +226,6 @@ segments_look(struct scan *scan, struct err *err)
 		if (memcmp(h->log_id, log->log_id, LOG_ID_BYTES))
 			return err_set(err, EINVAL, "%s: segment %" PRIu64 " (segment-%016" PRIx64 ") belongs to another log; take it away",
 				       log->dirs[log->segments[i].index % log->dir_count], log->segments[i].index, log->segments[i].index);
-		if (!header_wrong(log, h, at)) {
-			log->segments[i].begins = true;
-			log->segments[i].begin_end = h->previous_end;
-			log->segments[i].begin_epoch = h->epoch;
-		}
 		if (!header_wrong(log, h, at) && (rc = key_look(scan, at, err)))
 			return rc;
 		if (BROKEN(FENCE) || !(h->flags & BLOCK_FENCE) || header_wrong(log, h, at) || h->previous_end >= at)

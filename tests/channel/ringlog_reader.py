@@ -273,16 +273,24 @@ class Log:
         self.fences, self.begins = [], {}
         for index in sorted(self.segments):
             try:
-                page = self.read(index * self.segment_bytes, PAGE)
-                header = dict(zip(FIELDS, HEADER.unpack(page[:256])))
-                if header["magic"] == 0x42525350 and header["header_crc"] == crc32c(page[:252]) and header["log_id"] == self.log_id and \
-                        header["position"] == index * self.segment_bytes:
-                    self.begins[index] = (header["previous_end"], header["epoch"])
+                self.begin_find(index)
                 first = self.group(index * self.segment_bytes)[0][0]
             except Bad:
                 continue
             if first.flags & 1 and first.previous_end < first.position:
                 self.fences.append((first.previous_end, first.position, first.epoch))
+
+    def begin_find(self, index):
+        """What the segment's first group says that it follows; of its first block, or the next that can be read."""
+        begin = index * self.segment_bytes
+        for at in range(begin, min(begin + self.segment_bytes, begin + (1 << 20)), PAGE):
+            page = self.read(at, PAGE)
+            header = dict(zip(FIELDS, HEADER.unpack(page[:256])))
+            if header["magic"] == 0x42525350 and header["header_crc"] == crc32c(page[:252]) and header["log_id"] == self.log_id and \
+                    header["position"] == at:
+                if header["group_position"] == begin:
+                    self.begins[index] = (header["previous_end"], header["epoch"])
+                return
 
     def given_up(self, block):
         if any(end <= block.position < at and block.epoch <= epoch for end, at, epoch in self.fences):

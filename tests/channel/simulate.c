@@ -18,6 +18,7 @@
 #include "channel/broken.h"
 #include "channel/channel_file.h"
 #include "channel/format.h"
+#include "channel/ledger.h"
 
 #define BLOCK_BYTES 8192u
 #define BLOCKS 24u
@@ -25,6 +26,8 @@
 #define IDS 40000u
 #define SPANS 6u
 #define NO_NUMBER UINT64_MAX
+#define KEYS 12u
+#define NOTES 512u
 
 #ifdef CHANNEL_BROKEN
 enum broken channel_broken;
@@ -51,6 +54,8 @@ static struct model {
 	struct id ids[IDS];
 	uint32_t next, block, run;
 	uint64_t number_id[IDS];	/* id of a number + 1 */
+	/* State records: versions of each key that was noted last, and that is durable for sure. */
+	uint64_t noted[KEYS], sure[KEYS];
 } model;
 
 static struct world {
@@ -63,6 +68,10 @@ static struct world {
 	struct taker *takers[2];
 	struct span *spans[SPANS];
 	uint32_t span_taker[SPANS];
+	struct ledger *ledger;
+	struct ledger_link *ledger_link;
+	struct { uint32_t key; uint64_t version, number; } notes[NOTES];	/* of this link, not known to be durable */
+	uint32_t note_count;
 	uint32_t process;		/* opens so far */
 	uint64_t failed_step;		/* newest failure seen; 0 none */
 	bool repeats;			/* one link; a client that sends the very same bytes again after a cut */
@@ -72,7 +81,7 @@ static struct world {
 } w;
 
 static struct {
-	uint64_t cuts, lives, opens, events, acknowledged, failed, fences, damaged, full, unacknowledged_kept;
+	uint64_t cuts, lives, opens, events, acknowledged, failed, fences, damaged, full, notes, doubtful;
 } total;
 
 static struct block_scratch *scratch[LINKS];
@@ -238,6 +247,68 @@ reap(void)
 		}
 }
 
+/* ---- state records ---- */
+
+static void
+notes_reap(void)
+{
+	uint64_t durable = ledger_durable(w.ledger_link);
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < w.note_count; i++) {
+		uint32_t key = w.notes[i].key;
+		if (w.notes[i].number > durable)
+			w.notes[kept++] = w.notes[i];
+		else if (w.notes[i].version > model.sure[key])
+			model.sure[key] = w.notes[i].version;
+	}
+	w.note_count = kept;
+}
+
+static void
+note(void)
+{
+	struct err err;
+	notes_reap();
+	if (ledger_status(w.ledger_link)) {	/* a note was lost: another link */
+		ledger_link_close(w.ledger_link);
+		CHECK(ledger_link_open(w.ledger, "simulate", 65536, -1, &w.ledger_link, &err) == 0, "ledger link: %s", err.text);
+		w.note_count = 0;
+	}
+	uint32_t key = (uint32_t)draw(KEYS), len = 8 + (uint32_t)draw(draw(8) ? 60 : 2000);
+	uint64_t value[256], version = model.noted[key] + 1, number;
+	for (uint32_t i = 0; i < 256; i++)
+		value[i] = version;
+	char name[8];
+	int name_len = snprintf(name, sizeof name, "k%u", key);
+	struct state_record r = { .class = STATE_FLOW, .key = name, .key_len = (uint16_t)name_len, .value = value, .value_len = len,
+		.order = version };
+	if (w.note_count == NOTES || ledger_note(w.ledger_link, &r, &number))
+		return;
+	model.noted[key] = version;
+	w.notes[w.note_count].key = key;
+	w.notes[w.note_count].version = version;
+	w.notes[w.note_count++].number = number;
+	total.notes++;
+}
+
+/* Of each key the version is one that was noted, and not older than what was durable. */
+static void
+notes_look(void)
+{
+	for (uint32_t key = 0; key < KEYS; key++) {
+		char name[8];
+		int name_len = snprintf(name, sizeof name, "k%u", key);
+		uint64_t value[256] = { 0 }, order = 0;
+		int64_t len = ledger_get(w.ledger, STATE_FLOW, name, (uint16_t)name_len, value, sizeof value, &order);
+		CHECK(len == -ENOENT || (len >= 8 && order == value[0]), "key %u: %" PRId64 " bytes, order %" PRIu64, key, len, order);
+		uint64_t version = len < 0 ? 0 : value[0];
+		CHECK(version <= model.noted[key], "key %u: version %" PRIu64 " of %" PRIu64 " is invented", key, version, model.noted[key]);
+		CHECK(version >= model.sure[key] || w.damaged, "key %u: version %" PRIu64 ", but %" PRIu64 " was durable", key, version,
+		      model.sure[key]);
+		model.sure[key] = version;
+	}
+}
+
 /* ---- taking ---- */
 
 static uint32_t
@@ -262,10 +333,14 @@ event_seen(const struct event_view *e)
 	uint32_t id = event_id(e);
 	struct id *i = &model.ids[id];
 	uint64_t *known = &model.number_id[e->number];
-	CHECK(i->state == PUT || i->state == KEPT, "number %" PRIu64 ": id %u came back in state %d",
+	/* Two faults at once may hide that a whole block was cut: where the log went on elsewhere, just that place is damaged. It was never
+	 * acknowledged; its client has sent it again. */
+	bool doubtful = w.damaged && i->state == GONE;
+	total.doubtful += doubtful;
+	CHECK(i->state == PUT || i->state == KEPT || doubtful, "number %" PRIu64 ": id %u came back in state %d",
 	      e->number, id, i->state);
 	CHECK(i->number == NO_NUMBER || i->number == e->number, "id %u: number %" PRIu64 " was %" PRIu64, id, e->number, i->number);
-	CHECK(!*known || *known == id + 1u, "number %" PRIu64 ": id %u, was id %" PRIu64, e->number, id, *known - 1);
+	CHECK(!*known || *known == id + 1u || w.damaged, "number %" PRIu64 ": id %u, was id %" PRIu64, e->number, id, *known - 1);
 	CHECK(!i->held, "number %" PRIu64 ": id %u offered while it is held", e->number, id);
 	CHECK(!i->settled || i->settled_life != w.process, "number %" PRIu64 ": id %u offered after it was committed", e->number, id);
 	if (i->state == PUT)
@@ -376,6 +451,9 @@ open_channel(void)
 		CHECK(w.ops->link(w.channel, "i", -1, &w.links[i], &err) == 0, "link: %s", err.text);
 	for (uint32_t i = 0; i < 2; i++)
 		CHECK(w.ops->taker_open(w.channel, "k", &w.takers[i], &err) == 0, "taker: %s", err.text);
+	w.ledger = w.ops->ledger(w.channel);
+	w.note_count = 0;
+	CHECK(ledger_link_open(w.ledger, "simulate", 65536, -1, &w.ledger_link, &err) == 0, "ledger link: %s", err.text);
 	w.failed_step = 0;
 	for (uint32_t id = 0; id < model.next; id++)	/* it may have been found, and only a look can tell */
 		if (model.ids[id].state == FAILED)
@@ -394,6 +472,8 @@ close_channel(void)
 		model.ids[i].held = false;
 	w.reported += metrics_sum("CHANNEL", "c1", "damaged_events");
 	total.fences += metrics_sum("CHANNEL", "c1", "fences");
+	notes_reap();
+	ledger_link_close(w.ledger_link);
 	w.ops->taker_close(w.takers[0]);
 	w.ops->taker_close(w.takers[1]);
 	w.ops->close(w.channel);
@@ -440,6 +520,8 @@ look(void)
 			struct id *i = &model.ids[id];
 			CHECK(!i->seen, "id %u is there twice", id);
 			i->seen = true;
+			if (i->state == GONE)
+				continue;
 			CHECK(id >= newest[i->link], "id %u comes behind id %" PRIu64 " of the same ingress", id, newest[i->link]);
 			newest[i->link] = id;
 		}
@@ -465,7 +547,7 @@ look(void)
 	}
 	for (uint32_t id = 0; id < model.next; id++) {	/* what is not there now never comes back */
 		struct id *i = &model.ids[id];
-		if (i->seen && i->state != KEPT)
+		if (i->seen && i->state != KEPT && i->state != GONE)
 			i->state = KEPT;
 		else if (!i->seen && (i->state == PUT || i->state == FAILED || (damage && !i->settled)))
 			i->state = GONE;
@@ -476,6 +558,7 @@ look(void)
 		CHECK(w.ops->settle(w.takers[0], s, SETTLE_ROLLBACK, NULL, 0) == 0, "rollback");
 		settled(first, end, false);
 	}
+	notes_look();
 	if (w.repeats && !damage)	/* the client sends again what has gone, from the first on */
 		while (model.next && model.ids[model.next - 1].state == GONE)
 			model.next--;
@@ -511,7 +594,7 @@ run(uint32_t steps)
 			total.full++;
 		}
 		uint32_t slot = (uint32_t)draw(SPANS);
-		switch (draw(12)) {
+		switch (draw(w.repeats ? 12 : 13)) {
 		case 0: case 1: case 2: put(); break;
 		case 3: case 4: case 5: (void)w.ops->writer_step(w.channel, 0); break;
 		case 6: case 7: (void)logio_mem_complete(w.mem, (uint32_t)draw(3)); break;
@@ -526,6 +609,7 @@ run(uint32_t steps)
 			if (w.spans[slot])
 				settle(slot);
 			break;
+		case 12: note(); break;
 		default: clock_manual_advance(&w.clock, draw(20) ? draw(3) * NS_PER_MS : draw(200) * NS_PER_MS); break;
 		}
 	}
@@ -668,8 +752,8 @@ main(int argc, char **argv)
 	while (!one && total.cuts < cuts);
 	printf("seeds %" PRIu64 " to %" PRIu64 ": %" PRIu64 " power cuts in %" PRIu64 " lives, %" PRIu64 " opens; %" PRIu64 " events put, %" PRIu64
 	       " acknowledged, %" PRIu64 " failed; %" PRIu64 " extents fenced, %" PRIu64 " events damaged and reported, %" PRIu64
-	       " turns of a full disk; 0 promises broken\n", one ? seed : from, next - 1, total.cuts, total.lives, total.opens, total.events,
-	       total.acknowledged, total.failed, total.fences, total.damaged, total.full);
+	       " cut ones back beside damage, %" PRIu64 " turns of a full disk, %" PRIu64 " state records; 0 promises broken\n", one ? seed : from, next - 1, total.cuts, total.lives, total.opens, total.events,
+	       total.acknowledged, total.failed, total.fences, total.damaged, total.doubtful, total.full, total.notes);
 	for (uint32_t i = 0; i < LINKS; i++)
 		block_scratch_free(scratch[i]);
 	free(region);
