@@ -136,6 +136,12 @@ conf_class_is(const char *text, const char *name)
 	return strcmp(text, name) == 0 || (dot && strcmp(dot + 1, name) == 0);
 }
 
+bool
+conf_writes_avro(const struct camus_conf *conf)
+{
+	return conf_class_is(conf->writer, "AvroRecordWriterProvider") || conf_class_is(conf->writer, "avro");
+}
+
 int
 conf_file(struct camus_conf *conf, const char *path, struct err *err)
 {
@@ -265,11 +271,16 @@ conf_load(struct camus_conf *conf)
 		conf->time_now = true;
 	else if (strcmp(conf->zone_default, "record") != 0)
 		conf_tell(&tell.report, true, NULL, "penstock.camus.timestamp.missing", "want record or now");
-	if (!conf_class_is(conf->writer, "StringRecordWriterProvider") && !conf_class_is(conf->writer, "text"))
+	bool text = conf_class_is(conf->writer, "StringRecordWriterProvider") || conf_class_is(conf->writer, "text");
+	if (!text && !conf_writes_avro(conf))
 		conf_tell(&tell.report, true, NULL, "etl.record.writer.provider.class",
-			"only StringRecordWriterProvider is there yet: Avro files and SequenceFiles are not");
-	if (conf->compress)
-		conf_tell(&tell.report, true, NULL, "mapred.output.compress", "compressed output is not there yet: set it to false");
+			"want AvroRecordWriterProvider or StringRecordWriterProvider; SequenceFiles are not there yet, Java classes cannot be loaded");
+	if (conf->compress && text)
+		conf_tell(&tell.report, true, NULL, "mapred.output.compress", "compressed text is not there yet: set it to false");
+	if (conf->compress && conf_writes_avro(conf) && strcmp(conf->codec, "deflate") != 0 && strcmp(conf->codec, "snappy") != 0)
+		conf_tell(&tell.report, true, NULL, "etl.output.codec", "want deflate or snappy");
+	if (conf->compress && conf->deflate_level != 6)
+		conf_tell(&tell.report, true, NULL, "etl.deflate.level", "only 6 is there yet");
 	if (!conf->brokers && conf->host_url)
 		conf->brokers = pool_print(&all->pool, "%s:%u", conf->host_url, conf->host_port);
 	return tell.fatal ? -EINVAL : 0;

@@ -76,6 +76,7 @@ const char *conf_text(const struct camus_conf *conf, const char *key);
 /* What stands for a topic in a family of per-topic settings, or `fallback`. */
 const char *conf_topic(const struct option_family *family, const char *topic, const char *fallback);
 
+bool conf_writes_avro(const struct camus_conf *conf);
 /* True when the last part of a class name, or the whole text, is `name`. */
 bool conf_class_is(const char *text, const char *name);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "camus/avro_project.h"
 #include "camus/decode.h"
 #include "camus/registry.h"
 
@@ -12,8 +13,10 @@ struct resolution {			/* from one writer schema to the newest one */
 	struct resolution *next;
 	const struct schema *from, *to;
 	avro_value_iface_t *class;	/* of the newest schema */
-	avro_value_iface_t *resolver;
-	avro_value_t value, view;
+	avro_value_t value;
+	avro_value_iface_t *written_class;	/* of the writer's; NULL: the same */
+	avro_value_t written;
+	json_t *json;			/* the newest schema's text */
 };
 
 struct avro_decoder {
@@ -58,10 +61,11 @@ avro_close(void *context)
 	while (decoder->resolutions) {
 		struct resolution *r = decoder->resolutions;
 		decoder->resolutions = r->next;
-		if (r->resolver) {
-			avro_value_decref(&r->view);
-			avro_value_iface_decref(r->resolver);
+		if (r->written_class) {
+			avro_value_decref(&r->written);
+			avro_value_iface_decref(r->written_class);
 		}
+		json_decref(r->json);
 		avro_value_decref(&r->value);
 		avro_value_iface_decref(r->class);
 		free(r);
@@ -91,16 +95,16 @@ resolution_get(struct avro_decoder *decoder, const struct schema *from, struct e
 		return NULL;
 	}
 	if (from->id != decoder->latest->id) {
-		r->resolver = avro_resolved_writer_new(from->avro, decoder->latest->avro);
-		if (!r->resolver || avro_resolved_writer_new_value(r->resolver, &r->view)) {
-			err_set(err, EINVAL, "schema %lld cannot be read as the newest one, %lld: %s", (long long)from->id,
-				(long long)decoder->latest->id, avro_strerror());
+		r->written_class = avro_generic_class_from_schema(from->avro);
+		r->json = json_loads(decoder->latest->json, JSON_DECODE_ANY, NULL);
+		if (!r->written_class || avro_generic_value_new(r->written_class, &r->written)) {
+			err_set(err, EINVAL, "schema %lld: %s", (long long)from->id, avro_strerror());
 			avro_value_decref(&r->value);
 			avro_value_iface_decref(r->class);
+			json_decref(r->json);
 			free(r);
 			return NULL;
 		}
-		avro_resolved_writer_set_dest(&r->view, &r->value);
 	}
 	r->next = decoder->resolutions;
 	return decoder->last = decoder->resolutions = r;
@@ -173,10 +177,16 @@ avro_decode(void *context, const struct message *message, struct decoded *out, s
 		return DECODE_OTHER;
 	avro_reader_t reader = avro_reader_memory((const char *)bytes + 5, (int64_t)message->value_len - 5);
 	avro_value_reset(&r->value);
-	int rc = avro_value_read(reader, r->resolver ? &r->view : &r->value);
+	if (r->written_class)
+		avro_value_reset(&r->written);
+	int rc = avro_value_read(reader, r->written_class ? &r->written : &r->value);
 	avro_reader_free(reader);
 	if (rc) {
 		err_set(err, EINVAL, "no record of schema %lld: %s", (long long)from->id, avro_strerror());
+		return DECODE_OTHER;
+	}
+	if (r->written_class && avro_project(&r->written, &r->value, r->json, err)) {
+		err_prefix(err, 0, "schema %lld as the newest one, %lld", (long long)from->id, (long long)decoder->latest->id);
 		return DECODE_OTHER;
 	}
 	out->time_ms = decode_fallback_ms(decoder->conf, message);
@@ -190,7 +200,7 @@ avro_decode(void *context, const struct message *message, struct decoded *out, s
 		out->service = text_of(&header, "service", decoder->service, sizeof decoder->service);
 	}
 	out->schema = decoder->latest;
-	if (!r->resolver) {
+	if (!r->written_class) {
 		out->payload = bytes + 5;
 		out->len = message->value_len - 5;
 		return DECODE_OK;

@@ -18,6 +18,7 @@
 #include "camus/place.h"
 #include "camus/report.h"
 #include "camus/route.h"
+#include "sinks/format/avro_file.h"
 
 static uint64_t
 now_ns(void)
@@ -160,7 +161,7 @@ files_gather(struct job *job, struct place *place, struct task *task, struct err
 		char name[600], path[FS_PATH_BYTES], folder[FS_PATH_BYTES];
 		rc = fs_path_join(folder, sizeof folder, place->destination, file->final);
 		rc = rc ? rc : route_file_name(name, sizeof name, file->part->topic, file->part->leader, file->part->partition, file->records,
-			file->last + 1, file->bucket, "");
+			file->last + 1, file->bucket, conf_writes_avro(job->conf) ? ".avro" : "");
 		rc = rc ? rc : fs_path_join(path, sizeof path, folder, name);
 		if (rc) {
 			err_set(err, ENAMETOOLONG, "%s: too long for a path", file->final);
@@ -239,7 +240,8 @@ pull_all(struct job *job, struct place *place, const char *folder, struct run_re
 		rc = place_connect(place, conf, &task->fs, err);
 		struct writer_config config = { .fs = task->fs, .clock = &clock_system, .folder = folder, .task = t,
 			.memory = conf->memory / pull.count / 2, .delimiter = conf->delimiter ? conf->delimiter : "\n",
-			.stall_ns = conf->stall_timeout_ns };
+			.stall_ns = conf->stall_timeout_ns, .avro = conf_writes_avro(conf), .avro_sync_bytes = conf->avro_sync_bytes,
+			.avro_codec = !conf->compress ? AVRO_NULL : strcmp(conf->codec, "snappy") == 0 ? AVRO_SNAPPY : AVRO_DEFLATE };
 		if (!rc)
 			rc = writer_open(&task->writer, &config, err);
 	}

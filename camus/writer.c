@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sinks/format/avro_file.h"
 #include "sinks/format/chunks.h"
 
 #define BEGIN_BYTES (1u << 20)		/* a request is opened when so much waits */
@@ -25,12 +26,15 @@ struct open_file {
 	uint64_t told;			/* queue.bytes when fs_file_more was called last */
 	struct fs_file *file;
 	struct data_file data;
+	char *schema;
+	struct avro_file *avro;
 	uint64_t began_ns;
 };
 
 struct writer {
 	struct writer_config config;
 	size_t delimiter_len;
+	struct out *out;		/* of Avro blocks, on their way into a queue; empty between calls */
 	struct open_file *hash[BUCKETS];
 	struct open_file *all, **all_end;
 	struct open_file *last;		/* that took the last record */
@@ -49,6 +53,10 @@ writer_open(struct writer **out, const struct writer_config *config, struct err 
 	writer->config = *config;
 	writer->delimiter_len = strlen(config->delimiter);
 	writer->all_end = &writer->all;
+	if (config->avro && !(writer->out = out_new())) {
+		free(writer);
+		return err_set(err, ENOMEM, "no memory");
+	}
 	*out = writer;
 	return 0;
 }
@@ -130,9 +138,62 @@ file_begin(struct open_file *file)
 		file_broken(file, "no memory");
 }
 
+/* What Avro's blocks added to the queue counts as the file's length. */
+static int
+avro_drain(struct open_file *file, uint64_t before)
+{
+	int rc = out_flush(file->writer->out);
+	uint64_t added = file->queue.bytes - before;
+	file->data.length += added;
+	file->writer->waiting += added;
+	return rc;
+}
+
+static int
+avro_begin(struct open_file *file, const char *schema)
+{
+	struct writer *writer = file->writer;
+	file->schema = strdup(schema);
+	if (!file->schema || avro_file_new(&file->avro, file->schema, (enum avro_codec)writer->config.avro_codec, writer->config.avro_sync_bytes))
+		return -ENOMEM;
+	uint64_t before = file->queue.bytes;
+	out_reset_chunks(writer->out, &file->queue, 0);
+	int rc = avro_file_begin(file->avro, writer->out), drained = avro_drain(file, before);
+	return rc ? rc : drained;
+}
+
+static int
+avro_put(struct open_file *file, const void *payload, size_t len)
+{
+	struct writer *writer = file->writer;
+	uint8_t *room = avro_file_room(file->avro, len);
+	if (!room)
+		return -ENOMEM;
+	memcpy(room, payload, len);
+	uint64_t before = file->queue.bytes;
+	out_reset_chunks(writer->out, &file->queue, 0);
+	int rc = avro_file_put(file->avro, writer->out, len), drained = avro_drain(file, before);
+	return rc ? rc : drained;
+}
+
+static void
+avro_end(struct open_file *file)
+{
+	if (!file->avro || !file->current)
+		return;
+	uint64_t before = file->queue.bytes;
+	out_reset_chunks(file->writer->out, &file->queue, 0);
+	int rc = avro_file_flush(file->avro, file->writer->out), drained = avro_drain(file, before);
+	if (rc || drained)
+		part_fail(file->data.part, "no memory", file->data.temporary);
+	avro_file_free(file->avro);
+	file->avro = NULL;
+}
+
 static void
 file_end(struct open_file *file)
 {
+	avro_end(file);
 	file->current = false;
 	if (file->state == FILLING)
 		file_begin(file);
@@ -232,23 +293,42 @@ memory_room(struct writer *writer)
 	}
 }
 
+static int
+text_put(struct open_file *file, const void *payload, size_t len)
+{
+	struct writer *writer = file->writer;
+	if (chunks_put(&file->queue, payload, len) || (writer->delimiter_len && chunks_put(&file->queue, writer->config.delimiter,
+	    writer->delimiter_len)))
+		return -ENOMEM;
+	file->data.length += len + writer->delimiter_len;
+	writer->waiting += len + writer->delimiter_len;
+	return 0;
+}
+
 void
-writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t bucket_end, const char *folder, const void *payload, size_t len,
-	   int64_t offset)
+writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t bucket_end, const char *folder, const char *schema, const void *payload,
+	   size_t len, int64_t offset)
 {
 	struct open_file *file = file_find(writer, part, bucket);
-	if (!file)
+	if (file && file->schema && schema && strcmp(file->schema, schema) != 0) {
+		request_room(writer);
+		file_end(file);
+		file = NULL;
+	}
+	if (!file) {
 		file = file_new(writer, part, bucket, bucket_end, folder, offset);
-	if (!file || chunks_put(&file->queue, payload, len) || (writer->delimiter_len && chunks_put(&file->queue, writer->config.delimiter,
-	    writer->delimiter_len))) {
+		if (file && writer->config.avro && avro_begin(file, schema)) {
+			part_fail(part, "no memory", writer->config.folder);
+			return;
+		}
+	}
+	if (!file || (writer->config.avro ? avro_put(file, payload, len) : text_put(file, payload, len))) {
 		part_fail(part, "no memory", writer->config.folder);
 		return;
 	}
 	writer->last = file;
 	file->data.records++;
 	file->data.last = offset;
-	file->data.length += len + writer->delimiter_len;
-	writer->waiting += len + writer->delimiter_len;
 	if (file->state == FILLING && file->queue.bytes >= BEGIN_BYTES) {
 		request_room(writer);
 		if (file->state == FILLING)
@@ -341,9 +421,12 @@ writer_close(struct writer *writer)
 		if (file->file)
 			fs_file_cancel(writer->config.fs, file->file);
 		chunks_free(&file->queue);
+		avro_file_free(file->avro);
+		free(file->schema);
 		free(file->data.temporary);
 		free(file->data.final);
 		free(file);
 	}
+	out_free(writer->out);
 	free(writer);
 }

@@ -1,0 +1,85 @@
+#!/bin/bash
+# Avro through penstock-camus: Confluent's wire format and a registry, schemas that change on the way, an unknown schema, a registry that is down;
+# Flume's Avro events. What is written is read by Python's avro library.
+# usage: test_camus_avro.sh PENSTOCK_CAMUS
+set -u
+CAMUS=$1
+HERE=$(cd "$(dirname "$0")" && pwd)
+. "$HERE/../lib/kafka.sh"
+/usr/bin/python3 -c 'import avro' 2>/dev/null || { echo "SKIP: no avro for Python (apt-get install python3-avro)"; exit 77; }
+kafka_jars || exit 77
+dir=$(mktemp -d)
+registry=
+trap 'kafka_kill; [ -n "$registry" ] && kill $registry 2>/dev/null; rm -rf "$dir"' EXIT
+fail() { tail -n 20 "$dir/log" 2>/dev/null; echo "FAILED: $*"; exit 1; }
+kafka_start "$dir/kafka" || fail "no broker"
+mkdir "$dir/schemas"
+port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+registry_start() { /usr/bin/python3 "$HERE/registry_double.py" "$port" "$dir/schemas" >"$dir/registry.log" 2>&1 & registry=$!; for _ in $(seq 100); do curl -s "http://127.0.0.1:$port/subjects" >/dev/null && return; sleep 0.05; done; fail "no registry"; }
+cat >"$dir/schemas/1.avsc" <<'EOF'
+{"type":"record","name":"Click","fields":[{"name":"header","type":{"type":"record","name":"Head","fields":[{"name":"time","type":"long"},{"name":"server","type":"string"},{"name":"service","type":"string"}]}},{"name":"n","type":"int"}]}
+EOF
+registry_start
+cat >"$dir/job.properties" <<EOF
+etl.destination.path=$dir/out
+etl.execution.base.path=$dir/base
+etl.execution.history.path=$dir/base/history
+camus.message.decoder.class=io.confluent.camus.etl.kafka.coders.AvroMessageDecoder
+schema.registry.url=http://127.0.0.1:$port/
+etl.record.writer.provider.class=com.linkedin.camus.etl.kafka.common.AvroRecordWriterProvider
+mapred.output.compress=true
+etl.output.codec=deflate
+etl.deflate.level=6
+kafka.whitelist.topics=clicks
+kafka.brokers=$KAFKA_BS
+etl.default.timezone=UTC
+EOF
+run() { "$CAMUS" run -P "$dir/job.properties" --quiet "$@" >"$dir/log" 2>&1; }
+send() {	# topic schema-id first count
+	rm -rf "$dir/messages"; mkdir "$dir/messages"
+	/usr/bin/python3 "$HERE/avro_messages.py" make "$dir/schemas" "$2" "$3" "$4" "$dir/messages" || fail "messages"
+	kcat -P -b "$KAFKA_BS" -t "$1" "$dir"/messages/* || fail "kcat"
+}
+judge() { /usr/bin/python3 "$HERE/avro_messages.py" judge "$@" >"$dir/judged" 2>&1 || fail "$(cat "$dir/judged")"; }
+
+send clicks 1 0 300
+run || fail "first run"
+judge "$dir/out" 300 1
+find "$dir/out" -name '*.avro' | grep -q . || fail "no .avro file"
+# A newer schema appears between runs, old producers go on: all is written in the newest one.
+cat >"$dir/schemas/2.avsc" <<'EOF'
+{"type":"record","name":"Click","fields":[{"name":"header","type":{"type":"record","name":"Head","fields":[{"name":"time","type":"long"},{"name":"server","type":"string"},{"name":"service","type":"string"}]}},{"name":"n","type":"int"},{"name":"page","type":"string","default":"none"}]}
+EOF
+send clicks 1 300 100
+send clicks 2 400 100
+run -D etl.output.codec=snappy || fail "a newer schema"
+judge "$dir/out" 500 2
+# Snappy or not at all, as asked; a schema nobody knows; no Avro at all: skipped, counted, kept; the thresholds say whether that passes.
+printf '\000\000\000\000\143xxxx' >"$dir/messages/unknown"
+kcat -P -b "$KAFKA_BS" -t clicks "$dir/messages/unknown"
+send clicks 2 500 50
+run && fail "a schema nobody knows passes"
+grep -q 'etl.max.percent.skipped.schemanotfound' "$dir/log" || fail "the threshold is not named"
+run -D etl.max.percent.skipped.schemanotfound=10 || fail "with a higher threshold"
+grep -q 'without schema 1' "$dir/log" || fail "the record without a schema is not counted"
+judge "$dir/out" 550 2
+# The registry is down: nothing is lost, the next run has it.
+kill $registry; wait $registry 2>/dev/null; registry=
+send clicks 2 550 50
+run && fail "a run without its registry"
+grep -q "127.0.0.1:$port" "$dir/log" || fail "the registry is not named"
+registry_start
+run || fail "the registry is back"
+judge "$dir/out" 600 2
+# A writer that does not fit the decoder is refused by name.
+send clicks 2 600 1
+run -D etl.record.writer.provider.class=StringRecordWriterProvider -D mapred.output.compress=false && fail "text of Avro records"
+grep -q 'cannot be written by StringRecordWriterProvider' "$dir/log" || fail "the writer is not named"
+# Flume's events.
+rm -rf "$dir/messages"; mkdir "$dir/messages"
+/usr/bin/python3 "$HERE/avro_messages.py" flume 200 "$dir/messages" || fail "messages"
+kcat -P -b "$KAFKA_BS" -t flume "$dir"/messages/* || fail "kcat"
+run -D kafka.whitelist.topics=flume -D camus.message.decoder.class.flume=flume -D etl.destination.path="$dir/out2" \
+	-D etl.execution.base.path="$dir/base2" -D etl.execution.history.path="$dir/base2/history" || fail "Flume's events"
+judge "$dir/out2" 200 flume
+exit 0
