@@ -236,11 +236,11 @@ test_garbage(void **state)
 	struct stream_rig rig;
 	properties(text, sizeof text, "store.pem", "keystore-type=PEM penstock.frame.timeout=10s");
 	stream_rig_open(&rig, &source_syslogtcp, text, NOW, 16);
-	srand(7);
+	uint64_t seed = 7;
 	for (int i = 0; i < 300; i++) {
 		uint8_t bytes[200];
 		for (size_t k = 0; k < sizeof bytes; k++)
-			bytes[k] = (uint8_t)rand();
+			bytes[k] = (uint8_t)((seed = seed * UINT64_C(6364136223846793005) + 1) >> 56);
 		if (i % 3 == 0)
 			memcpy(bytes, "\x16\x03\x01\x00\xc0\x01\x00\x00\xbc\x03\x03", 11);
 		if (i % 3 == 1)

@@ -1,0 +1,142 @@
+#!/bin/bash
+# test_daemon_streams.sh PENSTOCK CTL: real senders to the sources over TCP, on kernel sockets and with TLS: logger, rsyslog (lines, octet counts), loggen,
+# socat, openssl, curl; what they sent is in the file, answers are what Flume's are, accounts are even. `ack = durable` there is refused by name.
+set -u
+PENSTOCK=$(realpath "$1") CTL=$(realpath "$2")
+. "$(dirname "$0")/../lib/daemon.sh"
+. "$(dirname "$0")/../lib/rsyslog.sh"
+. "$(dirname "$0")/../lib/unpacked.sh"
+for tool in logger socat curl openssl keytool; do
+	command -v $tool >/dev/null || { echo "SKIP: no $tool"; exit 77; }
+done
+rsyslog_find || exit
+unpacked loggen usr/bin/loggen syslog-ng-core libivykis0 libnet1 libwrap0 || { echo "SKIP: loggen could not be fetched"; exit 77; }
+LOGGEN=$PROGRAM_PATH
+dir=$(mktemp -d /tmp/penstock-streams-XXXXXX)
+trap 'kill -9 $AGENT $RSYSLOG_PID 2>/dev/null; rm -rf "$dir"' EXIT
+export TZ=UTC
+mkdir "$dir/out" "$dir/work"
+# JKS as today's keytool writes it: PKCS#12 inside. And as it once was.
+printf '\xfe\xed\xfe\xed\0\0\0\2' >"$dir/old.jks"
+keytool -genkeypair -alias me -keyalg RSA -keysize 2048 -dname CN=localhost -validity 2 -keystore "$dir/store.jks" -storepass secret1 >/dev/null 2>&1 ||
+	fail "keytool"
+free_tcp_port() { python3 -c 'import socket
+s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+for name in tcp tls multi1 multi2 netcat http https blob; do declare "$name=$(free_tcp_port)"; done
+tls_options() { printf 'a1.sources.%s.ssl = true\na1.sources.%s.keystore = %s\na1.sources.%s.keystore-password = secret1\n' "$1" "$1" "$dir/store.jks" "$1"; }
+{
+	echo "a1.sources = tcp tls multi netcat http https blob
+a1.channels = c1
+a1.sinks = k1"
+	for name in tcp tls netcat http https blob; do
+		case $name in tcp | tls) type=syslogtcp bind=host ;; netcat) type=netcat bind=bind ;; *) type=http bind=bind ;; esac
+		echo "a1.sources.$name.type = $type
+a1.sources.$name.$bind = 127.0.0.1
+a1.sources.$name.port = ${!name}
+a1.sources.$name.channels = c1"
+	done
+	tls_options tls
+	tls_options https
+	echo "a1.sources.tls.exclude-protocols = SSLv3 TLSv1.2
+a1.sources.blob.handler = org.apache.flume.source.http.BLOBHandler
+a1.sources.multi.type = multiport_syslogtcp
+a1.sources.multi.host = 127.0.0.1
+a1.sources.multi.ports = $multi1 $multi2
+a1.sources.multi.portHeader = port
+a1.sources.multi.channels = c1
+a1.channels.c1.type = file
+a1.channels.c1.checkpointDir = $dir/checkpoint
+a1.channels.c1.dataDirs = $dir/data
+a1.sinks.k1.type = file_roll
+a1.sinks.k1.sink.directory = $dir/out
+a1.sinks.k1.sink.rollInterval = 0
+a1.sinks.k1.sink.serializer = header_and_text
+a1.sinks.k1.channel = c1"
+} >"$dir/a.properties"
+cat >"$dir/rsyslog.conf" <<EOF
+global(workDirectory="$dir/work" localHostname="sender.example")
+module(load="imuxsock" SysSock.Use="off")
+input(type="imuxsock" Socket="$dir/log.sock" RateLimit.Interval="0" UseSysTimeStamp="on" UsePIDFromSystem="off")
+action(type="omfwd" target="127.0.0.1" port="$tcp" protocol="tcp" template="RSYSLOG_SyslogProtocol23Format")
+action(type="omfwd" target="127.0.0.1" port="$tcp" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_ForwardFormat")
+action(type="omfwd" target="127.0.0.1" port="$multi2" protocol="tcp" template="RSYSLOG_SyslogProtocol23Format")
+EOF
+for bad in "ack = durable" "keystore = $dir/old.jks" "keystore-password = wrong1"; do
+	{ cat "$dir/a.properties"; echo "a1.sources.tls.$bad"; } >"$dir/bad.properties"
+	timeout 20 "$PENSTOCK" agent -n a1 -f "$dir/bad.properties" -Dpenstock.control.socket="$dir/bad.sock" >"$dir/bad" 2>&1
+	[ $? -ge 1 ] || fail "\"$bad\" is taken"
+	grep -q "${bad%% *}" "$dir/bad" || fail "\"$bad\" is not refused by name: $(cat "$dir/bad")"
+done
+agent_start "$dir/a.properties"
+want=0
+stored() { cat "$dir"/out/* 2>/dev/null | grep -c "$1"; }
+wait_for() {	# COUNT PATTERN WHAT
+	for _ in $(seq 200); do
+		[ "$(stored "$2")" -ge "$1" ] && break
+		sleep 0.1
+	done
+	[ "$(stored "$2")" = "$1" ] || fail "$3: want $1, have $(stored "$2")"
+	want=$((want + $1))
+}
+for i in $(seq 20); do
+	logger -n 127.0.0.1 -P "$tcp" -T --rfc5424 "logger-lf $i" || fail "logger"
+	logger -n 127.0.0.1 -P "$tcp" -T --octet-count --rfc3164 "logger-count $i" || fail "logger"
+	logger -n 127.0.0.1 -P "$multi1" -T --rfc5424 "logger-multi $i" || fail "logger"
+done
+wait_for 20 'logger-lf [0-9]' "logger, lines"
+wait_for 20 'logger-count [0-9]' "logger, octet counts"
+wait_for 20 "port=$multi1.*logger-multi [0-9]" "logger, multiport"
+rsyslog_start "$dir/rsyslog.conf" "$dir"
+for _ in $(seq 100); do [ -S "$dir/log.sock" ] && break; sleep 0.05; done
+seq -f 'rsyslog-message %g' 500 >"$dir/messages"
+logger -u "$dir/log.sock" --socket-errors=on -t prog -f "$dir/messages" || fail "logger to rsyslogd"
+wait_for 1500 'rsyslog-message [0-9]' "rsyslog in three ways"
+[ "$(stored "port=$multi2.*rsyslog-message [0-9]")" = 500 ] || fail "rsyslog to multiport"
+rsyslog_stop
+SYSLOGNG_PREFIX="${LOGGEN%/*}/usr" "$LOGGEN" -i -S --rate 100000 --size 200 --number 5000 --active-connections 4 127.0.0.1 "$tcp" >"$dir/loggen" 2>&1
+sent=$(grep -o 'count=[0-9]*' "$dir/loggen" | tail -1 | tr -dc 0-9)
+[ "${sent:-0}" -gt 0 ] || fail "loggen: $(cat "$dir/loggen")"
+wait_for "$sent" 'seq: ' "loggen"
+# Writes and closes at once, over TLS: nothing is lost to a session ticket that nobody reads.
+for i in $(seq 20); do
+	seq -f "<13>1 2026-11-21T10:00:00Z h a - - - openssl-$i %g" 50 | openssl s_client -quiet -no_ign_eof -connect "127.0.0.1:$tls" >/dev/null 2>&1
+done
+wait_for 1000 'openssl-[0-9]* [0-9]' "openssl s_client"
+openssl s_client -tls1_2 -connect "127.0.0.1:$tls" </dev/null >/dev/null 2>&1 && fail "TLSv1.2 is excluded and spoken"
+[ "$(seq -f 'netcat-line %g' 100 | socat -t 10 - "TCP:127.0.0.1:$netcat" | grep -c '^OK$')" = 100 ] || fail "netcat's OKs"
+wait_for 100 'netcat-line [0-9]' "netcat"
+code() { curl -s -k -m 20 -o "$dir/answer" -w '%{http_code}' "$@"; }
+url=http://127.0.0.1:$http/
+[ "$(code -d '[{"headers":{"k":"v"},"body":"curl-post"}]' "$url")" = 200 ] || fail "curl POST"
+[ "$(code -d '[{"body":"curl-tls"}]' "https://127.0.0.1:$https/")" = 200 ] || fail "curl, TLS"
+[ "$(code -d '[{"body":"curl-http2"}]' --http2 "$url")" = 200 ] || fail "curl that would like HTTP/2"
+[ "$(code -d '[{"body":"x"}]' --http2-prior-knowledge "$url")" = 200 ] && fail "HTTP/2 is spoken"
+[ "$(code -d '[' "$url")" = 400 ] || fail "broken JSON"
+grep -q 'Bad request from client. Request has invalid JSON Syntax.' "$dir/answer" || fail "message of a 400"
+[ "$(code "$url")" = 500 ] || fail "GET without a body"
+[ "$(code -X PUT -d '[]' "$url")" = 405 ] || fail "PUT"
+[ "$(code -X OPTIONS "$url")" = 403 ] || fail "OPTIONS"
+python3 -c 'print("[" + ",".join("{\"body\":\"curl-large %d %s\"}" % (i, "x" * 900) for i in range(2000)) + "]")' >"$dir/large"
+[ "$(code -H 'Expect: 100-continue' --data-binary "@$dir/large" "$url")" = 200 ] || fail "curl, 2 MB with Expect: $(cat "$dir/answer")"
+gzip -k "$dir/large"
+[ "$(code -H 'Content-Encoding: gzip' -H 'Transfer-Encoding: chunked' --data-binary "@$dir/large.gz" "$url")" = 200 ] || fail "curl, gzip in chunks"
+[ "$(code --data-binary blob-body "http://127.0.0.1:$blob/?name=a%20b")" = 200 ] || fail "blob"
+head -c 5000000 /dev/zero >"$dir/huge"
+[ "$(code --data-binary "@$dir/huge" "$url")" = 413 ] || fail "a body above penstock.body.max"
+wait_for 4000 'curl-large [0-9]' "curl, large"
+wait_for 1 'k=v.*curl-post' "curl"
+wait_for 1 'curl-tls' "curl, TLS"
+wait_for 1 'curl-http2' "curl, upgrade"
+wait_for 1 'name=a b.*blob-body' "blob"
+drained 20 || fail "the channel is not drained"
+[ "$(cat "$dir"/out/* | wc -l)" = $want ] || fail "want $want lines in all, have $(cat "$dir"/out/* | wc -l)"
+"$CTL" -s "$dir/a1.sock" drops >"$dir/drops" || fail "an account is uneven: $(cat "$dir/drops")"
+# Answers that are due still leave, then it ends.
+(seq -f 'last-line %g' 1000; sleep 1) | socat -t 10 - "TCP:127.0.0.1:$netcat" >"$dir/oks" &
+socat=$!
+sleep 0.5
+agent_stop || fail "exit status after SIGTERM"
+AGENT=
+wait $socat
+[ "$(grep -c '^OK$' "$dir/oks")" = "$(stored 'last-line [0-9]')" ] || fail "$(grep -c OK "$dir/oks") answers, $(stored 'last-line [0-9]') lines"
+exit 0
