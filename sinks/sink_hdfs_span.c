@@ -130,7 +130,8 @@ span_note(struct span_track *track, uint64_t first, uint64_t count, bool out)
 void
 spans_end(struct hdfs_sink *sink, struct run_set *set, bool out)
 {
-	qsort(set->runs, set->count, sizeof *set->runs, run_order);
+	if (set->count)
+		qsort(set->runs, set->count, sizeof *set->runs, run_order);
 	for (uint32_t i = 0; i < set->count; i++) {
 		uint64_t first = set->runs[i].first, left = set->runs[i].count;
 		while (left) {
