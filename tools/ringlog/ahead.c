@@ -1,4 +1,4 @@
-/* ahead: files that are only read, in large pieces, the next one fetched by a thread while the last one is looked at. */
+/* ahead: files that are only read, in large pieces, the next ones fetched by threads while the last one is looked at. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,31 +10,39 @@
 #include "channel/logio_posix.h"
 #include "tools/ringlog/tool.h"
 
-#define PIECE_BYTES (4u << 20)
+#define PIECE_BYTES (2u << 20)
+#define PIECES 6u		/* one that is looked at, and what is under way behind it */
+#define FETCHERS 4u
 
-struct piece {
+enum piece_state { PIECE_EMPTY, PIECE_WANTED, PIECE_BUSY, PIECE_READY };
+
+struct piece {			/* bytes [index * PIECE_BYTES, ...) of a file */
 	uint8_t *bytes;
-	int fd;				/* -1: nothing in it */
-	uint64_t offset;
+	int fd;
+	uint64_t index;
 	ssize_t len;
+	enum piece_state state;
 };
 
-/* The thread fills `next` while `wanted`; `now` belongs to the reader. */
+/* Fetchers turn WANTED pieces into READY ones, the reader does all else; a READY piece is the reader's. */
 struct ahead {
 	struct logio io;		/* first */
-	pthread_t thread;
+	pthread_t threads[FETCHERS];
+	uint32_t thread_count;
 	pthread_mutex_t lock;
 	pthread_cond_t change;
-	bool wanted, stop;
-	struct piece now, next;
+	bool stop;
+	struct piece pieces[PIECES];
+	int last_fd;			/* where the reader was: it goes on, or looks at one place only */
+	uint64_t last_end;
 };
 
 static ssize_t
-fetch(struct piece *p)
+fetch(const struct piece *p)
 {
 	size_t done = 0;
 	while (done < PIECE_BYTES) {
-		ssize_t n = pread(p->fd, p->bytes + done, PIECE_BYTES - done, (off_t)(p->offset + done));
+		ssize_t n = pread(p->fd, p->bytes + done, PIECE_BYTES - done, (off_t)(p->index * PIECE_BYTES + done));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -52,34 +60,69 @@ fetcher(void *context)
 	struct ahead *a = context;
 	pthread_mutex_lock(&a->lock);
 	while (!a->stop) {
-		if (!a->wanted) {
+		struct piece *p = NULL;
+		for (uint32_t i = 0; i < PIECES; i++)
+			if (a->pieces[i].state == PIECE_WANTED && (!p || a->pieces[i].index < p->index))
+				p = &a->pieces[i];
+		if (!p) {
 			pthread_cond_wait(&a->change, &a->lock);
 			continue;
 		}
+		p->state = PIECE_BUSY;
 		pthread_mutex_unlock(&a->lock);
-		ssize_t len = fetch(&a->next);
+		ssize_t len = fetch(p);
 		pthread_mutex_lock(&a->lock);
-		a->next.len = len;
-		a->wanted = false;
+		p->len = len;
+		p->state = PIECE_READY;
 		pthread_cond_broadcast(&a->change);
 	}
 	pthread_mutex_unlock(&a->lock);
 	return NULL;
 }
 
-static void
-fetched_wait(struct ahead *a)
+/* Under lock. */
+static struct piece *
+piece_find(struct ahead *a, int fd, uint64_t index)
 {
-	pthread_mutex_lock(&a->lock);
-	while (a->wanted)
-		pthread_cond_wait(&a->change, &a->lock);
-	pthread_mutex_unlock(&a->lock);
+	for (uint32_t i = 0; i < PIECES; i++)
+		if (a->pieces[i].state != PIECE_EMPTY && a->pieces[i].fd == fd && a->pieces[i].index == index)
+			return &a->pieces[i];
+	return NULL;
 }
 
-static bool
-piece_has(const struct piece *p, int fd, uint64_t offset)
+/* Under lock: asks for the piece, in place of one that nobody will look at again. */
+static void
+piece_want(struct ahead *a, int fd, uint64_t index, uint64_t needed)
 {
-	return p->fd == fd && p->len > 0 && offset >= p->offset && offset < p->offset + (uint64_t)p->len;
+	if (piece_find(a, fd, index))
+		return;
+	for (uint32_t i = 0; i < PIECES; i++) {
+		struct piece *p = &a->pieces[i];
+		bool kept = p->fd == fd && p->index >= needed && p->index < needed + PIECES;
+		if (p->state == PIECE_BUSY || (p->state != PIECE_EMPTY && kept))
+			continue;
+		p->fd = fd;
+		p->index = index;
+		p->state = PIECE_WANTED;
+		pthread_cond_broadcast(&a->change);
+		return;
+	}
+}
+
+/* The piece that was asked for, once it is there. The reader's until it asks for others. */
+static struct piece *
+piece_get(struct ahead *a, int fd, uint64_t index)
+{
+	struct piece *p;
+	pthread_mutex_lock(&a->lock);
+	for (uint64_t i = index; i < index + PIECES - 1; i++)
+		piece_want(a, fd, i, index);
+	while (!(p = piece_find(a, fd, index)) || p->state != PIECE_READY) {
+		pthread_cond_wait(&a->change, &a->lock);
+		piece_want(a, fd, index, index);	/* all were busy with another file before */
+	}
+	pthread_mutex_unlock(&a->lock);
+	return p;
 }
 
 static int
@@ -89,38 +132,18 @@ ahead_read(struct logio *io, struct logio_file *file, uint64_t offset, void *byt
 	uint8_t *out = bytes;
 	if (file->fd < 0)
 		return -ENOENT;
+	bool near = file->fd == a->last_fd && offset <= a->last_end && offset + PIECE_BYTES > a->last_end;
+	if (len <= BLOCK_ALIGN_BYTES && !near)		/* a look at one place only */
+		return posix_read(io, file, offset, out, len);
+	a->last_fd = file->fd;
+	a->last_end = offset + len;
 	while (len) {
-		if (!piece_has(&a->now, file->fd, offset)) {
-			bool onward = a->now.fd == file->fd && offset == a->now.offset + (uint64_t)a->now.len;
-			if (len <= BLOCK_ALIGN_BYTES && !onward)	/* a look at one place only */
-				return posix_read(io, file, offset, out, len);
-			fetched_wait(a);
-			struct piece was = a->now;
-			if (piece_has(&a->next, file->fd, offset)) {
-				a->now = a->next;
-				a->next = was;
-			} else {
-				a->now.fd = file->fd;
-				a->now.offset = offset / BLOCK_ALIGN_BYTES * BLOCK_ALIGN_BYTES;
-				a->now.len = fetch(&a->now);
-			}
-			if (!piece_has(&a->now, file->fd, offset)) {	/* the end, or a place that cannot be read: said exactly */
-				a->now.fd = -1;
-				return posix_read(io, file, offset, out, len);
-			}
-			if (a->now.len == PIECE_BYTES) {
-				a->next.fd = file->fd;
-				a->next.offset = a->now.offset + PIECE_BYTES;
-				a->next.len = 0;
-				pthread_mutex_lock(&a->lock);
-				a->wanted = true;
-				pthread_cond_broadcast(&a->change);
-				pthread_mutex_unlock(&a->lock);
-			}
-		}
-		uint64_t here = a->now.offset + (uint64_t)a->now.len - offset;
-		uint32_t n = here < len ? (uint32_t)here : len;
-		memcpy(out, a->now.bytes + (offset - a->now.offset), n);
+		const struct piece *p = piece_get(a, file->fd, offset / PIECE_BYTES);
+		uint64_t within = offset % PIECE_BYTES;
+		if (p->len < 0 || (uint64_t)p->len <= within)	/* the end, or a place that cannot be read: said exactly */
+			return posix_read(io, file, offset, out, len);
+		uint32_t n = (uint64_t)p->len - within < len ? (uint32_t)((uint64_t)p->len - within) : len;
+		memcpy(out, p->bytes + within, n);
 		out += n;
 		offset += n;
 		len -= n;
@@ -148,15 +171,22 @@ ahead_file_open(struct logio *io, const char *path, uint64_t bytes, unsigned fla
 	return 0;
 }
 
+/* Before a descriptor is closed, and its number perhaps used again: nothing of it is under way or kept. */
 static void
 ahead_file_close(struct logio *io, struct logio_file *file)
 {
 	struct ahead *a = (struct ahead *)io;
-	fetched_wait(a);
-	if (a->now.fd == file->fd)
-		a->now.fd = -1;
-	if (a->next.fd == file->fd)
-		a->next.fd = -1;
+	pthread_mutex_lock(&a->lock);
+	for (uint32_t i = 0; i < PIECES; i++) {
+		struct piece *p = &a->pieces[i];
+		while (p->fd == file->fd && p->state == PIECE_BUSY)
+			pthread_cond_wait(&a->change, &a->lock);
+		if (p->fd == file->fd)
+			p->state = PIECE_EMPTY;
+	}
+	pthread_mutex_unlock(&a->lock);
+	if (a->last_fd == file->fd)
+		a->last_fd = -1;
 	if (file->fd >= 0)
 		close(file->fd);
 	free(file);
@@ -191,11 +221,12 @@ ahead_close(struct logio *io)
 	a->stop = true;
 	pthread_cond_broadcast(&a->change);
 	pthread_mutex_unlock(&a->lock);
-	pthread_join(a->thread, NULL);
+	for (uint32_t i = 0; i < a->thread_count; i++)
+		pthread_join(a->threads[i], NULL);
 	pthread_cond_destroy(&a->change);
 	pthread_mutex_destroy(&a->lock);
-	free(a->now.bytes);
-	free(a->next.bytes);
+	for (uint32_t i = 0; i < PIECES; i++)
+		free(a->pieces[i].bytes);
 	free(a);
 }
 
@@ -211,15 +242,16 @@ ahead_open(struct logio **io, struct err *err)
 	if (!a)
 		return err_set(err, ENOMEM, "no memory");
 	a->io.ops = &ahead_ops;
-	a->now.fd = a->next.fd = -1;
-	a->now.bytes = aligned_alloc(BLOCK_ALIGN_BYTES, PIECE_BYTES);
-	a->next.bytes = aligned_alloc(BLOCK_ALIGN_BYTES, PIECE_BYTES);
+	a->last_fd = -1;
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->change, NULL);
-	if (!a->now.bytes || !a->next.bytes || pthread_create(&a->thread, NULL, fetcher, a)) {
-		free(a->now.bytes);
-		free(a->next.bytes);
-		free(a);
+	bool ok = true;
+	for (uint32_t i = 0; i < PIECES && ok; i++)
+		ok = (a->pieces[i].bytes = aligned_alloc(BLOCK_ALIGN_BYTES, PIECE_BYTES)) != NULL;
+	while (ok && a->thread_count < FETCHERS && pthread_create(&a->threads[a->thread_count], NULL, fetcher, a) == 0)
+		a->thread_count++;
+	if (!a->thread_count) {
+		ahead_close(&a->io);
 		return err_set(err, ENOMEM, "no memory or no thread");
 	}
 	*io = &a->io;
