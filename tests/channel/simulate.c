@@ -19,6 +19,7 @@
 #include "channel/channel_file.h"
 #include "channel/format.h"
 #include "channel/ledger.h"
+#include "tests/channel/keys.h"
 
 #define BLOCK_BYTES 8192u
 #define BLOCKS 24u
@@ -437,6 +438,8 @@ open_channel(void)
 	struct channel_env env = { .name = "c1", .clock = &w.clock.clock, .block_bytes = BLOCK_BYTES, .blocks = BLOCKS, .links_max = LINKS,
 		.alloc = region_alloc };
 	struct err err = { "" };
+	if (w.seed % 5 == 3)		/* encrypted, and another key each time */
+		keys_config(&config, w.process % 2 ? "key-1" : "key-2");
 	w.process++;
 	total.opens++;
 	snprintf(w.what, sizeof w.what, "open");

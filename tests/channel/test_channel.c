@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "channel/channel_file.h"
+#include "tests/channel/keys.h"
 #include "tests/conformance/channel_conformance.h"
 
 struct place {
@@ -106,6 +107,22 @@ test_file_mem(void **state)
 	place_init(&p, 0, 1);
 	rmdir(p.dir);
 	struct channel_case c = { .open = open_mem, .clean = clean_mem, .durable = true, .context = &p };
+	channel_conformance(&c);
+}
+
+static void
+test_file_sealed(void **state)
+{
+	(void)state;
+	struct place p;
+	place_init(&p, 0, 1);
+	rmdir(p.dir);
+	keys_config(&p.config, "key-2");
+	struct channel_case c = { .open = open_mem, .clean = clean_mem, .durable = true, .context = &p };
+	channel_conformance(&c);
+	place_init(&p, FILE_IO_PWRITE, 2);
+	keys_config(&p.config, "key-1");
+	c = (struct channel_case){ .open = open_file, .clean = clean_file, .durable = true, .context = &p };
 	channel_conformance(&c);
 }
 
@@ -244,7 +261,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_memory), cmocka_unit_test(test_file_mem), cmocka_unit_test(test_file_pwrite),
+		cmocka_unit_test(test_memory), cmocka_unit_test(test_file_mem), cmocka_unit_test(test_file_sealed), cmocka_unit_test(test_file_pwrite),
 		cmocka_unit_test(test_file_uring), cmocka_unit_test(test_options), cmocka_unit_test(test_lock), cmocka_unit_test(test_failing_disk),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

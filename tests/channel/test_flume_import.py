@@ -5,6 +5,7 @@ cost nothing else. With `live DIR`: the same of directories that a real Flume wr
 usage: test_flume_import.py PENSTOCK_RINGLOG FILE_CHANNEL GOLDEN"""
 import json
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -18,7 +19,7 @@ LIVE = len(sys.argv) > 4 and sys.argv[4] == "live"
 
 def run(*args):
     done = subprocess.run(args, capture_output=True, timeout=120)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
 def lines(text):
@@ -180,6 +181,32 @@ class Case(unittest.TestCase):
         code, out, err = run(TOOL, "import", "--json", *dirs)
         self.assertEqual(code, 1)
         self.assertIn("longer than the file", err)
+
+    def test_any_bytes(self):
+        """Whatever the files hold, import ends, with one of its three answers."""
+        chance = random.Random(11)
+        dirs = self.unpack("inflight")
+        names = [f"{where}/{name}" for where in dirs for name in sorted(os.listdir(where)) if name.startswith("log-")]
+        names += [f"{self.root}/checkpoint/{name}" for name in ("checkpoint", "checkpoint.meta", "inflighttakes", "inflightputs")]
+        for _ in range(60):
+            path = chance.choice(names)
+            with open(path, "rb") as file:
+                whole = file.read()
+            data = bytearray(whole)
+            used = len(data.rstrip(b"\x80\0")) + 40
+            for _ in range(chance.randrange(1, 6)):
+                if data:
+                    data[chance.randrange(min(used, len(data)))] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
+            if chance.randrange(4) == 0:
+                del data[chance.randrange(min(used, len(data)) + 1):]
+            with open(path, "wb") as file:
+                file.write(data)
+            for more in ((), self.checkpoint()):
+                code, _, err = run(TOOL, "import", *more, *dirs)
+                self.assertIn(code, (0, 1, 2), err)
+                self.assertNotIn("Sanitizer", err)
+            with open(path, "wb") as file:
+                file.write(whole)
 
     def test_refusals(self):
         dirs = self.unpack("stopped")
