@@ -102,7 +102,8 @@ test_mistakes(void **state)
 	struct told told = { .report.tell = told_tell };
 	struct property props[] = {
 		{ "lcores", "2-", "f:1" }, { "control.cores", "x", "f:2" }, { "ports", "p0 p0 a.b p1", "f:3" }, { "ports.p0.addresses", "192.0.2.10 192.0.2.0/33 ::/0", "f:4" },
-		{ "ports.p0.gateway", "192.0.2.1 192.0.2.2 x", "f:5" }, { "ports.p1.device", "d", "f:6" }, { "ports.p1.mtu", "70000", "f:7" }, { "ports.p1.groups", "192.0.2.9", "f:17" }, { "metrics.bind", "80", "f:8" },
+		{ "ports.p0.gateway", "192.0.2.1 192.0.2.2 x", "f:5" }, { "ports.p1.device", "d", "f:6" }, { "ports.p1.mtu", "70000", "f:7" },
+		{ "ports.p1.groups", "192.0.2.9", "f:17" }, { "metrics.bind", "80", "f:8" },
 		{ "user", "no such user", "f:9" }, { "camus.x.conf", "f", "f:10" },
 	};
 	assert_int_equal(appliance_parse(&appliance, props, sizeof props / sizeof *props, &told.report), -22);
