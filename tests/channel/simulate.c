@@ -753,10 +753,12 @@ main(int argc, char **argv)
 	do
 		life(next++, 5);
 	while (!one && total.cuts < cuts);
-	printf("seeds %" PRIu64 " to %" PRIu64 ": %" PRIu64 " power cuts in %" PRIu64 " lives, %" PRIu64 " opens; %" PRIu64 " events put, %" PRIu64
-	       " acknowledged, %" PRIu64 " failed; %" PRIu64 " extents fenced, %" PRIu64 " events damaged and reported, %" PRIu64
-	       " cut ones back beside damage, %" PRIu64 " turns of a full disk, %" PRIu64 " state records; 0 promises broken\n", one ? seed : from, next - 1, total.cuts, total.lives, total.opens, total.events,
-	       total.acknowledged, total.failed, total.fences, total.damaged, total.doubtful, total.full, total.notes);
+	printf("seeds %" PRIu64 " to %" PRIu64 ": %" PRIu64 " power cuts in %" PRIu64 " lives, %" PRIu64 " opens; ", one ? seed : from, next - 1,
+	       total.cuts, total.lives, total.opens);
+	printf("%" PRIu64 " events put, %" PRIu64 " acknowledged, %" PRIu64 " failed, %" PRIu64 " state records; ", total.events,
+	       total.acknowledged, total.failed, total.notes);
+	printf("%" PRIu64 " extents fenced, %" PRIu64 " events damaged and reported, %" PRIu64 " cut ones back beside damage, %" PRIu64
+	       " turns of a full disk; 0 promises broken\n", total.fences, total.damaged, total.doubtful, total.full);
 	for (uint32_t i = 0; i < LINKS; i++)
 		block_scratch_free(scratch[i]);
 	free(region);

@@ -11,7 +11,9 @@
 
 #include <cmocka.h>
 
+#include "base/crc32c.h"
 #include "channel/channel_file.h"
+#include "channel/format.h"
 #include "tests/conformance/channel_conformance.h"
 
 static const char *dirs[] = { "/d" };
@@ -259,6 +261,65 @@ test_recycling(void **state)
 	logio_mem_free(mem);
 }
 
+/* What is not ours is refused by name, and not written over. */
+static void
+refused(struct logio_mem *mem, const char *why)
+{
+	struct channel_env env = { .name = "c1", .clock = &clock_system, .block_bytes = 16384, .blocks = 16, .links_max = 2 };
+	struct channel *channel;
+	struct err err = { "" };
+	if (channel_file_open_on(&channel, &config, &env, logio_mem_io(mem), &err) == 0)
+		fail_msg("opened, though %s", why);
+	if (!strstr(err.text, why))
+		fail_msg("\"%s\" does not say \"%s\"", err.text, why);
+}
+
+static void
+test_refused(void **state)
+{
+	(void)state;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	struct rig r;
+	uint64_t len, first, end;
+	rig_open(&r, &c, 0);
+	fill(&r, 3);
+	rig_close(&r);
+
+	struct log_meta *meta = (struct log_meta *)logio_mem_bytes(mem, "/d/ringlog.meta", &len), meta_was = *meta;
+	meta->version = FORMAT_VERSION + 1;
+	meta->crc = crc32c(0, meta, offsetof(struct log_meta, crc));
+	refused(mem, "/d/ringlog.meta: format version 3 is not known");
+	*meta = meta_was;
+	meta->dirs = 2;
+	meta->crc = crc32c(0, meta, offsetof(struct log_meta, crc));
+	refused(mem, "was made with 2 data directories");
+	*meta = meta_was;
+
+	struct block_header *h = (struct block_header *)logio_mem_bytes(mem, "/d/segment-0000000000000000", &len), h_was = *h;
+	h->log_id[3] ^= 1;
+	h->header_crc = crc32c(0, h, offsetof(struct block_header, header_crc));
+	refused(mem, "(segment-0000000000000000) belongs to another log");
+	*h = h_was;
+	h->version = FORMAT_VERSION + 1;
+	h->header_crc = crc32c(0, h, offsetof(struct block_header, header_crc));
+	refused(mem, "has blocks of format version 3");
+	*h = h_was;
+
+	struct checkpoint *cp = (struct checkpoint *)logio_mem_bytes(mem, "/c/checkpoint-0", &len), cp_was = *cp;
+	cp->log_id[3] ^= 1;
+	cp->crc = crc32c(0, cp, offsetof(struct checkpoint, crc));
+	refused(mem, "/c/checkpoint-0: belongs to another log than /d");
+	*cp = cp_was;
+
+	rig_open(&r, &c, 0);
+	content(&r, &first, &end);
+	assert_int_equal(first, 0);
+	assert_int_equal(end, 30);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
 static const struct channel_file_config *real_config;
 
 static int
@@ -317,10 +378,110 @@ test_kill(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+/* A log that another host wrote is taken over only when told so. */
+static void
+test_adopt(void **state)
+{
+	(void)state;
+	if (access("/etc/machine-id", R_OK)) {
+		print_message("SKIP: no /etc/machine-id here\n");
+		return;
+	}
+	char dir[] = "/tmp/penstock-adopt-XXXXXX", checkpoint[64], data[64], path[96], command[64];
+	assert_non_null(mkdtemp(dir));
+	snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", dir);
+	snprintf(data, sizeof data, "%s/data", dir);
+	snprintf(path, sizeof path, "%s/ringlog.meta", data);
+	const char *items[] = { data };
+	struct channel_file_config real = config;
+	real.checkpoint_dir = checkpoint;
+	real.data_dirs.items = items;
+	real_config = &real;
+	struct channel_case c = { .open = open_real };
+	struct rig r;
+	rig_open(&r, &c, 0);
+	fill(&r, 2);
+	rig_close(&r);
+	FILE *f = fopen(path, "r+");
+	struct log_meta meta;
+	assert_non_null(f);
+	assert_int_equal(fread(&meta, sizeof meta, 1, f), 1);
+	meta.host_id[0] ^= 1;
+	meta.host_crc = crc32c(0, &meta, offsetof(struct log_meta, host_crc));
+	rewind(f);
+	assert_int_equal(fwrite(&meta, sizeof meta, 1, f), 1);
+	fclose(f);
+	struct channel_env env = { .name = "c1", .clock = &clock_system, .block_bytes = 16384, .blocks = 16, .links_max = 2 };
+	struct channel *channel;
+	struct err err = { "" };
+	assert_int_not_equal(channel_file.open(&channel, real_config, &env, &err), 0);
+	assert_non_null(strstr(err.text, "penstock.adoptLog = true"));
+	real.adopt = true;
+	rig_open(&r, &c, 0);
+	assert_int_equal(r.channel->ops->unsettled(r.channel), 20);
+	rig_close(&r);
+	real.adopt = false;		/* it is ours now */
+	rig_open(&r, &c, 0);
+	rig_close(&r);
+	snprintf(command, sizeof command, "rm -rf '%s'", dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* A sync that fails once costs an extent: nothing is failed, nothing comes twice. A disk that is full for a while stops intake only. */
+static void
+test_goes_round(void **state)
+{
+	(void)state;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	struct rig r;
+	uint64_t first, end;
+	rig_open(&r, &c, 0);
+	fill(&r, 3);
+	logio_mem_fail_nth(mem, LOGIO_MEM_SYNC, 0);
+	fill(&r, 3);
+	assert_true(logio_mem_fired(mem));
+	assert_int_equal(r.failed, 0);
+	assert_int_equal(r.done, 60);
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "fences"), 1);
+	rig_close(&r);
+	rig_open(&r, &c, 0);
+	content(&r, &first, &end);
+	assert_int_equal(first, 0);
+	assert_int_equal(end, 60);
+	r.next = 60;
+	logio_mem_space(mem, 0);	/* no new segment */
+	uint64_t put = 0;
+	for (int i = 0; i < 400; i++) {
+		(void)r.channel->ops->writer_step(r.channel, 0);
+		put += rig_put(&r, 10, 1000);
+		rig_reap(&r);
+	}
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "disk_full"), 1);
+	assert_int_equal(rig_put(&r, 10, 1000), 0);
+	uint64_t stored = r.done;
+	content(&r, &first, &end);	/* it drains */
+	assert_int_equal(end, 60 + stored);
+	logio_mem_space(mem, UINT64_C(1) << 40);
+	for (int i = 0; i < 400 && r.done < put; i++) {
+		(void)r.channel->ops->writer_step(r.channel, NS_PER_MS);
+		rig_reap(&r);
+	}
+	assert_int_equal(r.done, put);	/* what was under way is stored, and intake goes on */
+	assert_int_equal(r.failed, 0);
+	for (int i = 0; i < 3; i++)
+		(void)r.channel->ops->writer_step(r.channel, 0);
+	assert_int_equal(rig_put(&r, 10, 1000), 10);
+	rig_settle_down(&r);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_cut), cmocka_unit_test(test_damage), cmocka_unit_test(test_no_checkpoint),
-					    cmocka_unit_test(test_recycling), cmocka_unit_test(test_kill) };
+					    cmocka_unit_test(test_recycling), cmocka_unit_test(test_kill),
+					    cmocka_unit_test(test_refused), cmocka_unit_test(test_adopt), cmocka_unit_test(test_goes_round) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
