@@ -62,6 +62,7 @@ ringlog_checkpoint(struct ringlog *log, bool sync)
 	c->version = FORMAT_VERSION;
 	memcpy(c->log_id, log->log_id, LOG_ID_BYTES);
 	c->epoch = log->epoch;
+	c->epoch_begin = log->epoch_begin + 1;
 	c->serial = log->checkpoint_serial + 1;
 	c->crc = crc32c(0, c, offsetof(struct checkpoint, crc));
 	unsigned which = sync ? log->checkpoint_turn : 2;

@@ -63,8 +63,9 @@ struct checkpoint {
 	uint32_t previous_crc, range_count;
 	struct { uint64_t first, count; } ranges[CHECKPOINT_RANGES];
 	uint64_t durable, durable_number;	/* version 2, else 0: end of the newest synced group, number behind its last event */
-	uint32_t durable_crc;
-	uint8_t reserved[CHECKPOINT_BYTES - 64 - CHECKPOINT_RANGES * 16 - 20 - 4];
+	uint32_t durable_crc, zero;
+	uint64_t epoch_begin;		/* position from which only blocks of `epoch` on count, plus 1; 0: unknown */
+	uint8_t reserved[CHECKPOINT_BYTES - 64 - CHECKPOINT_RANGES * 16 - 32 - 4];
 	uint32_t crc;
 };
 _Static_assert(sizeof(struct checkpoint) == CHECKPOINT_BYTES && offsetof(struct checkpoint, ranges) == 64 &&

@@ -31,16 +31,23 @@ struct piece {			/* a run of events in one block */
 	uint32_t bytes, skip;	/* events between start and the first wanted */
 };
 
-struct window_span {
+struct pieces {			/* of a span whose bytes are still wanted; goes back to the taker when they are not */
+	struct pieces *next;
+	struct piece items[PIECES_MAX];
+};
+
+struct window_span {		/* small: a sink may hold it open for hours */
 	struct span span;
-	struct window_span *next;
+	struct window_span *next, **at;	/* in the free list; among the open ones, with what points to it */
 	uint32_t piece_count;
-	struct piece pieces[PIECES_MAX];
+	struct pieces *memory;
+	struct piece *pieces;
 };
 
 struct taker {
 	struct engine *engine;
 	struct window_span *free, *open;
+	struct pieces *pieces_free;
 	struct buffer *buffers[BUFFERS_MAX];
 	uint32_t buffer_count;
 	uint64_t room_bytes;		/* of all buffers */
@@ -336,9 +343,12 @@ cold_read(struct taker *t, uint32_t max_events)
 			break;
 		}
 		e->cold_tries = 0;
-		if (gap)
+		if (gap) {
+			uint64_t from = e->cold_walk.position;
 			log_error("channel %s: the log is damaged from position %llu on for %llu bytes; skipped", e->name,
-				  (unsigned long long)e->cold_walk.position, (unsigned long long)gap);
+				  (unsigned long long)from, (unsigned long long)gap);
+			ringlog_aside(e->log, from, from + gap, "damaged");
+		}
 		pthread_mutex_lock(&e->lock);
 		e->damage_found += gap != 0;
 		uint64_t first = found ? h->first_event : e->cold_end_number, events = found ? h->events : 0;
@@ -522,9 +532,33 @@ span_open(struct taker *t, struct window_span *s, uint64_t max_bytes, int *troub
 	return events;
 }
 
+static bool
+pieces_take(struct taker *t, struct window_span *s)
+{
+	s->memory = t->pieces_free;
+	if (s->memory)
+		t->pieces_free = s->memory->next;
+	else if (!(s->memory = malloc(sizeof *s->memory)))
+		return false;
+	s->pieces = s->memory->items;
+	return true;
+}
+
+static void
+pieces_give_back(struct taker *t, struct window_span *s)
+{
+	if (!s->memory)
+		return;
+	s->memory->next = t->pieces_free;
+	t->pieces_free = s->memory;
+	s->memory = NULL;
+	s->pieces = NULL;
+}
+
 static void
 span_give_back(struct taker *t, struct window_span *s)
 {
+	pieces_give_back(t, s);
 	s->next = t->free;
 	t->free = s;
 }
@@ -532,7 +566,7 @@ span_give_back(struct taker *t, struct window_span *s)
 /* Under lock: nothing of [from, to) could be read. A block that stays unreadable, or is not what was written, is given up: reported,
  * counted, and what stands behind it is offered. Returns where what is still offered begins. */
 static uint64_t
-block_lost(struct engine *e, uint64_t from, uint64_t to, int *trouble)
+block_lost(struct engine *e, uint64_t from, uint64_t to, int *trouble, struct range *aside)
 {
 	uint64_t q = entry_find(e, from);
 	if (!entry_there(e, q))
@@ -546,6 +580,7 @@ block_lost(struct engine *e, uint64_t from, uint64_t to, int *trouble)
 	e->damage_found++;
 	log_error("channel %s: the block at position %llu cannot be read (%s): %llu events are lost", e->name,
 		  (unsigned long long)entry->position, *trouble == -EIO ? "I/O error" : "checksum", (unsigned long long)(end - from));
+	*aside = (struct range){ entry->position, entry->position + entry->bytes };
 	*trouble = 0;
 	return end;
 }
@@ -560,12 +595,16 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 		t->free = s->next;
 	else if (!(s = malloc(sizeof *s)))
 		return -ENOMEM;
-	s->piece_count = 0;
-	s->span = (struct span){ .taker = t, .impl = s };
+	*s = (struct window_span){ .span = { .taker = t, .impl = s } };
+	if (!pieces_take(t, s)) {
+		span_give_back(t, s);
+		return -ENOMEM;
+	}
 	atomic_fetch_add_explicit(&e->took_total, 1, memory_order_relaxed);
 	if (max_events == 0)
 		max_events = 1;
 	int trouble = 0;
+	struct range aside = { 0, 0 };
 	pthread_mutex_lock(&e->lock);
 	bool there = offer_wait(e, wait_ns), cold = there && e->cold_walk.position != e->cold_limit && !e->redo.count;
 	if (cold) {
@@ -589,7 +628,7 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 		pthread_mutex_lock(&e->lock);
 		uint64_t from = s->span.first + events, to = s->span.first + picked;
 		if (trouble && trouble != -EAGAIN && trouble != -ENOMEM && trouble != -EACCES && !events)
-			from = block_lost(e, from, to, &trouble);
+			from = block_lost(e, from, to, &trouble, &aside);
 		bool added = ranges_add(&e->redo, from, to);
 		assert(added);
 		if (!events) {
@@ -600,6 +639,8 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 		engine_acked_move(e);
 		pthread_mutex_unlock(&e->lock);
 	}
+	if (aside.end)
+		ringlog_aside(e->log, aside.first, aside.end, "damaged");
 	if (trouble == -EAGAIN)
 		trouble = 0;	/* later, when spans have ended or were released */
 	if (trouble && !events) {
@@ -615,6 +656,9 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 	}
 	s->span.events = events;
 	s->next = t->open;
+	s->at = &t->open;
+	if (s->next)
+		s->next->at = &s->next;
 	t->open = s;
 	*span = &s->span;
 	return 0;
@@ -684,10 +728,9 @@ engine_settle(struct taker *t, struct span *span, enum settle how, const struct 
 	pthread_mutex_unlock(&e->lock);
 	assert(ok);
 	free(sorted);
-	struct window_span **at = &t->open;
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
+	*s->at = s->next;
+	if (s->next)
+		s->next->at = s->at;
 	span_give_back(t, s);
 	if (atomic_load_explicit(&e->starved, memory_order_relaxed))
 		engine_writer_wake(&e->channel);
@@ -702,6 +745,7 @@ engine_span_release(struct taker *t, struct span *span)
 	while (s->piece_count)
 		piece_end(t->engine, &s->pieces[--s->piece_count]);
 	pthread_mutex_unlock(&t->engine->lock);
+	pieces_give_back(t, s);
 }
 
 void
@@ -719,6 +763,10 @@ engine_taker_close(struct taker *t)
 	for (struct window_span *s = t->free, *next; s; s = next) {
 		next = s->next;
 		free(s);
+	}
+	for (struct pieces *p = t->pieces_free, *next; p; p = next) {
+		next = p->next;
+		free(p);
 	}
 	for (uint32_t i = 0; i < t->buffer_count; i++) {
 		free(t->buffers[i]->bytes);

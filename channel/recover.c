@@ -132,7 +132,8 @@ group_read(struct scan *scan, uint64_t position, uint32_t *crc)
 	return bytes;
 }
 
-/* What a block at `position` would be: given up behind a fence, or left over where the group at the next segment's start, of the same epoch
+/* What a block at `position` would be: left over behind where a later start cut the log (a sector of it may have been written since, which
+ * can make it whole again), given up behind a fence, or left over where the group at the next segment's start, of the same epoch
  * or a later one, says that it follows a group that ended before. */
 static bool
 not_counted(struct ringlog *log, uint64_t position, uint32_t epoch)
@@ -140,6 +141,8 @@ not_counted(struct ringlog *log, uint64_t position, uint32_t epoch)
 	for (uint32_t i = 0; i < log->fence_count; i++)
 		if (log->fences[i].end <= position && position < log->fences[i].at && epoch <= log->fences[i].epoch)
 			return true;
+	if (epoch < log->cut_epoch && position >= log->cut_position)
+		return true;
 	uint64_t end;
 	uint32_t next;
 	return ringlog_segment_begin(log, position / log->segment_bytes + 1, &end, &next) && end <= position && epoch <= next && !BROKEN(LAP);
@@ -275,8 +278,8 @@ group_search(struct scan *scan, uint64_t from, uint32_t epoch, bool durable)
 }
 
 /* Copies [from, to) into a file of its own, what cannot be read as zeros: the log will write over it one day. */
-static void
-set_aside(struct ringlog *log, uint64_t from, uint64_t to, const char *what)
+void
+ringlog_aside(struct ringlog *log, uint64_t from, uint64_t to, const char *what)
 {
 	const struct logio_ops *ops = log->io->ops;
 	char path[RINGLOG_PATH_BYTES];
@@ -337,7 +340,7 @@ damage_found(struct scan *scan, bool repair, uint64_t from, uint64_t to, const c
 	if (who->damage)
 		who->damage(from, to, wrong, who->context);
 	if (repair)
-		set_aside(scan->log, from, to, "damaged");
+		ringlog_aside(scan->log, from, to, "damaged");
 }
 
 /* Between the end of the last good group and the one `found`, all below `durable` was durable once: blocks that are whole by themselves
@@ -452,7 +455,7 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 	if (leftover) {
 		log->cut_bytes = leftover - end;
 		if (repair)
-			set_aside(log, end, leftover, "torn tail, never acknowledged");
+			ringlog_aside(log, end, leftover, "torn tail, never acknowledged");
 	}
 	return 0;
 }
@@ -465,6 +468,10 @@ ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct blo
 	if (!scan.search)
 		return err_set(err, ENOMEM, "no memory");
 	log->epoch = log->checkpoint->epoch;
+	if (log->checkpoint_serial && log->checkpoint->epoch_begin && !BROKEN(LAP)) {
+		log->cut_epoch = log->checkpoint->epoch;
+		log->cut_position = log->checkpoint->epoch_begin - 1;
+	}
 	int rc = segments_look(&scan, err);
 	if (!rc)
 		rc = recover(&scan, repair, visit, damage, context, err);
@@ -480,6 +487,7 @@ ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct blo
 		return err_set(err, -rc, "%s: sync: %s", log->dirs[0], strerror(-rc));
 	if (!BROKEN(EPOCH))
 		log->epoch++;
+	log->epoch_begin = log->position;
 	return 0;
 }
 

@@ -49,6 +49,9 @@ struct ringlog {
 	uint64_t position;		/* where the next group goes, unless it does not fit in the segment */
 	uint32_t previous_crc;
 	uint64_t first_position;	/* where recovery began to read */
+	/* Blocks of a lower epoch from there on are leftovers: what the checkpoint said (0: nothing), and what this start will say. */
+	uint32_t cut_epoch;
+	uint64_t cut_position, epoch_begin;
 	uint32_t scan_crc;		/* of the group before scan_limit, when scan_chained */
 	bool scan_chained;
 	uint64_t scan_limit;		/* recovery begins here at the latest; UINT64_MAX: at the checkpoint's `durable` */
@@ -105,6 +108,8 @@ struct ringlog_ahead {
 	uint64_t position, len;
 };
 
+/* Copies [from, to) into a file beside the segments, what cannot be read as zeros: the log will be written over it one day. */
+void ringlog_aside(struct ringlog *log, uint64_t from, uint64_t to, const char *what);
 /* A walk over headers, from the end of a group on. */
 struct log_walk {
 	uint64_t position;		/* behind the last block */

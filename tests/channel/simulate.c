@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "channel/broken.h"
 #include "channel/channel_file.h"
+#include "channel/engine.h"
 #include "channel/format.h"
 #include "channel/ledger.h"
 #include "tests/channel/keys.h"
@@ -450,6 +451,11 @@ open_channel(void)
 		return false;
 	}
 	w.ops = w.channel->ops;
+	if (verbose) {
+		const struct ringlog *log = ((const struct engine *)w.channel)->log;
+		fprintf(stderr, "process %u: epoch %u, from %" PRIu64 ", end %" PRIu64 "; model: next %u\n", w.process, log->epoch,
+			log->first_position, log->position, model.next);
+	}
 	for (uint32_t i = 0; i < LINKS; i++)
 		CHECK(w.ops->link(w.channel, "i", -1, &w.links[i], &err) == 0, "link: %s", err.text);
 	for (uint32_t i = 0; i < 2; i++)
