@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "channel/broken.h"
 #include "channel/ledger_impl.h"
 
 static int
@@ -88,10 +89,10 @@ window_build(struct engine *e, const struct ledger_table *t, uint64_t end, uint6
 		if (i->class != STATE_CONSUMER || !consumer_decode(i->bytes + i->key_len, i->value_len, &c))
 			continue;
 		if (c.state == CONSUMER_DONE || c.state == CONSUMER_ASIDE)
-			ok = set_append(&e->settled, &c, e->acked, end);
+			ok = BROKEN(DONE) || set_append(&e->settled, &c, e->acked, end);
 		else if (c.state == CONSUMER_INTENT) {
 			i->held = true;
-			ok = set_append(&held, &c, e->acked, end);
+			ok = BROKEN(HELD) || set_append(&held, &c, e->acked, end);
 		}
 	}
 	ranges_tidy(&e->settled);

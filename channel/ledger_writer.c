@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "channel/broken.h"
 #include "channel/ledger_impl.h"
 
 #define CARRY_BYTES (64u << 10)		/* of one block */
@@ -100,6 +101,8 @@ fill_notes(struct ledger *l, struct fill *f, uint32_t slot)
 		atomic_fetch_sub(&l->queued, link->taken - was);
 		if (!atomic_load_explicit(&link->status, memory_order_relaxed))
 			link->sent[slot] = link->taken;
+		if (BROKEN(NOTE_EARLY))
+			atomic_store(&link->durable, link->taken);
 	}
 }
 
@@ -306,7 +309,7 @@ ledger_tend(struct ledger *l, uint64_t checkpoint_position, uint64_t checkpoint_
 	if (!l->snapshots.valid || position - l->snapshots.position >= step)
 		snapshot(l, position, crc);
 	pthread_mutex_lock(&l->lock);
-	uint64_t floor = l->table.oldest ? l->table.oldest->position : UINT64_MAX;
+	uint64_t floor = l->table.oldest && !BROKEN(CARRY) ? l->table.oldest->position : UINT64_MAX;
 	pthread_mutex_unlock(&l->lock);
 	uint64_t keep = l->snapshots.valid ? l->snapshots.position : 0;
 	uint64_t needed = checkpoint_position < keep ? checkpoint_position : keep;

@@ -525,7 +525,10 @@ carried(void **state)
 		}
 		rig_settle_down(&p->r);
 		settle_down(p);
+#ifndef CHANNEL_BROKEN	/* there the loss must show */
 		assert_true(metric("carried") >= before + 300);
+#endif
+		(void)before;
 		assert_true(metric("snapshots") > 0);
 		uint64_t len;
 		uint8_t *oldest = logio_mem_bytes(mem, "/d/segment-0000000000000000", &len);
@@ -790,6 +793,23 @@ memory_channel(void **state)
 	option_values_free(&values);
 }
 
+#ifdef CHANNEL_BROKEN
+#include "channel/broken.h"
+enum broken channel_broken;
+
+/* The build with mistakes: test_ledger MISTAKE must fail, without one it must not. */
+int
+main(int argc, char **argv)
+{
+	static const char *const names[] = { "note-early", "carry", "held", "done" };
+	log_set_level(LOG_ERROR);
+	for (int i = 0; i < 4; i++)
+		if (argc > 1 && !strcmp(argv[1], names[i]))
+			channel_broken = (enum broken)(BROKEN_NOTE_EARLY + i);
+	const struct CMUnitTest tests[] = { cmocka_unit_test(cuts), cmocka_unit_test(carried) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+#else
 int
 main(void)
 {
@@ -798,3 +818,4 @@ main(void)
 					    cmocka_unit_test(limit), cmocka_unit_test(full_disk), cmocka_unit_test(memory_channel), cmocka_unit_test(million) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
+#endif
