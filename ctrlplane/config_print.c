@@ -6,6 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "dataplane/source/source.h"
+#include "dataplane/source/stream_options.h"
+
 /* Comments stand on one line whatever they quote. */
 static void
 comment_write(struct text *text, const char *comment)
@@ -160,6 +163,42 @@ component_write(struct text *text, const struct config *config, const struct con
 	}
 }
 
+/* Does a dataplane port own the address that is listened on? Names are resolved at start only. */
+static bool
+on_port(const struct config *config, const struct source_listen *listen)
+{
+	struct address host = { .port = 0 };
+	bool any = !listen->host || (address_parse_ip(&host, listen->host) == 0 && address_is_any(&host));
+	for (uint32_t p = 0; p < config->appliance.port_count; p++)
+		for (uint32_t a = 0; a < config->appliance.ports[p].address_count; a++)
+			if (any || memcmp(config->appliance.ports[p].addresses[a].address.ip, host.ip, 16) == 0)
+				return true;
+	return false;
+}
+
+/* What the sender of a stream may conclude, as a comment (docs/ack-path.md). */
+static void
+promise_write(struct text *text, const struct config *config, const struct config_source *source)
+{
+	static struct source_listen listens[SOURCE_LISTENS_MAX];
+	const struct source_ops *ops = source->component.kind->ops;
+	uint32_t count = ops && ops->listens ? ops->listens(source->component.config, listens, SOURCE_LISTENS_MAX) : 0;
+	if (!count || listens[0].datagram || !listens[0].stream)
+		return;
+	bool durable = source->required != 0;
+	for (size_t i = 0; i < config->channel_count; i++)
+		durable &= !(source->required >> i & 1) || strcmp(config->channels[i].kind->name, "file") == 0;
+	const char *stored = durable ? "in the log of every required channel" : "in every required channel";
+	if (listens[0].replies)
+		text_print(text, "# ack: received; the reply is the promise: it is sent when the events are %s\n", stored);
+	else if (!on_port(config, &listens[0]))
+		text_print(text, "# ack: received: the kernel acknowledges before penstock has the bytes; it is not told when they are %s\n", stored);
+	else if (durable && listens[0].stream->ack != ACK_RECEIVED)
+		text_print(text, "# ack: durable: a byte is acknowledged to its sender when it is %s\n", stored);
+	else
+		text_print(text, "# ack: received: a byte is acknowledged before it is %s\n", stored);
+}
+
 static void
 source_write(struct text *text, const struct config *config, const struct config_source *source)
 {
@@ -247,6 +286,7 @@ config_print(struct text *text, const struct config *config)
 	plain_write(text, config, "sinkgroups");
 	for (size_t i = 0; i < config->source_count; i++) {
 		text_print(text, "\n# source %s\n", config->sources[i].component.name);
+		promise_write(text, config, &config->sources[i]);
 		source_write(text, config, &config->sources[i]);
 	}
 	for (size_t i = 0; i < config->channel_count; i++) {

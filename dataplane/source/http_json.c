@@ -86,6 +86,7 @@ on_object(void *context, bool begin)
 		break;
 	case LEVEL_LIST:
 		h->level = LEVEL_EVENT;
+		h->body = "";
 		h->body_len = h->count = 0;
 		return true;
 	case LEVEL_EVENT:
