@@ -14,6 +14,7 @@
 #include "channel/broken.h"
 #include "channel/ledger_impl.h"
 
+#define HUGE_BYTES ((size_t)2 << 20)
 #define TEND_NS (50 * NS_PER_MS)
 #define CHECKPOINT_DISTANCE_BYTES (UINT64_C(1) << 30)	/* what a recovery reads at most */
 
@@ -327,6 +328,23 @@ helper_main(void *context)
 
 /* ---- open, close ---- */
 
+/* Ordinary memory, in huge pages as far as the kernel has some over: a block is then one piece for the device instead of 64. */
+static void *
+region_map(size_t bytes)
+{
+	uint8_t *all = mmap(NULL, bytes + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (all == MAP_FAILED)
+		return all;
+	size_t before = -(uintptr_t)all & (HUGE_BYTES - 1);
+	uint8_t *region = all + before;
+	if (before)
+		munmap(all, before);
+	munmap(region + bytes, HUGE_BYTES - before);
+	(void)madvise(region, bytes, MADV_HUGEPAGE);
+	memset(region, 0, bytes);	/* now, not under the first events */
+	return region;
+}
+
 static void
 region_unmap(void *region, size_t bytes)
 {
@@ -340,12 +358,12 @@ memory_make(struct engine *e, const struct channel_env *env, struct err *err)
 	if (env->alloc)
 		e->region = env->alloc(e->region_bytes, env->alloc_context);
 	else {
-		size_t huge = 2u << 20, bytes = (e->region_bytes + huge - 1) / huge * huge;
+		size_t bytes = (e->region_bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
 		void *region = MAP_FAILED;
 		if (env->huge_pages)
 			region = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
 		if (region == MAP_FAILED)
-			region = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+			region = region_map(bytes);
 		e->region = region == MAP_FAILED ? NULL : region;
 		e->region_bytes = bytes;
 		e->region_free = region_unmap;
