@@ -24,7 +24,7 @@ transport(struct net *net, struct packet *packet)
 	case PROTO_UDP:
 		return udp_input(net, packet);
 	case PROTO_TCP:
-		return net->tcp ? tcp_input(net, packet) : DROP_PROTOCOL;
+		return tcp_input(net, packet);
 	case PROTO_ICMP:
 		return icmp_input(net, packet);
 	case PROTO_IGMP:

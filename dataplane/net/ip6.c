@@ -42,7 +42,7 @@ walk(struct net *net, struct packet *packet, bool joined)
 		case PROTO_UDP:
 			return udp_input(net, packet);
 		case PROTO_TCP:
-			return net->tcp ? tcp_input(net, packet) : DROP_PROTOCOL;
+			return tcp_input(net, packet);
 		case PROTO_ICMP6:
 			return icmp6_input(net, packet);
 		case PROTO_HOPOPTS:

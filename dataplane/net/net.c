@@ -301,6 +301,13 @@ net_set_tcp(struct net *net, struct tcp *tcp)
 }
 
 void
+net_set_on_tcp(struct net *net, net_on_tcp on_tcp, void *context)
+{
+	net->on_tcp = on_tcp;
+	net->on_tcp_context = context;
+}
+
+void
 net_tick(struct net *net, uint64_t now_ns)
 {
 	if (now_ns < net->tick_ns)

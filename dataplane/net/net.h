@@ -81,6 +81,16 @@ struct net_counters *net_counters(struct net *net);
 /* Where TCP segments for our addresses go; NULL (at first): they are dropped as `protocol`. */
 void net_set_tcp(struct net *net, struct tcp *tcp);
 
+/* A TCP segment for one of our addresses, lengths and checksum right; for a client with a state machine of its own. All pointers end when on_tcp returns. */
+struct net_segment {
+	const uint8_t *tcp;		/* header, options, data */
+	uint32_t len;
+	struct address from, to;
+};
+typedef void (*net_on_tcp)(void *context, const struct net_segment *segment);
+/* Instead of net_set_tcp. */
+void net_set_on_tcp(struct net *net, net_on_tcp on_tcp, void *context);
+
 /* A burst as port_rx gave it; the frames stay the caller's to release, and nothing points into them afterwards. */
 void net_input(struct net *net, struct frame *frames, uint32_t n, uint64_t now_ns);
 /* Timers: fragments that are too old, neighbours, announcements. Cheap: call it every turn. */

@@ -38,6 +38,8 @@ struct net {
 	net_on_udp on_udp;
 	void *context;
 	struct tcp *tcp;		/* or NULL */
+	net_on_tcp on_tcp;		/* when tcp is NULL; or NULL */
+	void *on_tcp_context;
 	uint8_t mac[6];
 	uint16_t vlan;
 	bool trust_udp_checksum;

@@ -124,7 +124,8 @@ tcp_input(struct net *net, struct packet *packet)
 {
 	struct tcp *tcp = net->tcp;
 	const uint8_t *p = packet->l4;
-	tcp->now_ns = net->now_ns;
+	if (__builtin_expect(!tcp, 0) && !net->on_tcp)
+		return DROP_PROTOCOL;
 	if (packet->l4_bytes < TCP_BYTES)
 		return DROP_TRUNCATED;
 	uint32_t header = (p[12] >> 4) * 4u;
@@ -136,6 +137,13 @@ tcp_input(struct net *net, struct packet *packet)
 		return DROP_CHECKSUM_TCP;
 	packet->from.port = get16(p);
 	packet->to.port = get16(p + 2);
+	if (__builtin_expect(!tcp, 0)) {
+		struct net_segment segment = { .tcp = p, .len = packet->l4_bytes, .from = packet->from, .to = packet->to };
+		net->on_tcp(net->on_tcp_context, &segment);
+		counter_add(&net->counters.tcp_control, 1);
+		return DROP_NONE;
+	}
+	tcp->now_ns = net->now_ns;
 	struct segment s = { .packet = packet, .seq = get32(p + 4), .ack = get32(p + 8), .flags = p[13] & 63, .window = get16(p + 14),
 			     .data = p + header, .len = packet->l4_bytes - header, .options = p + TCP_BYTES, .options_bytes = header - TCP_BYTES };
 	if (header == TCP_BYTES + TCP_TS_BYTES && get32(p + TCP_BYTES) == 0x0101080a) {

@@ -94,6 +94,18 @@ ledger_note(struct ledger *ledger, const uint8_t *text, uint32_t len)
 }
 
 uint64_t
+ledger_lost_acked(const struct ledger *ledger)
+{
+	uint64_t lost = 0;
+	for (uint32_t i = 0; i < ledger->source_count; i++) {
+		const struct ledger_source *source = &ledger->sources[i];
+		for (uint64_t n = 1; n <= source->acked; n++)
+			lost += n >= source->room || !(source->bits[n / 64] >> (n % 64) & 1);
+	}
+	return lost;
+}
+
+uint64_t
 ledger_lost(const struct ledger *ledger)
 {
 	uint64_t sent = 0;

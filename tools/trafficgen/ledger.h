@@ -12,6 +12,7 @@ struct ledger_source {
 	uint64_t *bits;			/* bit n: sequence n was seen */
 	uint64_t room;			/* bits there is memory for */
 	uint64_t sent;			/* last sequence that was sent; 0: none, or not known */
+	uint64_t acked;			/* last sequence that was acknowledged, all before it too; 0: none, or not known */
 	uint64_t highest;		/* seen */
 };
 
@@ -30,6 +31,8 @@ void ledger_close(struct ledger *ledger);
 void ledger_note(struct ledger *ledger, const uint8_t *text, uint32_t len);
 /* Sequences sent and not seen; without a report of what was sent: the holes below the highest seen. */
 uint64_t ledger_lost(const struct ledger *ledger);
+/* Sequences up to each source's `acked` that were not seen. */
+uint64_t ledger_lost_acked(const struct ledger *ledger);
 /* Sequences that `acked` has and `ledger` lacks. */
 uint64_t ledger_lacks(const struct ledger *ledger, const struct ledger *acked);
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "tools/trafficgen/read.h"
 #include "tools/trafficgen/report.h"
+#include "tools/trafficgen/tcp_load.h"
 #include "tools/trafficgen/send.h"
 
 #define EXIT_USAGE 2
@@ -17,8 +18,8 @@
 static volatile sig_atomic_t stopped;
 
 static const char help[] =
-	"usage: penstock-trafficgen send --kernel --to ADDRESS:PORT --as syslog-udp|netcat-udp [option...]\n"
-	"       penstock-trafficgen send --device DEVICE --from ADDRESS/LEN --to ADDRESS:PORT --as syslog-udp|netcat-udp [option...]\n"
+	"usage: penstock-trafficgen send --kernel --to ADDRESS:PORT --as WHAT [option...]\n"
+	"       penstock-trafficgen send --device DEVICE --from ADDRESS/LEN --to ADDRESS:PORT --as WHAT [option...]\n"
 	"       penstock-trafficgen verify [--seed N] [--sources N] [--sent REPORT] [--acked PLACE | --require-all] [--report FILE] PLACE\n"
 	"\n"
 	"send:\n"
@@ -29,8 +30,9 @@ static const char help[] =
 	"  --no-huge           DPDK without huge pages\n"
 	"  --hold              a device stays connected after the report is written, until SIGTERM\n"
 	"  --to ADDRESS:PORT   where to\n"
-	"  --as WHAT           syslog-udp, netcat-udp\n"
-	"  --format F          rfc3164 (syslog-udp's default), rfc5424, raw (netcat-udp's default), or a file whose lines are messages\n"
+	"  --as WHAT           syslog-udp, netcat-udp; over TCP, one connection for each source: syslog-tcp, netcat-tcp, http\n"
+	"  --pipeline N        http: requests under way on a connection (default 1)\n"
+	"  --format F          rfc3164 (syslog's default), rfc5424, raw (the others' default), or a file whose lines are messages\n"
 	"  --size BYTES        of a message, stamp included (default 200)\n"
 	"  --sources N         (default 64)\n"
 	"  --count N, --seconds S   when to stop; neither: at SIGINT or SIGTERM\n"
@@ -41,19 +43,22 @@ static const char help[] =
 	"  --quiet             no progress lines\n"
 	"\n"
 	"verify: PLACE is file_roll:DIR, ringlog:DIR, kafka:BROKERS/TOPIC, file:PATH, or - for standard input\n"
-	"  --sent REPORT       what send reported: without it only holes below the highest sequence seen are lost\n"
+	"  --sent REPORT       what send reported, acknowledged sequences over TCP among it: without it only holes below the highest sequence seen are lost\n"
 	"  --acked PLACE       what stands there counts as acknowledged (as what a log on disk holds)\n"
 	"  --require-all       everything sent counts as acknowledged\n"
 	"  exit status 0 only when nothing acknowledged is lost and nothing is corrupted or phantom\n";
 
 enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_NO_HUGE, OPT_HOLD,
 	OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
-	OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
+	OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_PIPELINE, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
 
-static const struct option_word {
-	const char *name, *instead;
-} refused_as[] = {
-	{ "syslog-tcp", "syslog-udp" }, { "netcat-tcp", "netcat-udp" }, { "http", "syslog-udp" },
+enum { AS_DATAGRAM = -1 };
+static const struct as_word {
+	const char *name, *format;	/* format: the default one */
+	int tcp;			/* enum tcp_kind, or AS_DATAGRAM */
+} as_words[] = {
+	{ "syslog-udp", "rfc3164", AS_DATAGRAM }, { "netcat-udp", "raw", AS_DATAGRAM }, { "syslog-tcp", "rfc3164", TCP_KIND_SYSLOG },
+	{ "netcat-tcp", "raw", TCP_KIND_NETCAT }, { "http", "raw", TCP_KIND_HTTP },
 };
 
 static const struct option options[] = {
@@ -64,7 +69,7 @@ static const struct option options[] = {
 	{ "sources", required_argument, NULL, OPT_SOURCES }, { "count", required_argument, NULL, OPT_COUNT },
 	{ "seconds", required_argument, NULL, OPT_SECONDS }, { "rate", required_argument, NULL, OPT_RATE },
 	{ "seed", required_argument, NULL, OPT_SEED }, { "match", required_argument, NULL, OPT_MATCH },
-	{ "report", required_argument, NULL, OPT_REPORT }, { "quiet", no_argument, NULL, OPT_QUIET }, { "sent", required_argument, NULL, OPT_SENT },
+	{ "report", required_argument, NULL, OPT_REPORT }, { "quiet", no_argument, NULL, OPT_QUIET }, { "pipeline", required_argument, NULL, OPT_PIPELINE }, { "sent", required_argument, NULL, OPT_SENT },
 	{ "acked", required_argument, NULL, OPT_ACKED }, { "require-all", no_argument, NULL, OPT_REQUIRE_ALL }, { "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION }, { NULL, 0, NULL, 0 },
 };
@@ -74,6 +79,7 @@ struct arguments {
 	struct load_config load;
 	struct pace pace;
 	bool kernel, require_all;
+	int tcp;			/* enum tcp_kind, or AS_DATAGRAM */
 	const char *as, *report, *sent, *acked, *program;
 	uint64_t seed_given;		/* 0: none */
 	uint32_t sources_given;
@@ -166,6 +172,10 @@ take(struct arguments *a, int option, const char *text, struct err *err)
 		rc = take_number("seconds", text, 1e8, &number, err);
 		a->pace.duration_ns = (uint64_t)(number * (double)NS_PER_S);
 		break;
+	case OPT_PIPELINE:
+		rc = take_number("pipeline", text, 65536, &number, err);
+		a->send.pipeline = number < 1 ? 1 : (uint32_t)number;
+		break;
 	case OPT_SEED:
 		rc = take_number("seed", text, 9e15, &number, err);
 		a->load.seed = a->seed_given = (uint64_t)number;
@@ -192,16 +202,16 @@ check_send(struct arguments *a, struct err *err)
 	if (a->send.device && !a->send.from)
 		return err_set(err, EINVAL, "send: --from ADDRESS/LEN is missing: a device has no address of its own");
 	if (!a->as)
-		return err_set(err, EINVAL, "send: --as is missing: syslog-udp or netcat-udp");
-	for (size_t i = 0; i < sizeof refused_as / sizeof *refused_as; i++)
-		if (strcmp(a->as, refused_as[i].name) == 0)
-			return err_set(err, EINVAL, "--as: %s: not built yet: %s", a->as, refused_as[i].instead);
-	bool syslog = strcmp(a->as, "syslog-udp") == 0;
-	if (!syslog && strcmp(a->as, "netcat-udp") != 0)
-		return err_set(err, EINVAL, "--as: %s: syslog-udp or netcat-udp", a->as);
-	if (!a->load.format)
-		a->load.format = syslog ? "rfc3164" : "raw";
-	return 0;
+		return err_set(err, EINVAL, "send: --as is missing: syslog-udp, netcat-udp, syslog-tcp, netcat-tcp or http");
+	for (size_t i = 0; i < sizeof as_words / sizeof *as_words; i++) {
+		if (strcmp(a->as, as_words[i].name))
+			continue;
+		a->tcp = as_words[i].tcp;
+		if (!a->load.format)
+			a->load.format = as_words[i].format;
+		return 0;
+	}
+	return err_set(err, EINVAL, "--as: %s: syslog-udp, netcat-udp, syslog-tcp, netcat-tcp or http", a->as);
 }
 
 struct sending {
@@ -242,11 +252,22 @@ run_send(struct arguments *a, struct err *err)
 	struct sending sending = { .arguments = a, .load = &load, .result = &result, .err = &report_err };
 	a->send.sent = tell_sent;
 	a->send.context = &sending;
-	rc = a->kernel ? send_kernel(&a->send, &load, &a->pace, &result, err) : send_device(&a->send, &load, &a->pace, &result, err);
+	struct tcp_load tcp;
+	if (a->tcp == AS_DATAGRAM) {
+		rc = a->kernel ? send_kernel(&a->send, &load, &a->pace, &result, err) : send_device(&a->send, &load, &a->pace, &result, err);
+	} else {
+		result.last = calloc(load.sources, sizeof *result.last);
+		result.acked = calloc(load.sources, sizeof *result.acked);
+		rc = result.last && result.acked ? tcp_load_open(&tcp, &load, a->tcp, a->send.to, err) : err_set(err, ENOMEM, "no memory");
+		if (!rc)
+			rc = (a->kernel ? send_tcp_kernel : send_tcp_device)(&a->send, &tcp, &a->pace, &result, err);
+	}
 	/* What went before a failure went: the report is written all the same. */
 	if (!sending.told)
 		tell_sent(&sending);
 	load_close(&load);
+	free(result.last);
+	free(result.acked);
 	if (!rc && sending.rc)
 		*err = report_err;
 	if (rc == -EINVAL)
@@ -280,7 +301,7 @@ run_verify(struct arguments *a, const char *place, struct err *err)
 	if (!rc)
 		rc = read_place(&ledger, place, a->program, err);
 	if (!rc) {
-		uint64_t lost_acked = a->acked ? ledger_lacks(&ledger, &acked) : a->require_all ? ledger_lost(&ledger) : 0;
+		uint64_t lost_acked = a->acked ? ledger_lacks(&ledger, &acked) : a->require_all ? ledger_lost(&ledger) : ledger_lost_acked(&ledger);
 		bool whole = !lost_acked && !ledger.corrupted && !ledger.phantom;
 		rc = report_verify(a->report, &ledger, lost_acked, err);
 		status = whole && !rc ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -299,7 +320,7 @@ int
 main(int argc, char **argv)
 {
 	struct err err = { "" };
-	struct arguments a = { .load = { .size = 200, .sources = 64, .seed = 1 }, .program = argv[0] };
+	struct arguments a = { .send.pipeline = 1, .load = { .size = 200, .sources = 64, .seed = 1 }, .program = argv[0] };
 	const char *command = argc > 1 ? argv[1] : "";
 	int option, status = EXIT_SUCCESS;
 	if (strcmp(command, "--version") == 0) {

@@ -28,15 +28,22 @@ report_send(const char *path, const struct load *load, const struct load_config 
 	double seconds = (double)result->ns / (double)NS_PER_S;
 	json_t *last = json_array();
 	for (uint32_t i = 0; i < load->sources; i++)
-		json_array_append_new(last, json_integer((json_int_t)load_last_sequence(load, result->events, i)));
+		json_array_append_new(last, json_integer((json_int_t)(result->last ? result->last[i] : load_last_sequence(load, result->events, i))));
 	json_t *root = json_object();
 	json_object_set_new(root, "events", json_integer((json_int_t)result->events));
 	json_object_set_new(root, "bytes", json_integer((json_int_t)result->bytes));
 	json_object_set_new(root, "frames", json_integer((json_int_t)result->frames));
 	json_object_set_new(root, "seconds", json_real(seconds));
 	json_object_set_new(root, "events_per_second", json_real(seconds > 0 ? (double)result->events / seconds : 0));
-	json_object_set_new(root, "retransmitted_segments", json_integer(0));	/* datagrams only */
-	json_object_set_new(root, "acked_events", json_integer(0));
+	json_object_set_new(root, "retransmitted_segments", json_integer((json_int_t)result->retransmits));
+	json_object_set_new(root, "acked_events", json_integer((json_int_t)result->acked_events));
+	if (result->acked) {
+		json_t *acked = json_array();
+		for (uint32_t i = 0; i < load->sources; i++)
+			json_array_append_new(acked, json_integer((json_int_t)result->acked[i]));
+		json_object_set_new(root, "acked_sequence", acked);
+		json_object_set_new(root, "connections_lost", json_integer((json_int_t)result->connections_lost));
+	}
 	json_object_set_new(root, "retries", json_integer((json_int_t)result->retries));
 	json_object_set_new(root, "seed", json_integer((json_int_t)config->seed));
 	json_object_set_new(root, "sources", json_integer(load->sources));
@@ -70,6 +77,9 @@ report_expect(const char *path, uint64_t seed, uint32_t sources, struct ledger *
 		json_array_foreach(last, i, value)
 			ledger->sources[i].sent = (uint64_t)json_integer_value(value);
 	}
+	json_array_foreach(json_object_get(root, "acked_sequence"), i, value)
+		if (!rc && i < count)
+			ledger->sources[i].acked = (uint64_t)json_integer_value(value);
 	json_decref(root);
 	return rc;
 }

@@ -17,6 +17,7 @@ struct send_config {
 	uint32_t cpu;			/* of the sending thread of a device */
 	bool no_huge;			/* DPDK on ordinary memory */
 	const volatile sig_atomic_t *stop;
+	uint32_t pipeline;		/* http: requests under way on a connection */
 	bool hold;			/* stay on the wire after the last event until *stop (DPDK 22.11's memif can crash the far side by leaving) */
 	void (*sent)(void *context);	/* called after the last event, before the wire is closed; may be NULL */
 	void *context;
@@ -27,6 +28,9 @@ struct send_result {
 	uint64_t frames;
 	uint64_t retries;		/* the wire was full or its far side not there yet */
 	uint64_t ns;
+	/* TCP only: by source, arrays of the caller's (NULL: datagrams) */
+	uint64_t *last, *acked;		/* last sequence sent; last acknowledged, all before it too */
+	uint64_t acked_events, retransmits, connections_lost;
 };
 
 /* "192.0.2.10:514" or "[::1]:514" cut in two; host has room for 64. */
@@ -34,5 +38,10 @@ int send_split(const char *to, char *host, uint16_t *port, struct err *err);
 
 int send_kernel(const struct send_config *config, struct load *load, struct pace *pace, struct send_result *result, struct err *err);
 int send_device(const struct send_config *config, struct load *load, struct pace *pace, struct send_result *result, struct err *err);
+
+struct tcp_load;
+/* One connection for each source. Ends when all is acknowledged, or 30 s after the last event. */
+int send_tcp_kernel(const struct send_config *config, struct tcp_load *tcp, struct pace *pace, struct send_result *result, struct err *err);
+int send_tcp_device(const struct send_config *config, struct tcp_load *tcp, struct pace *pace, struct send_result *result, struct err *err);
 
 #endif
