@@ -490,6 +490,9 @@ conn_input(struct conn *c, const struct segment *s, bool *taken)
 		len = c->received + open - seq;
 		fin = false;
 	}
+	/* A FIN in front of bytes that are here already: the peer contradicts itself, the bytes came first. */
+	if (fin && c->queue && seq_lt(seq + len, c->queue_tail->seq + c->queue_tail->len))
+		fin = false;
 	if (fin && !(c->flags & CONN_FIN_SEEN)) {
 		c->flags |= CONN_FIN_SEEN;
 		c->fin_seq = seq + len;
