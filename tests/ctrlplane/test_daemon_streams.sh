@@ -67,6 +67,9 @@ for bad in "ack = durable" "keystore = $dir/old.jks" "keystore-password = wrong1
 	[ $? -ge 1 ] || fail "\"$bad\" is taken"
 	grep -q "${bad%% *}" "$dir/bad" || fail "\"$bad\" is not refused by name: $(cat "$dir/bad")"
 done
+"$PENSTOCK" print -n a1 -f "$dir/a.properties" >"$dir/print" || fail "print"
+[ "$(grep -c '^# ack: received: the kernel acknowledges before penstock has the bytes' "$dir/print")" = 3 ] || fail "print does not show what syslogtcp promises"
+[ "$(grep -c '^# ack: received; the reply is the promise' "$dir/print")" = 4 ] || fail "print does not show what replies promise"
 agent_start "$dir/a.properties"
 want=0
 stored() { cat "$dir"/out/* 2>/dev/null | grep -c "$1"; }

@@ -320,6 +320,20 @@ test_th(void **state)
 	check_file(&source_syslogtcp, "utc-tcp-timestamp-hostname.jsonl", "port=5140 keepFields=timestamp~hostname", UTC_RUN, tcp_known, 5140);
 }
 
+#define NEW_YORK_RUN 1795245204	/* 2026-11-21T07:13:24Z */
+
+static void
+test_new_york(void **state)
+{
+	(void)state;
+	setenv("TZ", "EST5EDT,M3.2.0,M11.1.0", 1);
+	tzset();
+	check_file(&source_syslogtcp, "new_york-tcp-none.jsonl", "port=5140", NEW_YORK_RUN, tcp_known, 5140);
+	check_file(&source_multiport_syslogtcp, "new_york-multiport-none.jsonl", "ports=5140", NEW_YORK_RUN, multi_known, 19336);
+	setenv("TZ", "UTC", 1);
+	tzset();
+}
+
 int
 main(void)
 {
@@ -329,7 +343,7 @@ main(void)
 		cmocka_unit_test(test_none), cmocka_unit_test(test_all), cmocka_unit_test(test_four), cmocka_unit_test(test_64),
 		cmocka_unit_test(test_octets), cmocka_unit_test(test_pv), cmocka_unit_test(test_th), cmocka_unit_test(test_multi_none),
 		cmocka_unit_test(test_multi_all), cmocka_unit_test(test_multi_four), cmocka_unit_test(test_multi_pv), cmocka_unit_test(test_multi_th),
-		cmocka_unit_test(test_multi_64),
+		cmocka_unit_test(test_multi_64), cmocka_unit_test(test_new_york),
 	};
 	return cmocka_run_group_tests_name("syslogtcp", tests, NULL, NULL);
 }
