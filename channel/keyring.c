@@ -22,6 +22,8 @@
 #include "channel/record.h"
 
 #define KEYS_MAX 64u
+#define BLOCK_INFO "penstock ring log block"
+#define SNAPSHOT_INFO "penstock ring log snapshot"
 #define ALIAS_BYTES 128
 #define KEY_BYTES_MAX 32u
 #define DERIVED_MAX 16u
@@ -296,9 +298,8 @@ keyring_has(const struct keyring *keys, uint32_t id)
 
 /* HKDF-SHA-256 of the key, salt: log id and the opening's 16 random bytes. */
 static bool
-derive(const struct key *key, const uint8_t *log_id, const uint8_t *salt, uint8_t *out)
+derive(const struct key *key, const char *info, const uint8_t *log_id, const uint8_t *salt, uint8_t *out)
 {
-	static char info[] = "penstock ring log block";
 	uint8_t both[LOG_ID_BYTES + SALT_BYTES];
 	memcpy(both, log_id, LOG_ID_BYTES);
 	memcpy(both + LOG_ID_BYTES, salt, SALT_BYTES);
@@ -308,7 +309,7 @@ derive(const struct key *key, const uint8_t *log_id, const uint8_t *salt, uint8_
 		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char[]){ "SHA256" }, 0),
 		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)key->bytes, key->len),
 		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, both, sizeof both),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, sizeof info - 1), OSSL_PARAM_END,
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)info, strlen(info)), OSSL_PARAM_END,
 	};
 	bool ok = ctx && EVP_KDF_derive(ctx, out, key->len, params) == 1;
 	EVP_KDF_CTX_free(ctx);
@@ -334,7 +335,7 @@ derived_get(struct keyring *keys, const struct key *key, const struct block_head
 		found->id = key->id;
 		memcpy(found->salt, h->salt, SALT_BYTES);
 		memcpy(found->log_id, h->log_id, LOG_ID_BYTES);
-		ok = derive(key, h->log_id, h->salt, found->bytes);
+		ok = derive(key, BLOCK_INFO, h->log_id, h->salt, found->bytes);
 		if (!ok)
 			memset(found, 0, sizeof *found);
 	}
@@ -364,7 +365,7 @@ sealer_open(struct sealer **out, const struct keyring *keys, const char *alias, 
 		return err_set(err, ENOENT, "encryption.activeKey = %s: is not among encryption.keyProvider.keys", alias);
 	struct sealer *s = calloc(1, sizeof *s);
 	uint8_t bytes[KEY_BYTES_MAX];
-	if (!s || !(s->ctx = EVP_CIPHER_CTX_new()) || RAND_bytes(s->salt, sizeof s->salt) != 1 || !derive(key, log_id, s->salt, bytes) ||
+	if (!s || !(s->ctx = EVP_CIPHER_CTX_new()) || RAND_bytes(s->salt, sizeof s->salt) != 1 || !derive(key, BLOCK_INFO, log_id, s->salt, bytes) ||
 	    EVP_EncryptInit_ex(s->ctx, cipher_of(key->len), NULL, bytes, NULL) != 1) {
 		sealer_close(s);
 		return err_set(err, EIO, "encryption cannot be set up: %s", ERR_reason_error_string(ERR_get_error()));
@@ -458,4 +459,61 @@ keyring_ctr(const struct keyring *keys, const char *alias, const uint8_t iv[16],
 		  EVP_DecryptFinal_ex(ctx, out + done, &more) == 1;
 	EVP_CIPHER_CTX_free(ctx);
 	return ok ? 0 : -EIO;
+}
+
+struct seal_stream {
+	EVP_CIPHER_CTX *ctx;
+	bool seals;
+};
+
+int
+seal_stream_open(struct seal_stream **out, struct keyring *keys, const char *alias, uint32_t *key_id, uint8_t salt[SALT_BYTES], const uint8_t *log_id,
+		 const void *about, uint32_t about_len)
+{
+	static const uint8_t nonce[12];		/* the key is this stream's alone */
+	const struct key *key = NULL;
+	uint8_t derived[KEY_BYTES_MAX];
+	int len;
+	for (uint32_t i = 0; keys && i < keys->count; i++)
+		if (alias ? !strcasecmp(keys->keys[i].alias, alias) : keys->keys[i].id == *key_id)
+			key = &keys->keys[i];
+	if (!key)
+		return -EACCES;
+	struct seal_stream *s = calloc(1, sizeof *s);
+	if (!s)
+		return -ENOMEM;
+	s->seals = alias != NULL;
+	*key_id = key->id;
+	bool ok = (!alias || RAND_bytes(salt, SALT_BYTES) == 1) && derive(key, SNAPSHOT_INFO, log_id, salt, derived) &&
+		  (s->ctx = EVP_CIPHER_CTX_new()) && EVP_CipherInit_ex(s->ctx, cipher_of(key->len), NULL, derived, nonce, s->seals) == 1 &&
+		  EVP_CipherUpdate(s->ctx, NULL, &len, about, (int)about_len) == 1;
+	OPENSSL_cleanse(derived, sizeof derived);
+	if (!ok) {
+		EVP_CIPHER_CTX_free(s->ctx);
+		free(s);
+		return -EIO;
+	}
+	*out = s;
+	return 0;
+}
+
+int
+seal_stream_run(struct seal_stream *s, void *bytes, uint32_t len)
+{
+	int done;
+	return len == 0 || EVP_CipherUpdate(s->ctx, bytes, &done, bytes, (int)len) == 1 ? 0 : -EIO;
+}
+
+int
+seal_stream_end(struct seal_stream *s, uint8_t tag[16])
+{
+	uint8_t rest[16];
+	int len;
+	if (!s)
+		return 0;
+	bool ok = (s->seals || EVP_CIPHER_CTX_ctrl(s->ctx, EVP_CTRL_GCM_SET_TAG, 16, tag) == 1) && EVP_CipherFinal_ex(s->ctx, rest, &len) == 1 &&
+		  (!s->seals || EVP_CIPHER_CTX_ctrl(s->ctx, EVP_CTRL_GCM_GET_TAG, 16, tag) == 1);
+	EVP_CIPHER_CTX_free(s->ctx);
+	free(s);
+	return ok ? 0 : -EBADMSG;
 }

@@ -36,6 +36,15 @@ void sealer_close(struct sealer *sealer);
 /* Writes the block at `plain`, whose header is filled in but for the CRCs, sealed to `out` (as many bytes) and finishes it. Writer thread. */
 int sealer_seal(struct sealer *sealer, const uint8_t *plain, uint8_t *out);
 
+/* A run of bytes sealed as one, piece by piece and in place (snapshots of the ledger). `alias`: seal with that key, *key_id and a random salt are
+ * given back; NULL: open with the key of *key_id. `about` is authenticated with the bytes. One thread. */
+struct seal_stream;
+int seal_stream_open(struct seal_stream **stream, struct keyring *keys, const char *alias, uint32_t *key_id, uint8_t salt[SALT_BYTES],
+		     const uint8_t *log_id, const void *about, uint32_t about_len);
+int seal_stream_run(struct seal_stream *stream, void *bytes, uint32_t len);
+/* The tag is filled in (sealing) or compared (opening: -EBADMSG when it is another). Frees the stream, also when NULL. */
+int seal_stream_end(struct seal_stream *stream, uint8_t tag[16]);
+
 /* Opens a block that block_check found whole, in place; one that is not sealed is left as it is. Afterwards it is a
  * whole plain block, CRCs included, and what is in it has been checked. NULL, or what is wrong; *missing: the key is not there. Any thread. */
 const char *keyring_unseal(struct keyring *keys, uint8_t *bytes, bool *missing);

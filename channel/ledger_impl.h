@@ -56,9 +56,12 @@ struct snapshot_header {
 	uint64_t serial, position;	/* all records below `position` are in it */
 	uint32_t previous_crc, payload_crc;
 	uint64_t count, bytes;
-	uint8_t reserved[4096 - 68];
+	uint32_t cipher, key_id;	/* enum block_cipher; of the records as a whole */
+	uint8_t salt[SALT_BYTES], tag[16];
+	uint8_t reserved[4096 - 68 - 40];
 	uint32_t crc;
 };
+#define SNAPSHOT_ABOUT 40u	/* bytes of the header that are authenticated with the records: to `position` */
 _Static_assert(sizeof(struct snapshot_header) == 4096 && offsetof(struct snapshot_header, bytes) == 56 &&
 	       offsetof(struct snapshot_header, crc) == 4092, "as documented");
 

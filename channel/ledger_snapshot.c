@@ -44,23 +44,30 @@ records_put(struct ledger_table *t, const uint8_t *at, const uint8_t *end, uint6
 }
 
 static int
-snapshot_load(struct ringlog *log, struct logio_file *file, const struct snapshot_header *h, struct ledger_table *t, uint8_t *chunk)
+snapshot_load(struct ringlog *log, struct logio_file *file, struct snapshot_header *h, struct ledger_table *t, uint8_t *chunk)
 {
 	uint64_t at = 0, count = 0;
 	uint32_t have = 0, crc = 0;
-	int rc = 0;
+	struct seal_stream *sealed = NULL;
+	int rc = h->cipher == CIPHER_NONE ? 0 : seal_stream_open(&sealed, log->keys, NULL, &h->key_id, h->salt, h->log_id, h, SNAPSHOT_ABOUT);
+	if (rc == -EACCES && h->bytes == 0)		/* encryption was given up, and nothing is in it */
+		rc = 0;
 	while (at < h->bytes && !rc) {
 		uint64_t left = h->bytes - at;
 		uint32_t room = (CHUNK_BYTES - have) / 4096 * 4096, len = left < room ? (uint32_t)left : room;
 		/* Direct reads want aligned memory: what is left of the last chunk ends where the new one begins. */
 		uint8_t *to = chunk + (have + 4095) / 4096 * 4096;
-		if (to + (len + 4095) / 4096 * 4096 > chunk + CHUNK_BYTES + 4096)
-			return -EBADMSG;
+		if (to + (len + 4095) / 4096 * 4096 > chunk + CHUNK_BYTES + 4096) {
+			rc = -EBADMSG;
+			break;
+		}
 		memmove(to - have, chunk, have);
 		rc = log->io->ops->read(log->io, file, 4096 + at, to, (len + 4095) / 4096 * 4096);
 		if (rc)
 			break;
 		crc = crc32c(crc, to, len);
+		if (sealed && (rc = seal_stream_run(sealed, to, len)))
+			break;
 		const uint8_t *end = to + len, *rest = records_put(t, to - have, end, &count, &rc);
 		have = (uint32_t)(end - rest);
 		if (have > RECORD_ROOM)
@@ -68,6 +75,8 @@ snapshot_load(struct ringlog *log, struct logio_file *file, const struct snapsho
 		memmove(chunk, rest, have);
 		at += len;
 	}
+	int forged = seal_stream_end(sealed, h->tag);
+	rc = rc ? rc : forged;
 	return rc ? rc : have || crc != h->payload_crc || count != h->count ? -EBADMSG : 0;
 }
 
@@ -107,7 +116,8 @@ snapshots_open(struct snapshots *s, struct ringlog *log, bool create, struct led
 		table_clear(t);
 		if (bad == -ENOMEM)
 			rc = err_set(err, ENOMEM, "no memory for the ledger");
-		log_warn("%s/ledger-%d: %s; the log holds the same records", log->checkpoint_dir, i, bad == -EBADMSG ? "is damaged" : strerror(-bad));
+		log_warn("%s/ledger-%d: %s; the log holds the same records", log->checkpoint_dir, i, bad == -EBADMSG ? "is damaged" :
+			 bad == -EACCES ? "its key is not among encryption.keyProvider.keys" : strerror(-bad));
 		good[i] = false;
 	}
 	free(h);
@@ -147,6 +157,17 @@ snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *loc
 	uint32_t used = 0, crc = 0;
 	uint64_t count = 0, total = 0, offset = 4096;
 	int rc = h && chunk ? 0 : -ENOMEM;
+	struct seal_stream *sealed = NULL;
+	if (!rc) {		/* what stands before the records is known but for their count */
+		memset(h, 0, sizeof *h);
+		*h = (struct snapshot_header){ .magic = SNAPSHOT_MAGIC, .version = FORMAT_VERSION, .serial = s->serial + 1, .position = position,
+			.previous_crc = previous_crc };
+		memcpy(h->log_id, s->log->log_id, LOG_ID_BYTES);
+		if (s->log->active_key) {
+			h->cipher = CIPHER_AES_GCM;
+			rc = seal_stream_open(&sealed, s->log->keys, s->log->active_key, &h->key_id, h->salt, h->log_id, h, SNAPSHOT_ABOUT);
+		}
+	}
 	bool more = !rc;
 	if (!rc) {
 		pthread_mutex_lock(lock);
@@ -170,9 +191,11 @@ snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *loc
 			t->cursors[0] = i->newer;
 		}
 		pthread_mutex_unlock(lock);
+		if (sealed)
+			rc = seal_stream_run(sealed, chunk + begin, used - begin);
 		crc = crc32c(crc, chunk + begin, used - begin);
 		total += used - begin;
-		if (!more || used + RECORD_ROOM > CHUNK_BYTES)
+		if (!rc && (!more || used + RECORD_ROOM > CHUNK_BYTES))
 			rc = chunk_flush(s, chunk, &used, &offset, !more);
 	}
 	pthread_mutex_lock(lock);
@@ -180,11 +203,12 @@ snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *loc
 	pthread_mutex_unlock(lock);
 	if (!rc)
 		rc = s->log->io->ops->sync(s->log->io, s->files[s->turn]);
+	int closed = h && sealed ? seal_stream_end(sealed, h->tag) : 0;
+	rc = rc ? rc : closed;
 	if (!rc) {
-		memset(h, 0, sizeof *h);
-		*h = (struct snapshot_header){ .magic = SNAPSHOT_MAGIC, .version = FORMAT_VERSION, .serial = s->serial + 1, .position = position,
-			.previous_crc = previous_crc, .payload_crc = crc, .count = count, .bytes = total };
-		memcpy(h->log_id, s->log->log_id, LOG_ID_BYTES);
+		h->payload_crc = crc;
+		h->count = count;
+		h->bytes = total;
 		h->crc = crc32c(0, h, offsetof(struct snapshot_header, crc));
 		rc = s->log->io->ops->write(s->log->io, s->files[s->turn], 0, h, sizeof *h, true);
 	}

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "channel/channel_file.h"
 #include "channel/ledger.h"
+#include "tests/channel/keys.h"
 #include "tests/conformance/channel_conformance.h"
 
 static const char *dirs[] = { "/d" };
@@ -23,6 +24,7 @@ static const struct channel_file_config config = { .checkpoint_dir = "/c", .data
 	.segment_size = 1, .ledger_bytes = 1u << 30 };
 
 static bool at_close;		/* checkpoint and snapshot at an orderly stop */
+static bool sealed;			/* the log and the snapshots are encrypted */
 static uint64_t limited;		/* bytes of live records; 0: plenty */
 
 static int
@@ -33,6 +35,8 @@ open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacit
 	mine.checkpoint_on_close = at_close;
 	if (limited)
 		mine.ledger_bytes = limited;
+	if (sealed)
+		keys_config(&mine, "key-2");
 	return channel_file_open_on(channel, &mine, env, logio_mem_io(c->context), err);
 }
 
@@ -531,6 +535,7 @@ carried(void **state)
 		(void)before;
 		assert_true(metric("snapshots") > 0);
 		uint64_t len;
+		assert_int_equal(logio_mem_bytes(mem, "/c/ledger-0", &len)[64], sealed);	/* cipher */
 		uint8_t *oldest = logio_mem_bytes(mem, "/d/segment-0000000000000000", &len);
 		assert_null(oldest);		/* it was used again */
 		p->r.channel->ops->taker_close(p->taker);
@@ -555,6 +560,14 @@ carried(void **state)
 	p->r.channel->ops->taker_close(p->taker);
 	rig_close(&p->r);
 	logio_mem_free(mem);
+}
+
+static void
+carried_sealed(void **state)
+{
+	sealed = true;
+	carried(state);
+	sealed = false;
 }
 
 static void
@@ -814,7 +827,8 @@ int
 main(void)
 {
 	log_set_level(LOG_ERROR);
-	const struct CMUnitTest tests[] = { cmocka_unit_test(sets), cmocka_unit_test(cuts), cmocka_unit_test(carried), cmocka_unit_test(large),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(sets), cmocka_unit_test(cuts), cmocka_unit_test(carried),
+					    cmocka_unit_test(carried_sealed), cmocka_unit_test(large),
 					    cmocka_unit_test(limit), cmocka_unit_test(full_disk), cmocka_unit_test(memory_channel), cmocka_unit_test(million) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
