@@ -80,8 +80,8 @@ void control_stream_every(struct control_stream *stream, uint64_t interval_ns, v
 
 /* ---- the commands that need no other room ---- */
 
-/* "metrics", "drops", "top [INTERVAL_MS]" from stats; "status" from stats and then more(answer, context), which may be NULL;
- * "loglevel LEVEL"; "help". */
+void control_add_stats(struct control *control, struct stats *stats);	/* "metrics", "drops", "top", "loglevel" */
+/* All of those; "status" from stats and then more(answer, context), which may be NULL; "help". */
 void control_add_basics(struct control *control, struct stats *stats, void (*more)(json_t *answer, void *context), void *context);
 /* "stop": calls stop(context) after the answer was queued. */
 void control_add_stop(struct control *control, void (*stop)(void *context), void *context);

@@ -123,6 +123,18 @@ class Way:
         return options + ["--hold"] + (["--no-huge"] if self.pages == "none" else [])
 
 
+def small_buffer(way):
+    """Bytes of the largest socket buffer an ordinary user gets, when that is too few to wait out a pause of the collector; else 0."""
+    if way.lcore is not None or os.geteuid() == 0:
+        return 0
+    try:
+        with open("/proc/sys/net/core/rmem_max", encoding="ascii") as file:
+            most = int(file.read())
+    except (OSError, ValueError):
+        return 0
+    return most if most < 4 << 20 else 0
+
+
 def free_huge_bytes():
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
@@ -359,7 +371,12 @@ def quickstart(children, args):
     if disk < args.events * EVENT_BYTES * 4:
         raise Trouble(f"{WORK}: {disk >> 20} MiB free, {args.events * EVENT_BYTES * 4 >> 20} MiB wanted: make room, or give --events")
     way, found = find_rate(children)
-    rate = max(found * SHARE, RATE_LEAST)
+    buffer = small_buffer(way)
+    share = SHARE / 2 if buffer else SHARE
+    if buffer:
+        say(f"an ordinary user's socket buffer holds {buffer >> 10} KiB: a gentler pace, and a busy machine may lose some all the same "
+            "(sysctl -w net.core.rmem_max=33554432 mends it)")
+    rate = max(found * share, RATE_LEAST)
     attempts = []
     while True:
         run = main_run(children, way, rate, args.events)

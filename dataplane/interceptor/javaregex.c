@@ -2,37 +2,18 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <unicode/uchar.h>
 
-#include "dataplane/interceptor/javaregex_ast.h"
+#include "dataplane/interceptor/javaregex_parser.h"
 
-#define DEPTH_MAX 200	/* groups and classes within each other */
 #define NODES_MAX 100000
-#define END UINT32_MAX	/* past the end of the pattern */
 
-enum flag { FLAG_I = 1, FLAG_D = 2, FLAG_M = 4, FLAG_S = 8, FLAG_U = 16, FLAG_X = 32, FLAG_W = 64 /* (?U) */ };
-
-struct parser {
-	uint32_t *text, *place;		/* code points after \Q..\E is resolved; where each began in the pattern, in characters */
-	uint32_t len, at, flags, groups, depth;
-	char **names;			/* [groups + 1] */
-	struct node *root;		/* all nodes hang here until they have a parent: freed on error */
-	struct node **nodes;
-	uint32_t node_count, node_room;
-	struct charset scratch[DEPTH_MAX + 2];	/* classes under construction, freed on error */
-	const char *pattern;
-	struct err *err;
-	int rc;
-	jmp_buf out;
-};
-
-static void __attribute__((noreturn, format(printf, 4, 5)))
-fail(struct parser *parser, int errnum, uint32_t at, const char *format, ...)
+void
+parser_fail(struct parser *parser, int errnum, uint32_t at, const char *format, ...)
 {
 	char words[256];
 	va_list args;
@@ -48,7 +29,7 @@ static struct node *
 node_new(struct parser *parser, enum node_kind kind)
 {
 	if (parser->node_count == NODES_MAX)
-		fail(parser, ENOTSUP, parser->at, "the pattern is too large");
+		parser_fail(parser, ENOTSUP, parser->at, "the pattern is too large");
 	if (parser->node_count == parser->node_room) {
 		parser->node_room = parser->node_room ? parser->node_room * 2 : 64;
 		parser->nodes = realloc(parser->nodes, parser->node_room * sizeof *parser->nodes);
@@ -75,15 +56,9 @@ node_adopt(struct node *node, struct node *kid)
 	node->kids[node->kid_count++] = kid;
 }
 
-static uint32_t
-raw(const struct parser *parser, uint32_t ahead)
-{
-	return parser->at + ahead < parser->len ? parser->text[parser->at + ahead] : END;
-}
-
 /* Java's peek(): with (?x), white space and comments are not there. */
-static uint32_t
-peek(struct parser *parser)
+uint32_t
+parser_peek(struct parser *parser)
 {
 	while (parser->flags & FLAG_X && parser->at < parser->len) {
 		uint32_t c = parser->text[parser->at];
@@ -100,305 +75,7 @@ peek(struct parser *parser)
 			break;
 		}
 	}
-	return raw(parser, 0);
-}
-
-static enum charset_case
-fold(const struct parser *parser)
-{
-	if (!(parser->flags & FLAG_I))
-		return CASE_EXACT;
-	return parser->flags & FLAG_U ? CASE_UNICODE : CASE_ASCII;
-}
-
-static int
-hex_value(uint32_t c)
-{
-	if (c >= '0' && c <= '9')
-		return (int)c - '0';
-	if (c < 128 && (c | 32) >= 'a' && (c | 32) <= 'f')
-		return (int)(c | 32) - 'a' + 10;
-	return -1;
-}
-
-/* ---- escapes ---- */
-
-static uint32_t
-hex_digits(struct parser *parser, uint32_t count)
-{
-	uint32_t value = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		int digit = hex_value(raw(parser, 0));
-		if (digit < 0)
-			fail(parser, EINVAL, parser->at, "a hexadecimal escape needs %u digits", count);
-		value = value * 16 + (uint32_t)digit;
-		parser->at++;
-	}
-	return value;
-}
-
-/* Text in braces, cursor at '{'. */
-static void
-braced(struct parser *parser, char *text, size_t size)
-{
-	uint32_t start = parser->at++;
-	size_t n = 0;
-	while (raw(parser, 0) != '}') {
-		uint32_t c = raw(parser, 0);
-		if (c == END || c > 126 || n + 1 >= size)
-			fail(parser, EINVAL, start, "a name in { } that does not end or is not a name");
-		text[n++] = (char)c;
-		parser->at++;
-	}
-	parser->at++;
-	text[n] = '\0';
-	if (!n)
-		fail(parser, EINVAL, start, "an empty name in { }");
-}
-
-/* An escape that stands for one code point; cursor behind the backslash. False (cursor unmoved): it is something else. */
-static bool
-escape_point(struct parser *parser, uint32_t *point)
-{
-	uint32_t start = parser->at, c = raw(parser, 0);
-	parser->at++;
-	switch (c) {
-	case END:
-		fail(parser, EINVAL, start, "a backslash at the end");
-	case '0': {
-		uint32_t value = 0, digits = 0;
-		uint32_t max = raw(parser, 0) <= '3' ? 3 : 2;
-		while (digits < max && raw(parser, 0) >= '0' && raw(parser, 0) <= '7') {
-			value = value * 8 + raw(parser, 0) - '0';
-			parser->at++;
-			digits++;
-		}
-		if (!digits)
-			fail(parser, EINVAL, start, "\\0 needs octal digits");
-		*point = value;
-		return true;
-	}
-	case 'a': *point = 7; return true;
-	case 'e': *point = 27; return true;
-	case 'f': *point = '\f'; return true;
-	case 'n': *point = '\n'; return true;
-	case 'r': *point = '\r'; return true;
-	case 't': *point = '\t'; return true;
-	case 'c':
-		if (raw(parser, 0) == END)
-			fail(parser, EINVAL, start, "\\c needs a character");
-		*point = raw(parser, 0) ^ 64;
-		parser->at++;
-		return true;
-	case 'x':
-		if (raw(parser, 0) == '{') {
-			char digits[16];
-			braced(parser, digits, sizeof digits);
-			uint32_t value = 0;
-			for (const char *p = digits; *p; p++) {
-				int digit = hex_value((uint8_t)*p);
-				if (digit < 0 || (value = value * 16 + (uint32_t)digit) > CHAR_MAX_POINT)
-					fail(parser, EINVAL, start, "\\x{%s} is no code point", digits);
-			}
-			*point = value;
-		} else {
-			*point = hex_digits(parser, 2);
-		}
-		return true;
-	case 'u':
-		*point = hex_digits(parser, 4);
-		if (*point >= 0xd800 && *point < 0xdc00 && raw(parser, 0) == '\\' && raw(parser, 1) == 'u') {
-			uint32_t back = parser->at;
-			parser->at += 2;
-			uint32_t low = hex_digits(parser, 4);
-			if (low >= 0xdc00 && low < 0xe000)
-				*point = 0x10000 + ((*point - 0xd800) << 10) + (low - 0xdc00);
-			else
-				parser->at = back;
-		}
-		return true;
-	case 'N':
-		if (raw(parser, 0) == '{') {
-			char name[128];
-			braced(parser, name, sizeof name);
-			UErrorCode status = U_ZERO_ERROR;
-			UChar32 found = u_charFromName(U_EXTENDED_CHAR_NAME, name, &status);
-			if (U_FAILURE(status))
-				fail(parser, EINVAL, start, "no character is called %s", name);
-			*point = (uint32_t)found;
-			return true;
-		}
-		fail(parser, EINVAL, start, "\\N needs a name in { }");
-	default:
-		if (c < 128 && (((c | 32) >= 'a' && (c | 32) <= 'z') || (c >= '1' && c <= '9'))) {
-			parser->at = start;
-			return false;
-		}
-		*point = c;
-		return true;
-	}
-}
-
-/* \p.. and \P.., cursor at the letter. */
-static void
-property(struct parser *parser, struct charset *set)
-{
-	uint32_t start = parser->at;
-	bool negative = raw(parser, 0) == 'P';
-	char name[128];
-	parser->at++;
-	peek(parser);
-	if (raw(parser, 0) == '{') {
-		braced(parser, name, sizeof name);
-	} else {
-		uint32_t c = raw(parser, 0);
-		if (c == END || c > 126)
-			fail(parser, EINVAL, start, "\\p needs a name");
-		name[0] = (char)c;
-		name[1] = '\0';
-		parser->at++;
-	}
-	struct charset *own = &parser->scratch[DEPTH_MAX + 1];
-	charset_free(own);
-	if (!charset_add_property(own, name, parser->flags & FLAG_W, fold(parser)))
-		fail(parser, EINVAL, start, "unknown character property %s", name);
-	if (negative)
-		charset_invert(own);
-	charset_union(set, own);
-	charset_free(own);
-}
-
-static bool
-is_class_letter(uint32_t c)
-{
-	return c < 128 && c && strchr("dDhHsSvVwW", (int)c);
-}
-
-/* ---- classes ---- */
-
-static struct charset *
-class_scratch(struct parser *parser)
-{
-	if (parser->depth == DEPTH_MAX)
-		fail(parser, ENOTSUP, parser->at, "more than %d groups or classes within each other", DEPTH_MAX);
-	struct charset *set = &parser->scratch[parser->depth++];
-	charset_free(set);
-	return set;
-}
-
-/* One element: a character, an escape, or a range. */
-static void
-class_element(struct parser *parser, struct charset *set)
-{
-	uint32_t start = parser->at, c = peek(parser);
-	if (c == '\\') {
-		parser->at++;
-		uint32_t letter = raw(parser, 0);
-		if (letter == 'p' || letter == 'P') {
-			property(parser, set);
-			return;
-		}
-		if (letter == 'v' && raw(parser, 1) == '-') {
-			c = 11;
-			parser->at++;
-		} else if (is_class_letter(letter)) {
-			charset_add_escape(set, (char)letter, parser->flags & FLAG_W);
-			parser->at++;
-			return;
-		} else if (!escape_point(parser, &c)) {
-			fail(parser, EINVAL, start, "\\%c has no meaning in a character class", (char)letter);
-		}
-	} else {
-		parser->at++;
-	}
-	if (peek(parser) == '-') {
-		uint32_t after = raw(parser, 1);
-		if (after != '[' && after != ']') {
-			parser->at++;
-			uint32_t hi = peek(parser);
-			if (hi == END)
-				fail(parser, EINVAL, start, "the character class does not end");
-			parser->at++;
-			if (hi == '\\') {
-				if (raw(parser, 0) == 'v') {
-					hi = 11;
-					parser->at++;
-				} else if (!escape_point(parser, &hi)) {
-					fail(parser, EINVAL, start, "a range must end with a character");
-				}
-			}
-			if (hi < c)
-				fail(parser, EINVAL, start, "the range ends before it begins");
-			charset_add_range(set, c, hi, fold(parser));
-			return;
-		}
-	}
-	charset_add_single(set, c, fold(parser));
-}
-
-/* Java's clazz(): cursor at what follows '[' (consume), or at the first element of the right side of && (not). Leaves the set in the
- * scratch of this depth, whose address it returns with depth already given back: use it before the next class_scratch. */
-static struct charset *
-class_parse(struct parser *parser, bool consume)
-{
-	struct charset *set = class_scratch(parser);
-	uint32_t start = parser->at;
-	bool negative = false, any = false;
-	if (consume && raw(parser, 0) == '^') {
-		negative = true;
-		parser->at++;
-	}
-	for (;;) {
-		uint32_t c = peek(parser);
-		if (c == END)
-			fail(parser, EINVAL, start, "the character class does not end");
-		if (c == '[') {
-			parser->at++;
-			charset_union(set, class_parse(parser, true));
-			any = true;
-			continue;
-		}
-		if (c == '&' && raw(parser, 1) == '&') {
-			uint32_t operator = parser->at;
-			parser->at += 2;
-			bool right_any = false;
-			struct charset *right = class_scratch(parser);
-			while ((c = peek(parser)) != ']' && c != '&') {
-				if (c == END)
-					fail(parser, EINVAL, start, "the character class does not end");
-				if (c == '[') {
-					parser->at++;
-					charset_union(right, class_parse(parser, true));
-				} else {
-					charset_union(right, class_parse(parser, false));
-				}
-				right_any = true;
-			}
-			parser->depth--;
-			if (!right_any)
-				fail(parser, any ? ENOTSUP : EINVAL, operator, "&& with nothing behind it");
-			if (raw(parser, 0) == '&' && raw(parser, 1) != '&')
-				fail(parser, ENOTSUP, parser->at, "a single & behind && is not supported: Java takes it for more than it says; write \\&");
-			if (any) {
-				charset_intersect(set, right);
-			} else {
-				charset_union(set, right);
-				any = true;
-			}
-			continue;
-		}
-		if (c == ']' && any) {
-			if (consume)
-				parser->at++;
-			break;
-		}
-		class_element(parser, set);
-		any = true;
-	}
-	if (negative)
-		charset_invert(set);
-	parser->depth--;
-	return set;
+	return parser_raw(parser, 0);
 }
 
 /* ---- groups and sequences ---- */
@@ -417,7 +94,7 @@ static struct node *
 point_node(struct parser *parser, uint32_t point)
 {
 	struct node *node = node_new(parser, NODE_SET);
-	charset_add_single(&node->set, point, fold(parser));
+	charset_add_single(&node->set, point, parser_fold(parser));
 	return node;
 }
 
@@ -444,12 +121,12 @@ group_name(struct parser *parser, char *name, size_t size)
 	uint32_t start = parser->at;
 	size_t n = 0;
 	for (;;) {
-		uint32_t c = raw(parser, 0);
+		uint32_t c = parser_raw(parser, 0);
 		bool letter = c < 128 && (c | 32) >= 'a' && (c | 32) <= 'z', digit = c >= '0' && c <= '9';
 		if (n && c == '>')
 			break;
 		if ((!letter && !(n && digit)) || n + 1 >= size)
-			fail(parser, EINVAL, start, "a group's name is letters and digits, a letter first");
+			parser_fail(parser, EINVAL, start, "a group's name is letters and digits, a letter first");
 		name[n++] = (char)c;
 		parser->at++;
 	}
@@ -470,7 +147,7 @@ static struct node *
 back_reference(struct parser *parser, uint32_t number, uint32_t start)
 {
 	if (parser->flags & FLAG_I)
-		fail(parser, ENOTSUP, start, "a back reference under (?i) is not supported: PCRE2 would compare by other rules than Java; "
+		parser_fail(parser, ENOTSUP, start, "a back reference under (?i) is not supported: PCRE2 would compare by other rules than Java; "
 					     "write it outside of (?i)");
 	struct node *node = node_new(parser, NODE_BACKREF);
 	node->number = number;
@@ -481,19 +158,19 @@ back_reference(struct parser *parser, uint32_t number, uint32_t start)
 static struct node *
 parse_escape(struct parser *parser)
 {
-	uint32_t start = parser->at, c = raw(parser, 0), point;
+	uint32_t start = parser->at, c = parser_raw(parser, 0), point;
 	if (c == 'p' || c == 'P') {
 		struct node *node = node_new(parser, NODE_SET);
-		property(parser, &node->set);
+		parser_property(parser, &node->set);
 		return node;
 	}
-	if (is_class_letter(c)) {
+	if (parser_is_class_letter(c)) {
 		struct node *node = node_new(parser, NODE_SET);
 		charset_add_escape(&node->set, (char)c, parser->flags & FLAG_W);
 		parser->at++;
 		return node;
 	}
-	if (escape_point(parser, &point))
+	if (parser_escape_point(parser, &point))
 		return point_node(parser, point);
 	parser->at++;
 	switch (c) {
@@ -508,8 +185,8 @@ parse_escape(struct parser *parser)
 	case 'R':
 		return node_new(parser, NODE_BREAK);
 	case 'b':
-		if (raw(parser, 0) == '{')
-			fail(parser, ENOTSUP, start, "\\b{g} is not supported");
+		if (parser_raw(parser, 0) == '{')
+			parser_fail(parser, ENOTSUP, start, "\\b{g} is not supported");
 		return node_new(parser, NODE_BOUND);
 	case 'B': {
 		struct node *node = node_new(parser, NODE_BOUND);
@@ -517,29 +194,29 @@ parse_escape(struct parser *parser)
 		return node;
 	}
 	case 'X':
-		fail(parser, ENOTSUP, start, "\\X (grapheme cluster) is not supported");
+		parser_fail(parser, ENOTSUP, start, "\\X (grapheme cluster) is not supported");
 	case 'k': {
 		char name[64];
-		if (raw(parser, 0) != '<')
-			fail(parser, EINVAL, start, "\\k needs <name>");
+		if (parser_raw(parser, 0) != '<')
+			parser_fail(parser, EINVAL, start, "\\k needs <name>");
 		parser->at++;
 		group_name(parser, name, sizeof name);
 		uint32_t number = group_find(parser, name);
 		if (!number)
-			fail(parser, EINVAL, start, "no group <%s> begins before this", name);
+			parser_fail(parser, EINVAL, start, "no group <%s> begins before this", name);
 		return back_reference(parser, number, start);
 	}
 	}
 	if (c >= '1' && c <= '9') {
 		uint32_t number = c - '0';
 		/* More digits belong to it only while such a group has begun. */
-		while (raw(parser, 0) >= '0' && raw(parser, 0) <= '9' && number * 10 + (raw(parser, 0) - '0') <= parser->groups) {
-			number = number * 10 + (raw(parser, 0) - '0');
+		while (parser_raw(parser, 0) >= '0' && parser_raw(parser, 0) <= '9' && number * 10 + (parser_raw(parser, 0) - '0') <= parser->groups) {
+			number = number * 10 + (parser_raw(parser, 0) - '0');
 			parser->at++;
 		}
 		return back_reference(parser, number, start);
 	}
-	fail(parser, EINVAL, start, "\\%c is no escape", (char)c);
+	parser_fail(parser, EINVAL, start, "\\%c is no escape", (char)c);
 }
 
 static uint32_t
@@ -561,12 +238,12 @@ static struct node *
 group_body(struct parser *parser, struct node *group, uint32_t start, uint32_t saved_flags)
 {
 	if (parser->depth == DEPTH_MAX)
-		fail(parser, ENOTSUP, start, "more than %d groups or classes within each other", DEPTH_MAX);
+		parser_fail(parser, ENOTSUP, start, "more than %d groups or classes within each other", DEPTH_MAX);
 	parser->depth++;
 	struct node *inner = parse_alternatives(parser);
 	parser->depth--;
-	if (peek(parser) != ')')
-		fail(parser, EINVAL, start, "the group does not end");
+	if (parser_peek(parser) != ')')
+		parser_fail(parser, EINVAL, start, "the group does not end");
 	parser->at++;
 	parser->flags = saved_flags;
 	if (!group)
@@ -583,22 +260,22 @@ parse_group(struct parser *parser)
 	struct node *group = NULL;
 	char name[64] = "";
 	parser->at++;
-	if (raw(parser, 0) != '?') {
+	if (parser_raw(parser, 0) != '?') {
 		group = node_new(parser, NODE_GROUP);
 	} else {
 		parser->at++;
-		uint32_t c = raw(parser, 0);
-		if (c == '<' && raw(parser, 1) != '=' && raw(parser, 1) != '!') {
+		uint32_t c = parser_raw(parser, 0);
+		if (c == '<' && parser_raw(parser, 1) != '=' && parser_raw(parser, 1) != '!') {
 			parser->at++;
 			group_name(parser, name, sizeof name);
 			if (group_find(parser, name))
-				fail(parser, EINVAL, start, "a group <%s> is there already", name);
+				parser_fail(parser, EINVAL, start, "a group <%s> is there already", name);
 			group = node_new(parser, NODE_GROUP);
 		} else if (c == '<' || c == '=' || c == '!') {
 			group = node_new(parser, NODE_LOOK);
 			group->behind = c == '<';
 			parser->at += c == '<';
-			group->negative = raw(parser, 0) == '!';
+			group->negative = parser_raw(parser, 0) == '!';
 			parser->at++;
 		} else if (c == '>') {
 			group = node_new(parser, NODE_ATOMIC);
@@ -607,12 +284,12 @@ parse_group(struct parser *parser)
 			parser->at++;
 		} else {
 			bool off = false;
-			for (; (c = raw(parser, 0)) != ')' && c != ':'; parser->at++) {
+			for (; (c = parser_raw(parser, 0)) != ')' && c != ':'; parser->at++) {
 				uint32_t flag = flag_of(c);
 				if (c == '-' && !off)
 					off = true;
 				else if (!flag)
-					fail(parser, EINVAL, start, "unknown group or flag");
+					parser_fail(parser, EINVAL, start, "unknown group or flag");
 				else if (off)
 					parser->flags &= ~flag;
 				else
@@ -636,21 +313,21 @@ static uint32_t
 repeat_number(struct parser *parser)
 {
 	uint64_t value = 0;
-	while (raw(parser, 0) >= '0' && raw(parser, 0) <= '9') {
-		value = value * 10 + raw(parser, 0) - '0';
+	while (parser_raw(parser, 0) >= '0' && parser_raw(parser, 0) <= '9') {
+		value = value * 10 + parser_raw(parser, 0) - '0';
 		if (value > INT32_MAX)
-			fail(parser, EINVAL, parser->at, "the number of repetitions is too large");
+			parser_fail(parser, EINVAL, parser->at, "the number of repetitions is too large");
 		parser->at++;
 	}
 	if (value > 65535)
-		fail(parser, ENOTSUP, parser->at, "more than 65535 repetitions are not supported");
+		parser_fail(parser, ENOTSUP, parser->at, "more than 65535 repetitions are not supported");
 	return (uint32_t)value;
 }
 
 static struct node *
 parse_repeat(struct parser *parser, struct node *atom)
 {
-	uint32_t c = peek(parser), start = parser->at, min = 0, max = REPEAT_NO_MAX;
+	uint32_t c = parser_peek(parser), start = parser->at, min = 0, max = REPEAT_NO_MAX;
 	switch (c) {
 	case '*':
 		break;
@@ -662,17 +339,17 @@ parse_repeat(struct parser *parser, struct node *atom)
 		break;
 	case '{':
 		parser->at++;
-		if (!(raw(parser, 0) >= '0' && raw(parser, 0) <= '9'))
-			fail(parser, EINVAL, start, "{ needs a number of repetitions (write \\{ for the brace itself)");
+		if (!(parser_raw(parser, 0) >= '0' && parser_raw(parser, 0) <= '9'))
+			parser_fail(parser, EINVAL, start, "{ needs a number of repetitions (write \\{ for the brace itself)");
 		min = max = repeat_number(parser);
-		if (raw(parser, 0) == ',') {
+		if (parser_raw(parser, 0) == ',') {
 			parser->at++;
-			max = raw(parser, 0) == '}' ? REPEAT_NO_MAX : repeat_number(parser);
+			max = parser_raw(parser, 0) == '}' ? REPEAT_NO_MAX : repeat_number(parser);
 		}
-		if (raw(parser, 0) != '}')
-			fail(parser, EINVAL, start, "the number of repetitions does not end with }");
+		if (parser_raw(parser, 0) != '}')
+			parser_fail(parser, EINVAL, start, "the number of repetitions does not end with }");
 		if (max < min)
-			fail(parser, EINVAL, start, "the largest number of repetitions lies below the smallest");
+			parser_fail(parser, EINVAL, start, "the largest number of repetitions lies below the smallest");
 		break;
 	default:
 		return atom;
@@ -681,14 +358,14 @@ parse_repeat(struct parser *parser, struct node *atom)
 	struct node *node = node_new(parser, NODE_REPEAT);
 	node->min = min;
 	node->max = max;
-	c = peek(parser);
+	c = parser_peek(parser);
 	if (c == '?' || c == '+') {
 		node->how = c == '?' ? REPEAT_LAZY : REPEAT_POSSESSIVE;
 		parser->at++;
 	}
 	node_adopt(node, atom);
-	if (peek(parser) == '{')
-		fail(parser, ENOTSUP, parser->at, "a quantifier behind a quantifier is not supported: Java gives it no useful meaning");
+	if (parser_peek(parser) == '{')
+		parser_fail(parser, ENOTSUP, parser->at, "a quantifier behind a quantifier is not supported: Java gives it no useful meaning");
 	return node;
 }
 
@@ -697,7 +374,7 @@ parse_sequence(struct parser *parser)
 {
 	struct node *seq = node_new(parser, NODE_SEQ);
 	for (;;) {
-		uint32_t c = peek(parser), start = parser->at;
+		uint32_t c = parser_peek(parser), start = parser->at;
 		struct node *atom;
 		switch (c) {
 		case END:
@@ -711,7 +388,7 @@ parse_sequence(struct parser *parser)
 			break;
 		case '[': {
 			parser->at++;
-			atom = set_node(parser, class_parse(parser, true));
+			atom = set_node(parser, parser_class(parser, true));
 			break;
 		}
 		case '\\':
@@ -733,10 +410,10 @@ parse_sequence(struct parser *parser)
 		case '*':
 		case '+':
 		case '?':
-			fail(parser, EINVAL, start, "%c with nothing to repeat", (char)c);
+			parser_fail(parser, EINVAL, start, "%c with nothing to repeat", (char)c);
 		case '{':
 			/* An error in Java too, but behind (?i) it takes it, for nothing useful. */
-			fail(parser, ENOTSUP, start, "{ with nothing to repeat (write \\{ for the brace itself)");
+			parser_fail(parser, ENOTSUP, start, "{ with nothing to repeat (write \\{ for the brace itself)");
 		default:
 			parser->at++;
 			atom = point_node(parser, c);
@@ -749,7 +426,7 @@ static struct node *
 parse_alternatives(struct parser *parser)
 {
 	struct node *first = parse_sequence(parser), *alt = NULL;
-	while (peek(parser) == '|') {
+	while (parser_peek(parser) == '|') {
 		parser->at++;
 		if (!alt) {
 			alt = node_new(parser, NODE_ALT);
@@ -775,11 +452,11 @@ javaregex_parse(const char *pattern, struct javaregex **regex, struct err *err)
 	if (setjmp(parser->out) == 0) {
 		struct node *root = parse_alternatives(parser);
 		if (parser->at < parser->len)
-			fail(parser, EINVAL, parser->at, ") without (");
+			parser_fail(parser, EINVAL, parser->at, ") without (");
 		const char *words;
 		const struct node *odd = javaregex_check(parser->nodes, parser->node_count, parser->groups, &words);
 		if (odd)
-			fail(parser, ENOTSUP, odd->at, "%s", words);
+			parser_fail(parser, ENOTSUP, odd->at, "%s", words);
 		made->pcre = javaregex_emit_pcre(root, parser->groups);
 		made->always = javaregex_node_always(root);
 		made->prefilter = made->always ? NULL : javaregex_emit_prefilter(root);
