@@ -11,6 +11,8 @@
  * |                                         | that follows                          |                           |                                        |
  * | no group, or none that follows          | a later group's `durable` is above E, | media fault               | damage: report, keep its bytes aside,  |
  * |                                         | or the checkpoint's                   |                           | go on at that group                    |
+ * | the sectors cannot be read              | nothing says it was durable           | media fault, perhaps      | damage: report, go on at the next      |
+ * |                                         |                                       |                           | segment                                |
  * | no group, or none that follows          | nothing says it was durable           | torn tail, or leftovers   | cut; keep what is of this log aside;   |
  * |                                         |                                       | of an earlier lap         | epoch + 1, write on at E               |
  * | block of a newer version                |                                       | a newer program wrote     | refuse                                 |
@@ -40,6 +42,7 @@ struct scan {
 	uint64_t room;
 	uint8_t *search;		/* SEARCH_BYTES */
 	const char *wrong;
+	bool unreadable;		/* the last read failed */
 	bool newer;			/* a block of a version we do not know */
 	bool no_key;			/* a block whose key we do not have: key_id */
 	uint32_t key_id;
@@ -85,6 +88,17 @@ header_newer(const struct ringlog *log, const struct block_header *h, uint64_t p
 	       !memcmp(h->log_id, log->log_id, LOG_ID_BYTES) && crc32c(0, h, offsetof(struct block_header, header_crc)) == h->header_crc;
 }
 
+/* A read that fails once is no news. */
+static int
+read_again(struct scan *scan, uint64_t position, void *bytes, uint32_t len)
+{
+	int rc = -EIO;
+	for (int i = 0; i < 3 && rc == -EIO; i++)
+		rc = ringlog_read(scan->log, position, bytes, len);
+	scan->unreadable = rc == -EIO;
+	return rc;
+}
+
 /* Reads and checks the whole group at `position`. Returns its bytes, 0 when there is none; *crc is its group CRC. */
 static uint64_t
 group_read(struct scan *scan, uint64_t position, uint32_t *crc)
@@ -94,14 +108,14 @@ group_read(struct scan *scan, uint64_t position, uint32_t *crc)
 	uint32_t count = 1, epoch = 0, chain = 0, group_crc = 0;
 	uint64_t end = 0, events = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (!scan_room(scan, bytes + BLOCK_ALIGN_BYTES) || ringlog_read(log, position + bytes, scan->bytes + bytes, BLOCK_ALIGN_BYTES))
+		if (!scan_room(scan, bytes + BLOCK_ALIGN_BYTES) || read_again(scan, position + bytes, scan->bytes + bytes, BLOCK_ALIGN_BYTES))
 			return scan->wrong = "cannot be read", 0;
 		const struct block_header *h = (const struct block_header *)(scan->bytes + bytes);
 		scan->newer |= header_newer(log, h, position + bytes);
 		if ((scan->wrong = header_wrong(log, h, position + bytes)))
 			return 0;
 		uint64_t len = h->bytes;
-		if (!scan_room(scan, bytes + len) || ringlog_read(log, position + bytes, scan->bytes + bytes, (uint32_t)len))
+		if (!scan_room(scan, bytes + len) || read_again(scan, position + bytes, scan->bytes + bytes, (uint32_t)len))
 			return scan->wrong = "cannot be read", 0;
 		h = (const struct block_header *)(scan->bytes + bytes);
 		if ((scan->wrong = block_check(scan->bytes + bytes, len)))
@@ -382,6 +396,7 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 	uint64_t at = hot ? c->durable : c->position, end, fence;
 	uint32_t crc, previous = hot ? c->durable_crc : c->previous_crc, epoch = 0;
 	const char *wrong = NULL;
+	bool unreadable = false;
 	const struct visitor who = { .visit = visit, .damage = damage, .context = context };
 	if (chained && at > log->scan_limit) {	/* the ledger's snapshot is older */
 		at = log->scan_limit;
@@ -408,8 +423,10 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 		if (scan->no_key)
 			return err_set(err, EACCES, "%s: the block at position %" PRIu64 " is encrypted with a key of id %08x, which is not among "
 				       "encryption.keyProvider.keys", log->dirs[0], at, scan->key_id);
-		if (at == end)
+		if (at == end) {
 			wrong = scan->wrong;
+			unreadable = !bytes && scan->unreadable;
+		}
 		const struct block_header *h = (const struct block_header *)scan->bytes;
 		if (bytes && (h->epoch < epoch || not_counted(log, at, h->epoch) ||
 			      (chained && !BROKEN(LAP) && (h->previous_crc != previous || h->previous_end != end)))) {
@@ -428,6 +445,11 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 			}
 			/* damage or the torn tail? */
 			uint64_t found = group_search(scan, end, epoch, true);
+			if (found == UINT64_MAX && unreadable) {	/* perhaps it was: leave it alone and go on behind it */
+				next = (end / log->segment_bytes + 1) * log->segment_bytes;
+				damage_found(scan, repair, end, next, wrong, &who);
+				end = next;
+			}
 			if (found == UINT64_MAX)
 				break;
 			(void)group_read(scan, found, &crc);

@@ -197,6 +197,37 @@ test_damage(void **state)
 	logio_mem_free(mem);
 }
 
+/* The newest group cannot be read, and nothing says that it was durable: reported all the same, and the log goes on behind it. */
+static void
+test_unreadable_end(void **state)
+{
+	(void)state;
+	struct logio_mem *mem = logio_mem_new();
+	struct channel_case c = { .open = open_mem, .context = mem };
+	struct rig r;
+	uint64_t first, end, len;
+	static const char *const names[] = { "/c/checkpoint-0", "/c/checkpoint-1", "/c/checkpoint-soft" };
+	rig_open(&r, &c, 0);
+	fill(&r, 5);
+	rig_close(&r);
+	for (int i = 0; i < 3; i++)
+		logio_mem_bytes(mem, names[i], &len)[9] ^= 1;
+	logio_mem_bad(mem, "/d/segment-0000000000000000", 4 * 4096);
+	rig_open(&r, &c, 0);
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "damage"), 1);
+	assert_int_equal(r.channel->ops->unsettled(r.channel), 40);
+	content(&r, &first, &end);
+	assert_int_equal(end, 40);
+	r.next = 40;
+	fill(&r, 2);
+	rig_close(&r);
+	rig_open(&r, &c, 0);
+	content(&r, &first, &end);
+	assert_int_equal(end, 60);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
 /* Both synced checkpoints damaged: the whole log is offered again rather than nothing. */
 static void
 test_no_checkpoint(void **state)
@@ -482,6 +513,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_cut), cmocka_unit_test(test_damage), cmocka_unit_test(test_no_checkpoint),
 					    cmocka_unit_test(test_recycling), cmocka_unit_test(test_kill),
-					    cmocka_unit_test(test_refused), cmocka_unit_test(test_adopt), cmocka_unit_test(test_goes_round) };
+					    cmocka_unit_test(test_unreadable_end), cmocka_unit_test(test_refused),
+					    cmocka_unit_test(test_adopt), cmocka_unit_test(test_goes_round) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
