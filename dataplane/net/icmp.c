@@ -1,4 +1,5 @@
 #include "dataplane/net/stack.h"
+#include "dataplane/net/tcp.h"
 
 /* So many errors a second at most, for the whole port and lcore: nobody can make us flood a third party. */
 bool
@@ -44,6 +45,21 @@ icmp_unreachable(struct net *net, const struct packet *packet)
 	net_end(net, &frame, IP4_BYTES + ICMP_BYTES + len);
 }
 
+/* A router's "fragmentation needed", with the beginning of the packet of ours it is about. */
+static void
+icmp_too_big(struct net *net, const uint8_t *ip, uint32_t len, uint32_t mtu)
+{
+	uint32_t header = len ? (ip[0] & 15u) * 4 : 0;
+	if (len < IP4_BYTES || ip[0] >> 4 != 4 || header < IP4_BYTES || len < header + 8 || ip[9] != PROTO_TCP)
+		return;
+	struct address own, peer;
+	address_set4(&own, ip + 12);
+	address_set4(&peer, ip + 16);
+	own.port = get16(ip + header);
+	peer.port = get16(ip + header + 2);
+	tcp_too_big(net->tcp, &own, &peer, get32(ip + header + 4), mtu);
+}
+
 enum drop
 icmp_input(struct net *net, const struct packet *packet)
 {
@@ -54,6 +70,10 @@ icmp_input(struct net *net, const struct packet *packet)
 	if (csum_fold(csum_add(0, icmp, len)) != 0)
 		return DROP_CHECKSUM_ICMP;
 	counter_add(&net->counters.icmp, 1);
+	if (icmp[0] == 3 && icmp[1] == 4 && net->tcp) {
+		icmp_too_big(net, icmp + ICMP_BYTES, len - ICMP_BYTES, get16(icmp + 6));
+		return DROP_NONE;
+	}
 	if (icmp[0] != 8 || icmp[1] != 0 || packet->to_many)
 		return DROP_NONE;
 	struct frame frame;

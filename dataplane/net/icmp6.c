@@ -2,9 +2,10 @@
  * configured), listener queries, port unreachable. */
 #include "base/log.h"
 #include "dataplane/net/stack.h"
+#include "dataplane/net/tcp.h"
 
 enum {
-	ICMP6_UNREACHABLE = 1, ICMP6_ECHO = 128, ICMP6_ECHO_REPLY = 129, MLD_QUERY = 130, MLD_REPORT = 131,
+	ICMP6_UNREACHABLE = 1, ICMP6_TOO_BIG = 2, ICMP6_ECHO = 128, ICMP6_ECHO_REPLY = 129, MLD_QUERY = 130, MLD_REPORT = 131,
 	ND_ROUTER_SOLICIT = 133, ND_ROUTER_ADVERT = 134, ND_SOLICIT = 135, ND_ADVERT = 136, ND_REDIRECT = 137,
 };
 
@@ -184,6 +185,16 @@ icmp6_input(struct net *net, const struct packet *packet)
 	if (csum_fold(csum_add(csum_pseudo6(packet->from.ip, packet->to.ip, PROTO_ICMP6, packet->l4_bytes), p, packet->l4_bytes)) != 0)
 		return DROP_CHECKSUM_ICMP;
 	switch (p[0]) {
+	case ICMP6_TOO_BIG:	/* with the beginning of the packet of ours it is about; without extension headers, we send none */
+		if (net->tcp && packet->l4_bytes >= 8 + IP6_BYTES + 8 && p[8] >> 4 == 6 && p[8 + 6] == PROTO_TCP) {
+			const uint8_t *ip = p + 8, *tcp = ip + IP6_BYTES;
+			struct address own = { .port = get16(tcp) }, peer = { .port = get16(tcp + 2) };
+			memcpy(own.ip, ip + 8, 16);
+			memcpy(peer.ip, ip + 24, 16);
+			uint32_t mtu = get32(p + 4);
+			tcp_too_big(net->tcp, &own, &peer, get32(tcp + 4), mtu < 65535 ? mtu : 65535);
+		}
+		break;
 	case ICMP6_ECHO:
 		if (packet->l4_bytes < ICMP_BYTES)
 			return DROP_TRUNCATED;

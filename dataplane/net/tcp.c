@@ -40,8 +40,6 @@ const struct metric tcp_metrics[] = {
 	METRIC(time_wait, GAUGE, "connections", "Connections in TIME-WAIT."),
 	METRIC(chunks_used, GAUGE, "chunks", "Chunks with bytes out of order, bytes not yet taken, or replies."),
 	METRIC(promised, GAUGE, "bytes", "Sum of the windows promised to peers."),
-	METRIC(handed_over, COUNTER, "segments", "Segments that came to the wrong lcore and were handed on."),
-	METRIC(handed_over_lost, COUNTER, "segments", "Segments for another lcore that found its ring full."),
 };
 const uint32_t tcp_metric_count = sizeof tcp_metrics / sizeof *tcp_metrics;
 

@@ -80,7 +80,6 @@ struct tcp_counters {
 	struct counter acks_sent, retransmits, challenge_acks, window_zero;
 	struct counter held;				/* retransmissions left unanswered while a commit is due */
 	struct counter connections, half_open, time_wait, chunks_used, promised;	/* gauges */
-	struct counter handed_over, handed_over_lost;
 };
 extern const struct metric tcp_metrics[];
 extern const uint32_t tcp_metric_count;

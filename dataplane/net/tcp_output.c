@@ -227,6 +227,7 @@ conn_output(struct conn *c)
 {
 	struct tcp *tcp = c->tcp;
 	bool sent = false;
+	uint32_t mss = c->mss - (c->flags & CONN_TS ? TCP_TS_BYTES : 0u);	/* RFC 6691: options come off */
 	if (!conn_synchronized(c) || c->state == TCP_TIME_WAIT)
 		return;
 	for (;;) {
@@ -234,10 +235,10 @@ conn_output(struct conn *c)
 		if (c->flags & CONN_FIN_SENT)
 			break;
 		uint32_t queued = c->send_bytes > in_flight ? c->send_bytes - in_flight : 0;
-		uint32_t n = queued < c->mss ? queued : c->mss;
+		uint32_t n = queued < mss ? queued : mss;
 		if (n > (window > in_flight ? window - in_flight : 0)) {
 			n = window > in_flight ? window - in_flight : 0;
-			if (n < c->mss && in_flight)	/* wait for more window rather than send slivers */
+			if (n < mss && in_flight)	/* wait for more window rather than send slivers */
 				n = 0;
 		}
 		bool last = n == queued, finish = last && (c->flags & CONN_FINISH);

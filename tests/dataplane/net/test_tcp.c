@@ -664,9 +664,9 @@ flood_of_syns(void **state)
 }
 
 static void
-replies(void **state)
+replies_of(bool ts)
 {
-	(void)state;
+	P.ts = ts;
 	struct peer_stream *s = peer_connect();
 	P.window = 400;		/* << 7 */
 	static uint8_t text[100000], got[100000];
@@ -708,6 +708,20 @@ replies(void **state)
 	}
 	tcp_check(P.tcp);
 	assert_int_equal(conn_send_room(s->conn), TCP_SEND_BYTES_MAX);
+}
+
+static void
+replies(void **state)
+{
+	(void)state;
+	replies_of(false);
+}
+
+static void
+replies_with_timestamps(void **state)
+{
+	(void)state;
+	replies_of(true);
 }
 
 static void
@@ -916,7 +930,18 @@ path_mtu(void **state)
 		;
 	peer_turn();
 	NOTHING();
-	tcp_too_big(P.tcp, &P.to, &P.from, P.ack, 1000);
+	/* A router's word, with the first eight bytes of our segment in it. */
+	uint8_t icmp[8 + IP4_BYTES + 8] = { 3, 4, [6] = 1000 >> 8, [7] = 1000 & 255 }, frame[200], *t = icmp + 8 + IP4_BYTES;
+	put32(icmp + 8, 0x450005dc);
+	icmp[8 + 9] = PROTO_TCP;
+	memcpy(icmp + 8 + 12, P.to.ip + 12, 4);
+	memcpy(icmp + 8 + 16, P.from.ip + 12, 4);
+	put16(t, P.to.port);
+	put16(t + 2, P.from.port);
+	put32(t + 4, P.ack);
+	struct address router = ip("192.0.2.1");
+	bench_frame(&P.b, frame, bench_ip(frame, &router, &P.to, PROTO_ICMP, 64, icmp, sizeof icmp, 2));
+	assert_int_equal(bench_dropped(&P.b), DROP_NONE);
 	peer_turn();
 	assert_true(peer_take());
 	assert_int_equal(P.s_len, 960);
@@ -976,7 +1001,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(received_mode_delays_and_joins_acks), T(durable_mode_withholds), T(fin_is_acknowledged_last), T(late_commit_shuts_the_window),
 		T(hole_is_told_when_durable_reaches_it), T(hole_inside_a_frame), T(split_at_every_byte), T(overlaps_old_and_future), T(fin_out_of_order), T(resets),
-		T(every_flag_in_every_state), T(paws), T(timestamp_echo_follows_durable), T(half_open_and_refused), T(flood_of_syns), T(replies),
+		T(every_flag_in_every_state), T(paws), T(timestamp_echo_follows_durable), T(half_open_and_refused), T(flood_of_syns), T(replies), T(replies_with_timestamps),
 		T(closed_window_is_probed), T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens), T(windows_promise_only_credit),
 		T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling), T(place_is_small),
 	};
