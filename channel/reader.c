@@ -401,6 +401,13 @@ offer_ready(struct engine *e)
 	return e->redo.count || e->taken < atomic_load(&e->durable);
 }
 
+/* Under lock. */
+static uint64_t
+offer_first(const struct engine *e)
+{
+	return e->redo.count ? e->redo.items[0].first : e->taken;
+}
+
 /* Under lock: waits for something to offer. */
 static bool
 offer_wait(struct engine *e, uint64_t wait_ns)
@@ -606,13 +613,17 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 	int trouble = 0;
 	struct range aside = { 0, 0 };
 	pthread_mutex_lock(&e->lock);
-	bool there = offer_wait(e, wait_ns), cold = there && e->cold_walk.position != e->cold_limit && !e->redo.count;
-	if (cold) {
+	bool there = offer_wait(e, wait_ns);
+	/* What comes next may lie behind settled or held events that nobody has walked over yet, or be one of those that were held. */
+	while (there && !trouble && e->cold_walk.position != e->cold_limit && (!e->redo.count || e->cold_number <= offer_first(e))) {
 		pthread_mutex_unlock(&e->lock);
 		trouble = cold_read(t, max_events);
 		pthread_mutex_lock(&e->lock);
-		if (trouble && e->taken < e->cold_number)	/* there is something to offer before what could not be read */
+		there = offer_ready(e);
+		if (offer_first(e) < e->cold_number) {	/* there is something to offer before what could not be read */
 			trouble = 0;
+			break;
+		}
 	}
 	if (!trouble && !ranges_reserve(&e->redo, 2))
 		trouble = -ENOMEM;
