@@ -69,7 +69,8 @@ static const struct option options[] = {
 	{ "sources", required_argument, NULL, OPT_SOURCES }, { "count", required_argument, NULL, OPT_COUNT },
 	{ "seconds", required_argument, NULL, OPT_SECONDS }, { "rate", required_argument, NULL, OPT_RATE },
 	{ "seed", required_argument, NULL, OPT_SEED }, { "match", required_argument, NULL, OPT_MATCH },
-	{ "report", required_argument, NULL, OPT_REPORT }, { "quiet", no_argument, NULL, OPT_QUIET }, { "pipeline", required_argument, NULL, OPT_PIPELINE }, { "sent", required_argument, NULL, OPT_SENT },
+	{ "report", required_argument, NULL, OPT_REPORT },
+	{ "quiet", no_argument, NULL, OPT_QUIET }, { "pipeline", required_argument, NULL, OPT_PIPELINE }, { "sent", required_argument, NULL, OPT_SENT },
 	{ "acked", required_argument, NULL, OPT_ACKED }, { "require-all", no_argument, NULL, OPT_REQUIRE_ALL }, { "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION }, { NULL, 0, NULL, 0 },
 };
