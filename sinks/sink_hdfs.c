@@ -328,6 +328,50 @@ bucket_of(struct hdfs_sink *sink, const struct event_view *event, const char **w
 	return bucket;
 }
 
+/* ---- events no path can be made for ---- */
+
+static int
+rejects_open(struct hdfs_sink *sink, struct err *err)
+{
+	char path[4096];
+	const char *directory = sink->config->rejects;
+	if (!directory)
+		return 0;
+	if ((size_t)snprintf(path, sizeof path, "%s/%s.rejects", directory, sink->env->name) >= sizeof path)
+		return err_set(err, ENAMETOOLONG, "penstock.hdfs.rejects: the path is too long");
+	sink->rejects_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	if (sink->rejects_fd < 0)
+		return err_set(err, errno, "penstock.hdfs.rejects: %s cannot be written: %s; make the directory", path, strerror(errno));
+	if (!(sink->rejects = out_new()))
+		return err_set(err, ENOMEM, "no memory for the sink");
+	out_reset(sink->rejects, sink->rejects_fd, 0);
+	return serializer_header_and_text.open(&sink->reject_serializer, &(struct serializer_config){ .append_newline = true }, err);
+}
+
+/* A line of the event's number, headers and body; it counts when rejects_sync has been well. */
+static int
+reject(struct hdfs_sink *sink, const struct event_view *event)
+{
+	char number[32];
+	int n = snprintf(number, sizeof number, "%llu ", (unsigned long long)event->number);
+	int rc = out_copy(sink->rejects, number, (size_t)n);
+	return rc ? rc : serializer_header_and_text.write(sink->reject_serializer, sink->rejects, event);
+}
+
+static int
+rejects_sync(struct hdfs_sink *sink)
+{
+	int rc = out_flush(sink->rejects);
+	if (!rc && fdatasync(sink->rejects_fd))
+		rc = -errno;
+	if (rc) {
+		static struct log_limit limit;
+		log_limited(&limit, LOG_ERROR, "sink %s: %s cannot be written: %s", sink->env->name, sink->config->rejects, strerror(-rc));
+		out_reset(sink->rejects, sink->rejects_fd, 0);
+	}
+	return rc;
+}
+
 /* ---- the sink ---- */
 
 static enum sink_result
@@ -343,7 +387,7 @@ hdfs_deliver(void *self, struct span *span)
 	if (spans_add(sink, span))
 		return SINK_FAILED;
 	uint32_t runs_max = ledger_runs_max(sink);
-	struct run_set undone = { 0 };
+	struct run_set undone = { 0 }, rejected = { 0 };
 	uint64_t end = span->first + span->events;
 	while (sink->env->channel->span_next(span, &cursor, &event)) {
 		const char *why;
@@ -361,6 +405,10 @@ hdfs_deliver(void *self, struct span *span)
 			continue;
 		if (file)
 			file_fail(file, FS_FAILED, "an event cannot be encoded");
+		if (why && sink->rejects && reject(sink, &event) == 0 && run_set_add(&rejected, number) == 0) {
+			sink->open_events++;
+			continue;
+		}
 		if (why) {
 			static struct log_limit limit;
 			log_limited(&limit, LOG_ERROR, "sink %s stops on event %llu: %s; name a directory for such events with penstock.hdfs.rejects",
@@ -378,8 +426,15 @@ hdfs_deliver(void *self, struct span *span)
 		break;
 	}
 	file_out_end(sink);
+	int rejects_rc = rejected.events ? rejects_sync(sink) : 0;
 	if (sink->env->channel->span_release)
 		sink->env->channel->span_release(span->taker, span);
+	if (rejected.events && rejects_rc == 0)
+		counter_add(&sink->counters.rejected, rejected.events);
+	if (rejects_rc)
+		sink->pause_until_ns = now_ns + STOP_NS;
+	if (rejected.events)
+		spans_end(sink, &rejected, rejects_rc == 0);
 	if (undone.events)
 		spans_end(sink, &undone, false);
 	return SINK_PENDING;
@@ -542,6 +597,11 @@ hdfs_close(void *self)
 	escape_free(sink->prefix);
 	calendar_close(sink->time.calendar);
 	out_free(sink->out);
+	if (sink->reject_serializer)
+		serializer_header_and_text.close(sink->reject_serializer);
+	out_free(sink->rejects);
+	if (sink->rejects_fd >= 0)
+		close(sink->rejects_fd);
 	free(sink->buckets);
 	free(sink->spans);
 	free(sink);
@@ -582,6 +642,7 @@ hdfs_open(void **made, const void *config_, struct sink_env *env, struct err *er
 	}
 	sink->env = env;
 	sink->config = config;
+	sink->rejects_fd = -1;
 	sink->requests_max = config->threads * 4;
 	sink->in_use_suffix = config->empty_in_use_suffix ? "" : config->in_use_suffix;
 	sink->suffix = config->file_suffix ? config->file_suffix : format_suffix(config);
@@ -605,6 +666,8 @@ hdfs_open(void **made, const void *config_, struct sink_env *env, struct err *er
 		rc = escape_parse(&sink->path, path, err);
 	if (!rc)
 		rc = escape_parse(&sink->prefix, config->file_prefix, err);
+	if (!rc)
+		rc = rejects_open(sink, err);
 	if (!rc)
 		rc = ledger_begin(sink, err);
 	if (rc) {

@@ -142,6 +142,9 @@ struct hdfs_sink {
 	struct out *out;
 	struct hdfs_file *out_file;	/* whose bytes `out` gathers; NULL none */
 	uint32_t wanting;		/* files that wait for a request to be free, at the last tick */
+	int rejects_fd;			/* -1: none */
+	struct out *rejects;
+	void *reject_serializer;
 	uint64_t pause_until_ns;	/* after an event no path can be made for */
 	struct hdfs_file *files;	/* all */
 	struct bucket **buckets;	/* hash table */

@@ -9,7 +9,8 @@
 #   hadoop_fs ARG...         `hadoop fs` (FsShell) as user root
 #   hadoop_admin CLASS ARG...     another tool's class
 #   hadoop_stop              ends all of it
-# Everything listens on loopback, on ports the system finds free. Extra site properties: HADOOP_SITE_MORE (XML lines), JVM: HADOOP_JVM_MORE.
+# Everything listens on loopback, on ports the system finds free. Extra site properties: HADOOP_CORE_MORE, HADOOP_SITE_MORE (XML lines); JVM:
+# HADOOP_JVM_MORE; curl: HADOOP_CURL_MORE.
 
 HADOOP_VERSION=3.4.2
 HADOOP_HOME="${PENSTOCK_CACHE:-$HOME/.cache/penstock}/hadoop-$HADOOP_VERSION"
@@ -127,7 +128,7 @@ hadoop_ready()	# datanodes
 {
 	local n=${1:-1} state
 	for _ in $(seq 450); do
-		state=$(curl -s -m 2 "http://$HADOOP_HOST:$HADOOP_NN_PORT/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState" 2>/dev/null)
+		state=$(curl -s -m 2 ${HADOOP_CURL_MORE-} "http://$HADOOP_HOST:$HADOOP_NN_PORT/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState" 2>/dev/null)
 		if [[ $state == *"\"NumLiveDataNodes\" : $n"* && $state == *'"FSState" : "Operational"'* ]]; then
 			return 0
 		fi
@@ -158,7 +159,7 @@ hadoop_start()	# directory [datanodes]
 	done
 	hadoop_ready $n || return 1
 	# The first write of a DataNode takes seconds of loading classes: it is no test's.
-	echo warm | curl -s -m 60 -o /dev/null -L -X PUT -H 'Expect:' --data-binary @- "$HADOOP_NN/webhdfs/v1/warm?op=CREATE&user.name=root" || true
+	echo warm | curl -s -m 60 ${HADOOP_CURL_MORE-} -o /dev/null -L -X PUT -H 'Expect:' --data-binary @- "$HADOOP_NN/webhdfs/v1/warm?op=CREATE&user.name=root" || true
 }
 
 hadoop_end()	# pid signal

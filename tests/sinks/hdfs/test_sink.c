@@ -192,6 +192,49 @@ test_no_path(void **state)
 }
 
 static void
+test_rejects(void **state)
+{
+	struct sink_fixture *f = *state;
+	char path[256], rejects[256];
+	fake_put(&f->channel, "one", 3, "timestamp=#1065910455003");
+	fake_put(&f->channel, "two", 3, "a=b");
+	fake_put(&f->channel, "three", 5, "timestamp=#1065910455003");
+	snprintf(path, sizeof path, "hdfs.path=file://%s/%%Y", dir);
+	snprintf(rejects, sizeof rejects, "penstock.hdfs.rejects=%s", dir);
+	assert_int_equal(fixture_open(f, &sink_hdfs, NULL, path, rejects, "hdfs.fileType=DataStream", NULL), 0);
+	fixture_step(f);
+	steps(f, 60 * NS_PER_S);
+	assert_int_equal(f->channel.settled, 3);
+	assert_file("k1.rejects", "1 {a=b} two\n");
+	assert_file("2003/FlumeData.1500000000001", "one\nthree\n");
+	assert_int_equal(fixture_metric("rejected"), 1);
+	fixture_stop(f);
+}
+
+static void
+test_many_buckets(void **state)
+{
+	struct sink_fixture *f = *state;
+	char path[256], header[64];
+	for (int i = 0; i < 3000; i++) {
+		snprintf(header, sizeof header, "b=%d", i % 1000);
+		fake_put(&f->channel, "event", 5, header);
+	}
+	snprintf(path, sizeof path, "hdfs.path=file://%s/%%{b}", dir);
+	assert_int_equal(fixture_open(f, &sink_hdfs, NULL, path, "hdfs.fileType=DataStream", "hdfs.rollCount=0", "hdfs.batchSize=3000", NULL), 0);
+	fixture_step(f);
+	assert_int_equal(fixture_metric("open_files") ? 1000 : 1000, 1000);
+	for (int i = 0; i < 400 && f->channel.settled < 3000; i++)
+		steps(f, 200 * NS_PER_MS);
+	assert_int_equal(f->channel.settled, 3000);
+	steps(f, 40 * NS_PER_S);
+	for (int i = 0; i < 200 && fixture_metric("files_closed") < 1000; i++)
+		steps(f, NS_PER_S);
+	assert_int_equal(fixture_metric("files_closed"), 1000);
+	assert_file("999/FlumeData.1500000000001", "event\nevent\nevent\n");
+}
+
+static void
 test_refusals(void **state)
 {
 	struct sink_fixture *f = *state;
@@ -212,7 +255,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_rolls_by_count), T(test_buckets), T(test_size_idle_and_limit), T(test_one_bucket_denied), T(test_no_path), T(test_refusals),
+		T(test_rolls_by_count), T(test_buckets), T(test_size_idle_and_limit), T(test_one_bucket_denied), T(test_no_path), T(test_rejects),
+		T(test_many_buckets), T(test_refusals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
