@@ -115,6 +115,7 @@ struct hdfs_file {
 	struct run_set set;		/* exactly once: all that are in the file */
 	uint64_t waiting_memory, flight_memory;	/* as counted in the sink's */
 	uint64_t encoded;		/* bytes put so far */
+	uint64_t request_from;		/* of them, in front of the running request */
 	uint64_t file_id;
 	uint64_t events, body_bytes;	/* Flume's roll counters */
 	uint64_t opened_ns, last_event_ns, request_ns, ending_ns, settle_at_ns, retry_ns;

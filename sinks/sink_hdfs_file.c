@@ -323,6 +323,7 @@ request_begin(struct hdfs_file *file, uint64_t now_ns)
 		return;
 	}
 	sink->requests++;
+	file->request_from = file->encoded - file->flight.bytes;
 	file->request_ns = now_ns;
 	file->request_ending = false;
 }
@@ -440,7 +441,7 @@ open_step(struct hdfs_file *file, uint64_t now_ns)
 	if (file->request) {
 		uint64_t moved_ns = fs_file_moved_ns(sink->fs, file->request);
 		bool idle = !file->flight.bytes && now_ns > moved_ns;
-		bool due = !sink->exactly_once && (now_ns >= file->settle_at_ns || now_ns - file->request_ns > REQUEST_IDLE_NS);
+		bool due = !sink->exactly_once && (now_ns >= file->settle_at_ns || now_ns - file->request_ns > REQUEST_IDLE_NS || file->encoded - file->request_from >= SETTLE_BYTES);
 		bool give_way = idle && ((sink->wanting && now_ns - moved_ns > 50 * NS_PER_MS) || now_ns - moved_ns > REQUEST_IDLE_NS);
 		if (file->request_ending)
 			return due_ns;

@@ -29,9 +29,10 @@ fake_take(struct taker *taker, uint32_t max_events, uint64_t max_bytes, uint64_t
 		fake->take_error = 0;
 		return rc;
 	}
-	uint32_t first = 0;
+	uint32_t first = fake->next;
 	while (first < fake->count && fake->events[first].state != FAKE_WAITING)
 		first++;
+	fake->next = first;
 	if (first == fake->count)
 		return 0;
 	struct span *span = calloc(1, sizeof *span);
@@ -64,6 +65,8 @@ fake_settle(struct taker *taker, struct span *span, enum settle how, const struc
 			in_set = in_set || (span->first + i >= set[j].first && span->first + i < set[j].first + set[j].count);
 		commit = in_set == (how == SETTLE_COMMIT);
 		event->state = commit ? FAKE_SETTLED : FAKE_WAITING;
+		if (!commit && span->first + i < fake->next)
+			fake->next = (uint32_t)span->first + i;
 		fake->settled += commit;
 		rolled_back = rolled_back || !commit;
 	}
@@ -131,7 +134,20 @@ header_view_text(const struct header_view *header, char *digits, const uint8_t *
 	return number_text(header->number, digits);
 }
 
+static struct ledger *
+fake_ledger(struct channel *channel)
+{
+	return (struct ledger *)channel;
+}
+
+static struct channel_promise
+fake_promise(const struct channel *channel)
+{
+	return (struct channel_promise){ .notes = ((const struct fake_channel *)channel)->notes };
+}
+
 static const struct channel_ops fake_ops = {
+	.ledger = fake_ledger, .promise = fake_promise,
 	.name = "fake", .taker_open = fake_taker_open, .take = fake_take, .settle = fake_settle, .taker_idle = fake_taker_idle,
 	.taker_close = fake_taker_close, .span_next = fake_span_next,
 };

@@ -19,6 +19,8 @@ struct fake_channel {
 	struct fake_event *events;
 	uint32_t count, room, settled, open_spans, rollbacks, idle_calls;
 	uint8_t *run;			/* fake_put_adjacent's bodies, each with its line feed */
+	uint32_t next;			/* no event in front of it waits */
+	bool notes;			/* it has a ledger (fake_ledger.c) */
 	int take_error;			/* the next take answers so */
 };
 

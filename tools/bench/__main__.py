@@ -12,11 +12,12 @@ import time
 import common
 import core
 import floors
+import hdfs
 import peers
 import ringlog
 import udp
 
-GROUPS = {"floors": floors.measure, "core": core.measure, "udp": udp.measure, "peers": peers.measure, "ringlog": ringlog.measure}
+GROUPS = {"floors": floors.measure, "core": core.measure, "udp": udp.measure, "peers": peers.measure, "ringlog": ringlog.measure, "hdfs": hdfs.measure}
 
 
 def main():
