@@ -607,6 +607,10 @@ stop_sinks(struct topology *t, uint64_t deadline_ns, bool (*hurry)(void *context
 {
 	if (!t->sinks)
 		return;
+	for (size_t i = 0; i < t->config->sink_count; i++) {
+		if (t->sinks[i].runner)
+			sink_runner_drain(t->sinks[i].runner);
+	}
 	while (clock_now_ns(t->clock) < deadline_ns && !drained(t) && !(hurry && hurry(context)))
 		usleep(2000);
 	for (size_t i = 0; i < t->config->sink_count; i++) {

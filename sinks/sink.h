@@ -64,6 +64,7 @@ struct sink_ops {
 	uint32_t keeps;			/* enum sink_keeps; 0: Flume has no counters for this kind */
 	uint32_t pending_max;		/* spans the sink may keep at a time; 0: the runner's own bound */
 	uint64_t pending_bytes;		/* bodies of these; 0: the runner's own bound */
+	void (*drain)(void *sink);	/* a stop is near: what is kept open for long ends soon, more may still come; may be NULL */
 	bool (*ready)(void *sink);	/* false: takes nothing now (its memory is full); may be NULL */
 };
 

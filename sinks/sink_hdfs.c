@@ -541,6 +541,28 @@ hdfs_step(void *self, uint64_t now_ns)
 	return due_ns;
 }
 
+static void
+files_close(struct hdfs_sink *sink)
+{
+	while (sink->oldest) {
+		if (sink->oldest->file)
+			file_close(sink->oldest->file);
+		bucket_drop(sink, sink->oldest);
+	}
+}
+
+/* Files end now; what still comes out of the channel goes into others, which end a little later. */
+static void
+hdfs_drain(void *self)
+{
+	struct hdfs_sink *sink = self;
+	uint64_t now_ns = clock_now_ns(sink->env->clock);
+	if (now_ns < sink->drain_ns)
+		return;
+	sink->drain_ns = now_ns + 500 * NS_PER_MS;
+	files_close(sink);
+}
+
 static int
 hdfs_wait_fds(void *self, struct pollfd *fds, int max)
 {
@@ -556,11 +578,7 @@ hdfs_finish(void *self, uint64_t deadline_ns)
 {
 	struct hdfs_sink *sink = self;
 	sink->finishing = true;
-	while (sink->oldest) {
-		if (sink->oldest->file)
-			file_close(sink->oldest->file);
-		bucket_drop(sink, sink->oldest);
-	}
+	files_close(sink);
 	while (sink->files && clock_now_ns(sink->env->clock) < deadline_ns) {
 		sink->tick_ns = 0;
 		uint64_t wait_ns = hdfs_step(sink, clock_now_ns(sink->env->clock));
@@ -688,6 +706,6 @@ const struct sink_ops sink_hdfs = {
 	.help = "Writes events into files of HDFS (over WebHDFS) or of this machine, by path, rolled by time, size and count.",
 	.options = hdfs_options, .config_size = sizeof(struct hdfs_config), .batch_events = hdfs_batch_events, .check = hdfs_check,
 	.open = hdfs_open, .deliver = hdfs_deliver, .step = hdfs_step, .wait_fds = hdfs_wait_fds, .finish = hdfs_finish, .close = hdfs_close,
-	.ready = hdfs_ready,
+	.drain = hdfs_drain, .ready = hdfs_ready,
 	.keeps = SINK_KEEPS_BATCHES | SINK_KEEPS_COMPLETE | SINK_KEEPS_ATTEMPTS | SINK_KEEPS_SUCCESS, .pending_max = 1u << 20, .pending_bytes = UINT64_MAX,
 };

@@ -159,6 +159,7 @@ struct hdfs_sink {
 	uint64_t tick_ns, slow_tick_ns;
 	uint64_t capacity;		/* of the channel, events; 0 unknown */
 	bool finishing;
+	uint64_t drain_ns;		/* next closing of all files while a stop is near */
 	/* the last event's bucket */
 	struct bucket *last;
 	int64_t last_ms;

@@ -16,7 +16,7 @@
 #define BACKOFF_MAX_NS (5 * NS_PER_S)
 #define FDS_MAX 8
 
-/* Owner: control until the sink thread starts, then that thread. `busy` is the one thing others read. */
+/* Owner: control until the sink thread starts, then that thread. `busy` is the one thing others read, `draining` what they write. */
 struct sink_runner {
 	const struct sink_ops *ops;
 	void *sink;
@@ -29,7 +29,7 @@ struct sink_runner {
 	uint64_t pending_bytes;
 	uint32_t failures;		/* in a row */
 	uint64_t backoff_until_ns;	/* 0: not backing off */
-	_Atomic bool busy;
+	_Atomic bool busy, draining;
 	struct sink_counters counters;
 	struct metric_set metrics;
 	char name[];
@@ -238,6 +238,8 @@ void
 sink_runner_step(struct sink_runner *runner, uint64_t wait_ns)
 {
 	uint64_t now_ns = clock_now_ns(runner->env.clock);
+	if (runner->ops->drain && atomic_load_explicit(&runner->draining, memory_order_relaxed))
+		runner->ops->drain(runner->sink);
 	uint64_t due_ns = runner->ops->step ? runner->ops->step(runner->sink, now_ns) : UINT64_MAX;
 	if (due_ns < wait_ns)
 		wait_ns = due_ns;
@@ -280,4 +282,10 @@ bool
 sink_runner_busy(struct sink_runner *runner)
 {
 	return atomic_load_explicit(&runner->busy, memory_order_acquire);
+}
+
+void
+sink_runner_drain(struct sink_runner *runner)
+{
+	atomic_store_explicit(&runner->draining, true, memory_order_relaxed);
 }

@@ -13,6 +13,8 @@ int sink_runner_open(struct sink_runner **runner, const struct sink_ops *ops, co
 void sink_runner_step(struct sink_runner *runner, uint64_t wait_ns);
 /* Runner thread: gives pending spans until deadline_ns (monotonic), settles all, closes sink and taker, frees the runner. */
 void sink_runner_finish(struct sink_runner *runner, uint64_t deadline_ns);
+/* Any thread: a stop is near, what the sink keeps open is to end (sink_ops.drain). */
+void sink_runner_drain(struct sink_runner *runner);
 /* Any thread: a span is open or pending. */
 bool sink_runner_busy(struct sink_runner *runner);
 

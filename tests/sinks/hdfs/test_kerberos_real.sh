@@ -12,6 +12,7 @@ trap '[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null; hadoop_stop; kdc_stop; rm -
 unset HADOOP_USER_NAME
 KDC_LIFE=30s kdc_start "$dir/kdc" hdfs/localhost HTTP/localhost alice bob || exit $?
 K=$dir/kdc
+export KRB5CCNAME=FILE:$K/cc	# what Java looks for
 HADOOP_HOST=localhost HADOOP_JVM_MORE="-Djava.security.krb5.conf=$K/krb5.conf"
 HADOOP_CORE_MORE=$(
 	hadoop_property hadoop.security.authentication kerberos
