@@ -158,6 +158,16 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, result)
         except Refused as e:
             self.refuse(e)
+            if path.startswith("/dn/"):
+                # Closed with bytes unread, the system would send a reset that may overtake the answer.
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_WR)
+                self.connection.settimeout(5)
+                try:
+                    while self.rfile.read1(1 << 16):
+                        pass
+                except OSError:
+                    pass
         except Lost:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
