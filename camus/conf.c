@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "sinks/format/avro_file.h"
+#include "sinks/format/hadoop_codec.h"
 
 #define AT(field) offsetof(struct camus_conf, field)
 #define HADOOP_JOB "belongs to the job that Hadoop ran; penstock-camus is one process"
@@ -136,12 +140,6 @@ conf_class_is(const char *text, const char *name)
 	return strcmp(text, name) == 0 || (dot && strcmp(dot + 1, name) == 0);
 }
 
-bool
-conf_writes_avro(const struct camus_conf *conf)
-{
-	return conf_class_is(conf->writer, "AvroRecordWriterProvider") || conf_class_is(conf->writer, "avro");
-}
-
 int
 conf_file(struct camus_conf *conf, const char *path, struct err *err)
 {
@@ -202,6 +200,49 @@ double_read(struct tell *tell, const char *key, const char *text, double max, do
 		snprintf(words, sizeof words, "\"%s\": want a number from 0 to %g", text, max);
 		conf_tell(&tell->report, true, NULL, key, words);
 	}
+}
+
+/* What is written, by the provider's name, and how it is compressed. */
+static void
+writer_choose(struct camus_conf *conf, struct tell *tell)
+{
+	bool snappy = strcmp(conf->codec, "snappy") == 0, gzip = strcmp(conf->codec, "gzip") == 0;
+	conf->codec_kind = CODEC_NONE;
+	conf->avro_codec = AVRO_NULL;
+	conf->extension = "";
+	if (conf_class_is(conf->writer, "AvroRecordWriterProvider") || strcmp(conf->writer, "avro") == 0) {
+		conf->kind = WRITER_AVRO;
+		conf->extension = ".avro";
+		if (conf->compress)
+			conf->avro_codec = snappy ? AVRO_SNAPPY : strcmp(conf->codec, "zstandard") == 0 ? AVRO_ZSTD : AVRO_DEFLATE;
+		if (conf->compress && !snappy && conf->avro_codec != AVRO_ZSTD && conf->deflate_level != 6)
+			conf_tell(&tell->report, true, NULL, "etl.deflate.level", "only 6 is there: leave it out");
+	} else if (conf_class_is(conf->writer, "StringRecordWriterProvider") || strcmp(conf->writer, "text") == 0) {
+		conf->kind = WRITER_TEXT;
+		if (conf->compress)
+			conf->codec_kind = snappy ? CODEC_SNAPPY : gzip ? CODEC_GZIP : strcmp(conf->codec, "bzip2") == 0 ? CODEC_BZIP2 : CODEC_DEFLATE;
+		if (conf->codec_kind != CODEC_NONE)
+			conf->extension = hadoop_codec_suffix((enum hadoop_codec_kind)conf->codec_kind);
+	} else if (conf_class_is(conf->writer, "SequenceFileRecordWriterProvider") || strcmp(conf->writer, "sequence") == 0) {
+		conf->kind = WRITER_SEQUENCE;
+		const char *codec = conf_text(conf, "mapreduce.output.fileoutputformat.compress.codec");
+		const char *type = conf_text(conf, "mapreduce.output.fileoutputformat.compress.type");
+		codec = codec ? codec : conf_text(conf, "mapred.output.compression.codec");
+		type = type ? type : conf_text(conf, "mapred.output.compression.type");
+		enum hadoop_codec_kind kind = CODEC_DEFLATE;
+		struct err err = { "" };
+		if (conf->compress && codec && hadoop_codec_find(codec, &kind, &err))
+			conf_tell(&tell->report, true, NULL, "mapreduce.output.fileoutputformat.compress.codec", err.text);
+		conf->codec_kind = conf->compress ? kind : CODEC_NONE;
+		conf->seq_blocks = type && strcasecmp(type, "BLOCK") == 0;
+		if (type && strcasecmp(type, "NONE") == 0)
+			conf->codec_kind = CODEC_NONE;
+	} else {
+		conf_tell(&tell->report, true, NULL, "etl.record.writer.provider.class",
+			"want AvroRecordWriterProvider, StringRecordWriterProvider or SequenceFileRecordWriterProvider: Java classes cannot be loaded");
+	}
+	if (!conf->delimiter)
+		conf->delimiter = conf->kind == WRITER_TEXT ? "\n" : "";
 }
 
 /* Properties that Hadoop's own client reads: they go on to the file system's configuration. */
@@ -271,16 +312,7 @@ conf_load(struct camus_conf *conf)
 		conf->time_now = true;
 	else if (strcmp(conf->zone_default, "record") != 0)
 		conf_tell(&tell.report, true, NULL, "penstock.camus.timestamp.missing", "want record or now");
-	bool text = conf_class_is(conf->writer, "StringRecordWriterProvider") || conf_class_is(conf->writer, "text");
-	if (!text && !conf_writes_avro(conf))
-		conf_tell(&tell.report, true, NULL, "etl.record.writer.provider.class",
-			"want AvroRecordWriterProvider or StringRecordWriterProvider; SequenceFiles are not there yet, Java classes cannot be loaded");
-	if (conf->compress && text)
-		conf_tell(&tell.report, true, NULL, "mapred.output.compress", "compressed text is not there yet: set it to false");
-	if (conf->compress && conf_writes_avro(conf) && strcmp(conf->codec, "deflate") != 0 && strcmp(conf->codec, "snappy") != 0)
-		conf_tell(&tell.report, true, NULL, "etl.output.codec", "want deflate or snappy");
-	if (conf->compress && conf->deflate_level != 6)
-		conf_tell(&tell.report, true, NULL, "etl.deflate.level", "only 6 is there yet");
+	writer_choose(conf, &tell);
 	if (!conf->brokers && conf->host_url)
 		conf->brokers = pool_print(&all->pool, "%s:%u", conf->host_url, conf->host_port);
 	return tell.fatal ? -EINVAL : 0;

@@ -48,6 +48,11 @@ struct camus_conf {
 	struct option_family partitioners;	/* by topic */
 	uint32_t partition_minutes, deflate_level, avro_sync_bytes;
 	const char *writer;
+	enum conf_writer kind;
+	uint32_t codec_kind;		/* enum hadoop_codec_kind; CODEC_NONE */
+	uint32_t avro_codec;		/* enum avro_codec */
+	bool seq_blocks;
+	const char *extension;
 	bool compress;
 
 	/* our own */
@@ -76,7 +81,6 @@ const char *conf_text(const struct camus_conf *conf, const char *key);
 /* What stands for a topic in a family of per-topic settings, or `fallback`. */
 const char *conf_topic(const struct option_family *family, const char *topic, const char *fallback);
 
-bool conf_writes_avro(const struct camus_conf *conf);
 /* True when the last part of a class name, or the whole text, is `name`. */
 bool conf_class_is(const char *text, const char *name);
 

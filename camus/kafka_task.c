@@ -97,7 +97,7 @@ active_open(struct loop *loop, struct part *part)
 	int rc = route_open(&active->route, task->conf, part->topic, &err);
 	if (!rc) {
 		active->ops = decoder_find(task->conf, part->topic, &err);
-		if (active->ops && active->ops->avro != conf_writes_avro(task->conf)) {
+		if (active->ops && active->ops->avro != (task->conf->kind == WRITER_AVRO)) {
 			err_set(&err, EINVAL, "topic %s: the %s decoder's records cannot be written by %s", part->topic, active->ops->name, task->conf->writer);
 			active->ops = NULL;
 		}
@@ -229,8 +229,8 @@ record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *
 		error_note(task, part, message, message->offset, "no folder can be made for its time");
 		return last;
 	}
-	writer_put(task->writer, part, active->bucket, active->bucket_end, folder, out.schema ? out.schema->json : NULL, out.payload, out.len,
-		message->offset);
+	writer_put(task->writer, part, active->bucket, active->bucket_end, folder, out.schema ? out.schema->json : NULL, out.time_ms,
+		out.payload, out.len, message->offset);
 	part->written++;
 	if (conf->run_tracking)
 		counts_add(part, conf->count_minutes, out.time_ms, active->plain_counts ? "server" : out.server,

@@ -96,7 +96,7 @@ place_lock(struct place *place, const char *run, struct err *err)
 	enum fs_class class = lock_put(place, run, false, err);
 	if (class == FS_OK)
 		return 0;
-	if (class != FS_EXISTS)
+	if (class != FS_EXISTS && class != FS_LEASE)	/* lease: who was writing it has just died, or is at it */
 		return err_prefix(err, -EIO, "the lock in %s", place->state);
 	char path[FS_PATH_BYTES], host[256] = "";
 	struct fs_answer answer;

@@ -18,7 +18,6 @@
 #include "camus/place.h"
 #include "camus/report.h"
 #include "camus/route.h"
-#include "sinks/format/avro_file.h"
 
 static uint64_t
 now_ns(void)
@@ -161,7 +160,7 @@ files_gather(struct job *job, struct place *place, struct task *task, struct err
 		char name[600], path[FS_PATH_BYTES], folder[FS_PATH_BYTES];
 		rc = fs_path_join(folder, sizeof folder, place->destination, file->final);
 		rc = rc ? rc : route_file_name(name, sizeof name, file->part->topic, file->part->leader, file->part->partition, file->records,
-			file->last + 1, file->bucket, conf_writes_avro(job->conf) ? ".avro" : "");
+			file->last + 1, file->bucket, job->conf->extension);
 		rc = rc ? rc : fs_path_join(path, sizeof path, folder, name);
 		if (rc) {
 			err_set(err, ENAMETOOLONG, "%s: too long for a path", file->final);
@@ -239,9 +238,9 @@ pull_all(struct job *job, struct place *place, const char *folder, struct run_re
 		qsort(task->parts, task->part_count, sizeof *task->parts, by_topic);
 		rc = place_connect(place, conf, &task->fs, err);
 		struct writer_config config = { .fs = task->fs, .clock = &clock_system, .folder = folder, .task = t,
-			.memory = conf->memory / pull.count / 2, .delimiter = conf->delimiter ? conf->delimiter : "\n",
-			.stall_ns = conf->stall_timeout_ns, .avro = conf_writes_avro(conf), .avro_sync_bytes = conf->avro_sync_bytes,
-			.avro_codec = !conf->compress ? AVRO_NULL : strcmp(conf->codec, "snappy") == 0 ? AVRO_SNAPPY : AVRO_DEFLATE };
+			.memory = conf->memory / pull.count / 2, .delimiter = conf->delimiter,
+			.stall_ns = conf->stall_timeout_ns, .kind = conf->kind, .avro_sync_bytes = conf->avro_sync_bytes,
+			.avro_codec = conf->avro_codec, .codec = conf->codec_kind, .seq_blocks = conf->seq_blocks };
 		if (!rc)
 			rc = writer_open(&task->writer, &config, err);
 	}

@@ -8,6 +8,7 @@
 
 #include "sinks/format/avro_file.h"
 #include "sinks/format/chunks.h"
+#include "sinks/format/seqfile.h"
 
 #define BEGIN_BYTES (1u << 20)		/* a request is opened when so much waits */
 #define MORE_BYTES (256u << 10)
@@ -27,14 +28,19 @@ struct open_file {
 	struct fs_file *file;
 	struct data_file data;
 	char *schema;
-	struct avro_file *avro;
+	struct avro_file *avro;		/* one of these, by the kind and codec */
+	struct seqfile *seq;
+	struct hadoop_codec *codec;
 	uint64_t began_ns;
 };
 
 struct writer {
 	struct writer_config config;
 	size_t delimiter_len;
-	struct out *out;		/* of Avro blocks, on their way into a queue; empty between calls */
+	struct out *out;		/* of blocks, on their way into a queue; empty between calls */
+	struct codec_bytes packed;	/* what a codec just gave */
+	uint8_t *joined;		/* a record with its delimiter */
+	size_t joined_room;
 	struct open_file *hash[BUCKETS];
 	struct open_file *all, **all_end;
 	struct open_file *last;		/* that took the last record */
@@ -53,7 +59,7 @@ writer_open(struct writer **out, const struct writer_config *config, struct err 
 	writer->config = *config;
 	writer->delimiter_len = strlen(config->delimiter);
 	writer->all_end = &writer->all;
-	if (config->avro && !(writer->out = out_new())) {
+	if (config->kind != WRITER_TEXT && !(writer->out = out_new())) {
 		free(writer);
 		return err_set(err, ENOMEM, "no memory");
 	}
@@ -138,9 +144,9 @@ file_begin(struct open_file *file)
 		file_broken(file, "no memory");
 }
 
-/* What Avro's blocks added to the queue counts as the file's length. */
+/* What blocks added to the queue counts as the file's length. */
 static int
-avro_drain(struct open_file *file, uint64_t before)
+blocks_drain(struct open_file *file, uint64_t before)
 {
 	int rc = out_flush(file->writer->out);
 	uint64_t added = file->queue.bytes - before;
@@ -150,50 +156,115 @@ avro_drain(struct open_file *file, uint64_t before)
 }
 
 static int
-avro_begin(struct open_file *file, const char *schema)
+format_begin(struct open_file *file, const char *schema)
 {
 	struct writer *writer = file->writer;
-	file->schema = strdup(schema);
-	if (!file->schema || avro_file_new(&file->avro, file->schema, (enum avro_codec)writer->config.avro_codec, writer->config.avro_sync_bytes))
-		return -ENOMEM;
+	const struct writer_config *config = &writer->config;
+	if (config->kind == WRITER_TEXT) {
+		if (config->codec != CODEC_NONE && !(file->codec = hadoop_codec_new((enum hadoop_codec_kind)config->codec)))
+			return -ENOMEM;
+		return 0;
+	}
 	uint64_t before = file->queue.bytes;
+	int rc;
 	out_reset_chunks(writer->out, &file->queue, 0);
-	int rc = avro_file_begin(file->avro, writer->out), drained = avro_drain(file, before);
+	if (config->kind == WRITER_AVRO) {
+		file->schema = strdup(schema);
+		rc = file->schema ? avro_file_new(&file->avro, file->schema, (enum avro_codec)config->avro_codec, config->avro_sync_bytes) : -ENOMEM;
+		rc = rc ? rc : avro_file_begin(file->avro, writer->out);
+	} else {
+		rc = seqfile_new(&file->seq, SEQ_LONG, SEQ_TEXT, config->codec == CODEC_NONE ? SEQ_NONE : config->seq_blocks ? SEQ_BLOCK : SEQ_RECORD,
+			(enum hadoop_codec_kind)config->codec);
+		rc = rc ? rc : seqfile_begin(file->seq, writer->out);
+	}
+	int drained = blocks_drain(file, before);
 	return rc ? rc : drained;
 }
 
 static int
-avro_put(struct open_file *file, const void *payload, size_t len)
+blocks_put(struct open_file *file, int64_t time_ms, const void *payload, size_t len)
 {
 	struct writer *writer = file->writer;
-	uint8_t *room = avro_file_room(file->avro, len);
-	if (!room)
-		return -ENOMEM;
-	memcpy(room, payload, len);
 	uint64_t before = file->queue.bytes;
+	int rc;
 	out_reset_chunks(writer->out, &file->queue, 0);
-	int rc = avro_file_put(file->avro, writer->out, len), drained = avro_drain(file, before);
+	if (file->avro) {
+		uint8_t *room = avro_file_room(file->avro, len);
+		if (!room)
+			return -ENOMEM;
+		if (len)
+			memcpy(room, payload, len);
+		rc = avro_file_put(file->avro, writer->out, len);
+	} else {
+		uint8_t key[8], head[9];
+		for (int i = 0; i < 8; i++)
+			key[i] = (uint8_t)((uint64_t)time_ms >> (56 - 8 * i));
+		if (writer->delimiter_len) {
+			if (len + writer->delimiter_len > writer->joined_room) {
+				writer->joined_room = (len + writer->delimiter_len) * 2;
+				free(writer->joined);
+				writer->joined = malloc(writer->joined_room);
+				if (!writer->joined) {
+					writer->joined_room = 0;
+					return -ENOMEM;
+				}
+			}
+			if (len)
+				memcpy(writer->joined, payload, len);
+			memcpy(writer->joined + len, writer->config.delimiter, writer->delimiter_len);
+			payload = writer->joined;
+			len += writer->delimiter_len;
+		}
+		rc = seqfile_put(file->seq, writer->out, key, sizeof key, head, seq_vint(head, (int64_t)len), payload, len);
+	}
+	int drained = blocks_drain(file, before);
 	return rc ? rc : drained;
 }
 
-static void
-avro_end(struct open_file *file)
+/* Into the codec's member, and what comes out of it into the queue. */
+static int
+codec_put(struct open_file *file, const void *bytes, size_t len, bool finish)
 {
-	if (!file->avro || !file->current)
+	struct writer *writer = file->writer;
+	writer->packed.len = 0;
+	int rc = hadoop_codec_put(file->codec, bytes, len, finish, &writer->packed);
+	if (!rc && writer->packed.len)
+		rc = chunks_put(&file->queue, writer->packed.bytes, writer->packed.len);
+	if (!rc) {
+		file->data.length += writer->packed.len;
+		writer->waiting += writer->packed.len;
+	}
+	return rc;
+}
+
+static void
+format_end(struct open_file *file)
+{
+	if (!file->current)
 		return;
-	uint64_t before = file->queue.bytes;
-	out_reset_chunks(file->writer->out, &file->queue, 0);
-	int rc = avro_file_flush(file->avro, file->writer->out), drained = avro_drain(file, before);
+	int rc = 0, drained = 0;
+	if (file->avro || file->seq) {
+		uint64_t before = file->queue.bytes;
+		out_reset_chunks(file->writer->out, &file->queue, 0);
+		rc = file->avro ? avro_file_flush(file->avro, file->writer->out) : seqfile_flush(file->seq, file->writer->out);
+		drained = blocks_drain(file, before);
+	} else if (file->codec) {
+		rc = codec_put(file, NULL, 0, true);
+	}
 	if (rc || drained)
 		part_fail(file->data.part, "no memory", file->data.temporary);
 	avro_file_free(file->avro);
+	seqfile_free(file->seq);
+	hadoop_codec_free(file->codec);
 	file->avro = NULL;
+	file->seq = NULL;
+	file->codec = NULL;
 }
 
 static void
 file_end(struct open_file *file)
 {
-	avro_end(file);
+	format_end(file);
 	file->current = false;
 	if (file->state == FILLING)
 		file_begin(file);
@@ -297,6 +368,10 @@ static int
 text_put(struct open_file *file, const void *payload, size_t len)
 {
 	struct writer *writer = file->writer;
+	if (file->codec) {
+		int rc = codec_put(file, payload, len, false);
+		return rc || !writer->delimiter_len ? rc : codec_put(file, writer->config.delimiter, writer->delimiter_len, false);
+	}
 	if (chunks_put(&file->queue, payload, len) || (writer->delimiter_len && chunks_put(&file->queue, writer->config.delimiter,
 	    writer->delimiter_len)))
 		return -ENOMEM;
@@ -306,8 +381,8 @@ text_put(struct open_file *file, const void *payload, size_t len)
 }
 
 void
-writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t bucket_end, const char *folder, const char *schema, const void *payload,
-	   size_t len, int64_t offset)
+writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t bucket_end, const char *folder, const char *schema, int64_t time_ms,
+	   const void *payload, size_t len, int64_t offset)
 {
 	struct open_file *file = file_find(writer, part, bucket);
 	if (file && file->schema && schema && strcmp(file->schema, schema) != 0) {
@@ -317,12 +392,12 @@ writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t buc
 	}
 	if (!file) {
 		file = file_new(writer, part, bucket, bucket_end, folder, offset);
-		if (file && writer->config.avro && avro_begin(file, schema)) {
+		if (file && format_begin(file, schema)) {
 			part_fail(part, "no memory", writer->config.folder);
 			return;
 		}
 	}
-	if (!file || (writer->config.avro ? avro_put(file, payload, len) : text_put(file, payload, len))) {
+	if (!file || (writer->config.kind == WRITER_TEXT ? text_put(file, payload, len) : blocks_put(file, time_ms, payload, len))) {
 		part_fail(part, "no memory", writer->config.folder);
 		return;
 	}
@@ -422,11 +497,15 @@ writer_close(struct writer *writer)
 			fs_file_cancel(writer->config.fs, file->file);
 		chunks_free(&file->queue);
 		avro_file_free(file->avro);
+		seqfile_free(file->seq);
+		hadoop_codec_free(file->codec);
 		free(file->schema);
 		free(file->data.temporary);
 		free(file->data.final);
 		free(file);
 	}
 	out_free(writer->out);
+	codec_bytes_free(&writer->packed);
+	free(writer->joined);
 	free(writer);
 }

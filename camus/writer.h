@@ -14,9 +14,11 @@ struct writer_config {
 	const char *folder;		/* <destination>/_penstock/<run>, within the file system */
 	uint32_t task;
 	uint64_t memory;		/* bytes that may wait */
-	const char *delimiter;		/* of text */
-	bool avro;
+	enum conf_writer kind;
+	const char *delimiter;		/* behind each record, but for Avro */
 	uint32_t avro_codec, avro_sync_bytes;	/* enum avro_codec of sinks/format */
+	uint32_t codec;			/* enum hadoop_codec_kind: of text and SequenceFiles */
+	bool seq_blocks;		/* SequenceFiles compressed by the block, else by the record */
 	uint64_t stall_ns;		/* a file that does not move for so long has failed */
 };
 
@@ -26,7 +28,7 @@ void writer_close(struct writer *writer);
 /* Adds one record. `folder` is the bucket's, below the destination; schema: of an Avro record, as JSON (another one opens the next file).
  * A failure of a file fails its part (part->failed, part->words). */
 void writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t bucket_end, const char *folder, const char *schema,
-		const void *payload, size_t len, int64_t offset);
+		int64_t time_ms, const void *payload, size_t len, int64_t offset);
 /* Lets the file system work; waits at most wait_ns for it. */
 void writer_step(struct writer *writer, uint64_t wait_ns);
 /* No more records of this part are to come: its files are ended. */

@@ -79,4 +79,19 @@ hadoop_fs -copyToLocal "$HADOOP_RPC/user/etl/topics" "$dir/out" || fail "hadoop 
 python3 "$HERE/check_tree.py" "$dir/out" "$dir/want" || fail "judged"
 [ "$(hadoop_fs -text "$HADOOP_RPC/user/etl/topics/t1/hourly/2015/03/06/00/*" | wc -l)" = "$(grep -c '^t1/hourly/2015/03/06/00' "$dir/want")" ] ||
 	fail "hadoop fs -text counts otherwise"
+
+# What Hadoop frames, read by Hadoop: compressed text, SequenceFiles.
+want=$(grep '^t2/' "$dir/want" | cut -f2 | sort | md5sum)
+form() {	# name option...
+	local name=$1 at=webhdfs://127.0.0.1:$HADOOP_NN_PORT/form/$1
+	shift
+	"$CAMUS" run -P "$dir/job.properties" --quiet -D kafka.whitelist.topics=t2 -D etl.destination.path="$at/out" -D etl.execution.base.path="$at/base" \
+		-D etl.execution.history.path="$at/base/history" "$@" >"$dir/log" 2>&1 || fail "$name"
+	hadoop_fs -text "$HADOOP_RPC/form/$name/out/t2/hourly/*/*/*/*/*" >"$dir/text" 2>"$dir/text.err" || fail "$name: hadoop fs -text: $(tail -3 "$dir/text.err")"
+	[ "$(sed 's/^[0-9]*\t//' "$dir/text" | grep . | sort | md5sum)" = "$want" ] || fail "$name: Hadoop reads something else: $(head -2 "$dir/text")"
+}
+form gzip -D mapred.output.compress=true -D etl.output.codec=gzip
+form snappy -D mapred.output.compress=true -D etl.output.codec=snappy
+form sequence -D etl.record.writer.provider.class=com.linkedin.camus.etl.kafka.common.SequenceFileRecordWriterProvider
+form blocks -D etl.record.writer.provider.class=SequenceFileRecordWriterProvider -D mapred.output.compress=true -D mapred.output.compression.type=BLOCK
 exit 0
