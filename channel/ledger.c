@@ -327,7 +327,7 @@ struct piece {
 
 static int
 note(struct ledger_link *link, uint8_t class, const void *key, uint16_t key_len, uint64_t order, const struct piece *pieces, uint32_t count,
-     uint64_t *number)
+	uint64_t *number)
 {
 	struct ledger *l = link->ledger;
 	uint8_t head[32], *at = head;
