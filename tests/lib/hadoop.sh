@@ -57,7 +57,8 @@ print(*[x.getsockname()[1] for x in s])' "$1"
 
 hadoop_java()	# [java option...] class arg...
 {
-	java -Xmx200m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 $HADOOP_OPENS ${HADOOP_JVM_MORE-} -cp "$HADOOP_DIR/conf:$HADOOP_HOME/libs/*" "$@"
+	mkdir -p "$HADOOP_DIR/tmp"
+	java -Xmx200m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 $HADOOP_OPENS -Djava.io.tmpdir="$HADOOP_DIR/tmp" ${HADOOP_JVM_MORE-} -cp "$HADOOP_DIR/conf:$HADOOP_HOME/libs/*" "$@"
 }
 
 hadoop_property()	# name value
@@ -105,7 +106,7 @@ hadoop_conf_write()	# host
 
 hadoop_nn_start()
 {
-	setsid java -Xms64m -Xmx200m -XX:+UseSerialGC $HADOOP_OPENS ${HADOOP_JVM_MORE-} -cp "$HADOOP_DIR/conf:$HADOOP_HOME/libs/*" \
+	setsid java -Xms64m -Xmx200m -XX:+UseSerialGC $HADOOP_OPENS -Djava.io.tmpdir="$HADOOP_DIR/tmp" ${HADOOP_JVM_MORE-} -cp "$HADOOP_DIR/conf:$HADOOP_HOME/libs/*" \
 		org.apache.hadoop.hdfs.server.namenode.NameNode >>"$HADOOP_DIR/nn.log" 2>&1 </dev/null &
 	HADOOP_NN_PID=$!
 }
@@ -116,7 +117,7 @@ hadoop_dn_start()	# index
 	[ -n "${HADOOP_DN_ALL[$i]-}" ] || HADOOP_DN_ALL[$i]=$(hadoop_ports 3)
 	ports=(${HADOOP_DN_ALL[$i]})
 	mkdir -p "$HADOOP_DIR/dn$i"
-	setsid java -Xms64m -Xmx200m -XX:+UseSerialGC $HADOOP_OPENS ${HADOOP_JVM_MORE-} -cp "$HADOOP_DIR/conf:$HADOOP_HOME/libs/*" \
+	setsid java -Xms64m -Xmx200m -XX:+UseSerialGC $HADOOP_OPENS -Djava.io.tmpdir="$HADOOP_DIR/tmp" ${HADOOP_JVM_MORE-} -cp "$HADOOP_DIR/conf:$HADOOP_HOME/libs/*" \
 		org.apache.hadoop.hdfs.server.datanode.DataNode -D "dfs.datanode.address=127.0.0.1:${ports[0]}" \
 		-D "dfs.datanode.http.address=127.0.0.1:${ports[1]}" -D "dfs.datanode.ipc.address=127.0.0.1:${ports[2]}" \
 		-D "dfs.datanode.data.dir=file://${HADOOP_DN_DIR:-$HADOOP_DIR/dn$i}" >>"$HADOOP_DIR/dn$i.log" 2>&1 </dev/null &
