@@ -9,6 +9,7 @@
 
 #include "channel/channel.h"
 #include "channel/logio.h"
+#include "channel/ranges.h"
 #include "channel/ringlog.h"
 
 #define ENGINE_BLOCK_BYTES (256u << 10)
@@ -43,15 +44,6 @@ struct entries {			/* a ring; sequence numbers only grow */
 	struct entry *items;
 	uint64_t head, tail;
 	uint32_t mask;
-};
-
-struct range {
-	uint64_t first, end;
-};
-
-struct ranges {				/* sorted, apart */
-	struct range *items;
-	uint32_t count, room;
 };
 
 struct group {
@@ -192,9 +184,6 @@ void engine_taker_close(struct taker *taker);
 bool engine_span_next(const struct span *span, struct span_cursor *cursor, struct event_view *event);
 
 /* Under lock. */
-bool ranges_reserve(struct ranges *ranges, uint32_t more);	/* ranges_add cannot fail so many times */
-uint64_t ranges_add_missing(struct ranges *ranges, uint64_t first, uint64_t end);	/* reserved: 2; returns how many were not there */
-bool ranges_add(struct ranges *ranges, uint64_t first, uint64_t end);
 void engine_acked_move(struct engine *engine);		/* over settled ranges, and drops entries that are done */
 bool entries_reserve(struct entries *entries, uint32_t more);
 bool entries_add(struct entries *entries, const struct entry *entry);
