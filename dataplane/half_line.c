@@ -110,7 +110,8 @@ look(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 		line->since_ns = now_ns;
 	}
 	bool longer = stream->tail_len >= HALF_LINE_LONG_BYTES && stream->tail_len >= 2 * line->noted;
-	if (!line->waiting && !stream->ticket_first && stream->received > line->offset &&
+	/* A stream that waits for room in a channel holds whole frames too: those are acknowledged when they are events in the log, not before. */
+	if (!line->waiting && !stream->wait && !stream->ticket_first && stream->received > line->offset &&
 	    (line->urgent || longer || now_ns - line->since_ns >= HALF_LINE_AGE_NS))
 		note(lines, line);
 	return true;
