@@ -17,15 +17,22 @@ setup_packages() {
 		run=(sudo)
 	fi
 	echo "installing ${#missing[@]} packages: ${missing[*]}" >&2
-	local log
+	local log policy=/usr/sbin/policy-rc.d rc=0
 	log=$(mktemp)
+	# Packages that are servers (krb5-kdc) shall not start what they bring: Debian's way to say so, for the time of the installation.
+	if [ -e $policy ]; then
+		policy=
+	else
+		printf '#!/bin/sh\nexit 101\n' | "${run[@]}" tee $policy >/dev/null && "${run[@]}" chmod 755 $policy
+	fi
 	if ! { "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
 	       "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
 		tail -n 30 "$log" >&2
-		rm -f "$log"
-		return 1
+		rc=1
 	fi
+	[ -n "$policy" ] && "${run[@]}" rm -f $policy
 	rm -f "$log"
+	return $rc
 }
 
 # setup_huge PAGES: asks the kernel for that many 2 MiB pages where we may; setup_huge_back gives them back. Never fails.
