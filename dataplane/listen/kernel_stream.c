@@ -333,6 +333,7 @@ feed(struct kernel_stream *k, const uint8_t *bytes, uint32_t len)
 		return;
 	}
 	memcpy(left, bytes + n, len - n);
+	free(k->left);		/* the last one's, eaten to its end */
 	k->left = left;
 	k->left_len = len - n;
 	make_dirty(k);
@@ -442,7 +443,8 @@ kernel_streams_step(struct kernel_streams *ks, uint64_t now_ns)
 			make_dirty(k);
 		if (k->dead)
 			continue;
-		if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) && (k->closing || (k->reading && !k->left_len) || events[i].events & EPOLLERR)) {
+		if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) &&
+		    (k->closing || (!k->left_len && (k->reading || events[i].events & EPOLLERR)))) {
 			if (k->stream.eof)
 				k->gone = true, make_dirty(k);
 			else
