@@ -15,8 +15,12 @@
 #define HADOOP_JOB "belongs to the job that Hadoop ran; penstock-camus is one process"
 #define JAVA_CLASS "Java classes cannot be loaded"
 #define DEAD "Camus reads it nowhere"
+#define NOT_PRUNED "the history is not pruned yet: old folders and manifests stay until they are removed by hand"
+#define AS_JSON "Java classes cannot be loaded: audit counts are sent as JSON"
+#define NO_STATSD "use the numbers of --json instead"
 
 static const char *const commit_words[] = { "partial", "full", NULL };
+static const char *const missing_words[] = { "record", "now", NULL };
 static const char *const tombstone_words[] = { "skip", "write", "error", NULL };
 
 const struct option camus_options[] = {
@@ -24,10 +28,6 @@ const struct option camus_options[] = {
 	{ "etl.execution.base.path", OPT_STRING, AT(base_path), .flags = OPTION_REQUIRED,
 	  .help = "Folder of the job's state: manifests, running executions." },
 	{ "etl.execution.history.path", OPT_STRING, AT(history_path), .flags = OPTION_REQUIRED, .help = "Folder of finished executions." },
-	{ "etl.execution.history.max.of.quota", OPT_STRING, AT(history_quota_text), "0.5",
-	  .help = "Share of the base path's name quota that the history may take." },
-	{ "etl.basedir.quota.overide", OPT_U64, AT(history_quota_override), "0", .unit = "entries",
-	  .help = "Replaces the limit computed from the quota." },
 	{ "etl.counts.path", OPT_STRING, AT(counts_path), .help = "Where count files go when they are kept." },
 	{ "etl.keep.count.files", OPT_BOOL, AT(keep_counts), "false", .help = "Keep the files of audit counts." },
 	{ "etl.fail.on.errors", OPT_BOOL, AT(fail_on_errors), "false", .help = "Any error record fails the run." },
@@ -80,7 +80,7 @@ const struct option camus_options[] = {
 	{ "camus.message.timestamp.field", OPT_STRING, AT(time_field), "timestamp", .help = "Top-level field of a JSON record." },
 	{ "camus.message.timestamp.format", OPT_STRING, AT(time_format), "[dd/MMM/yyyy:HH:mm:ss Z]",
 	  .help = "unix_seconds, unix_milliseconds, ISO-8601 or a pattern of SimpleDateFormat." },
-	{ "penstock.camus.timestamp.missing", OPT_STRING, AT(zone_default), "record",
+	{ "penstock.camus.timestamp.missing", OPT_CHOICE, AT(time_missing), "record", .choices = missing_words,
 	  .help = "record: a record without a time gets its Kafka timestamp; now: the clock's." },
 	{ "penstock.camus.tombstones", OPT_CHOICE, AT(tombstones), "skip", .choices = tombstone_words,
 	  .help = "What a record without a payload becomes: nothing (counted), an empty record, an error record." },
@@ -109,10 +109,17 @@ const struct option camus_options[] = {
 	{ "penstock.camus.kafka.", OPT_FAMILY, AT(kafka), .help = "Properties of a Kafka consumer: security.protocol, isolation.level, ..." },
 
 	{ "etl.counts.class", OPT_STRING, .flags = OPTION_REFUSED, .note = JAVA_CLASS "; counts are written as Camus's EtlCounts does" },
-	{ "etl.reporter.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "the report is TimeReporter's; numbers come with --metrics-file" },
-	{ "statsd.enabled", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "read the metrics file of the run instead" },
-	{ "statsd.host", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "read the metrics file of the run instead" },
-	{ "statsd.port", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "read the metrics file of the run instead" },
+	{ "etl.execution.history.max.of.quota", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NOT_PRUNED },
+	{ "etl.basedir.quota.overide", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NOT_PRUNED },
+	{ "max.schemas.per.subject", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "every schema of a run is kept" },
+	{ "camus.max.group.size.reduction.factor", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "partitions are not grouped" },
+	{ "monitoring.event.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = AS_JSON },
+	{ "camus.message.encoder.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = AS_JSON },
+	{ "camus.message.schema.id.field", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "only JSONToAvroMessageDecoder reads it" },
+	{ "etl.reporter.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "the report is TimeReporter's; the same numbers come with --json" },
+	{ "statsd.enabled", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NO_STATSD },
+	{ "statsd.host", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NO_STATSD },
+	{ "statsd.port", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NO_STATSD },
 	{ "log4j.configuration", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "there is no log4j; lines go to standard error" },
 	{ "hdfs.default.classpath.dir", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "there is no class path" },
 	{ "hadoop.external.jarFiles", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "there is no class path" },
@@ -245,29 +252,51 @@ writer_choose(struct camus_conf *conf, struct tell *tell)
 		conf->delimiter = conf->kind == WRITER_TEXT ? "\n" : "";
 }
 
-/* Properties that Hadoop's own client reads: they go on to the file system's configuration. */
-static bool
-is_hadoop(const char *key)
-{
-	static const char *const heads[] = { "fs.", "dfs.", "hadoop.", "mapred.", "mapreduce.", "yarn.", "io.", "ipc.", "tmpjars", "user.name" };
-	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
-		if (strncmp(key, heads[i], strlen(heads[i])) == 0)
-			return true;
-	return false;
-}
+/* Properties beside the table: what is read by its name elsewhere (no words), and what has no effect, with the reason. First match counts. */
+static const struct {
+	const char *head, *words;
+	bool fatal;
+} beside[] = {
+	{ "kafka.message.coder.schema.registry.class", NULL, false },
+	{ "etl.schema.registry.url", NULL, false },
+	{ "schema.registry.url", NULL, false },
+	{ "get.schema.by.id.", NULL, false },
+	{ "kafka.monitor.tier", NULL, false },
+	{ "penstock.camus.schemas", NULL, false },
+	{ "penstock.hdfs.conf_dir", NULL, false },
+	{ "penstock.hdfs.http_address", NULL, false },
+	{ "penstock.hdfs.principal", NULL, false },
+	{ "penstock.hdfs.keytab", NULL, false },
+	{ "user.name", NULL, false },
+	{ "is.new.producer", NULL, false },
+	{ "camus.work.allocator.class", NULL, false },
+	{ "mapred.output.compression.", NULL, false },
+	{ "mapreduce.output.fileoutputformat.compress.", NULL, false },
+	{ "penstock.", "penstock-camus has no such option", true },
+	{ "camus.sweeper.", "the sweeper is not there yet: no effect", false },
+	{ "camus.single.folder.sweeper.", "the sweeper is not there yet: no effect", false },
+	{ "alert.", "no mail is sent: partitions that fall behind are named in the report", false },
+	{ "fs.", "no effect here: put it into core-site.xml (penstock.hdfs.conf_dir)", false },
+	{ "dfs.", "no effect here: put it into hdfs-site.xml (penstock.hdfs.conf_dir)", false },
+	{ "hadoop.", HADOOP_JOB ": no effect", false },
+	{ "mapred.", HADOOP_JOB ": no effect", false },
+	{ "mapreduce.", HADOOP_JOB ": no effect", false },
+	{ "yarn.", HADOOP_JOB ": no effect", false },
+	{ "io.", HADOOP_JOB ": no effect", false },
+	{ "ipc.", HADOOP_JOB ": no effect", false },
+	{ "", "no property of Camus, Hadoop or penstock: ignored", false },
+};
 
-/* Read by another part than the table: registries, sweeper, alerts. */
-static bool
-is_elsewhere(const char *key)
+static void
+beside_tell(struct tell *tell, const struct property *property)
 {
-	static const char *const heads[] = { "camus.sweeper.", "camus.single.", "kafka.message.coder.", "schema.registry.url", "etl.schema.registry.",
-		"get.schema.by.id.", "max.schemas.per.subject", "is.new.producer", "alert.", "camus.message.schema.id.field", "kafka.monitor.",
-		"camus.work.allocator.class", "camus.max.group.size.", "monitoring.event.class", "camus.message.encoder.class",
-		"penstock.hdfs.", "penstock.camus." };
-	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
-		if (strncmp(key, heads[i], strlen(heads[i])) == 0)
-			return true;
-	return false;
+	for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+		if (strncmp(property->key, beside[i].head, strlen(beside[i].head)) != 0)
+			continue;
+		if (beside[i].words)
+			conf_tell(&tell->report, beside[i].fatal, property->origin, property->key, beside[i].words);
+		return;
+	}
 }
 
 int
@@ -297,22 +326,28 @@ conf_load(struct camus_conf *conf)
 	const struct property_line *delimiter = properties_find(all, "etl.output.record.delimiter");
 	if (delimiter)
 		conf->delimiter = delimiter->raw;
-	for (size_t i = 0; i < count; i++)
-		if (!props[i].used && !is_hadoop(props[i].key) && !is_elsewhere(props[i].key))
-			conf_tell(&tell.report, false, props[i].origin, props[i].key, "no property of Camus, Hadoop or penstock: ignored");
+	for (size_t i = 0; i < count; i++) {
+		const struct option *option = option_find(camus_options, props[i].key);
+		if (option && option->flags & OPTION_NO_MEANING)
+			conf_tell(&tell.report, false, props[i].origin, props[i].key, option->note);
+		else if (!option)
+			beside_tell(&tell, &props[i]);
+	}
 	free(props);
 	if (tell.fatal)
 		return -EINVAL;
-	double_read(&tell, "etl.execution.history.max.of.quota", conf->history_quota_text, 1, &conf->history_quota);
 	double_read(&tell, "etl.max.percent.skipped.schemanotfound", conf->skip_schema_text, 100, &conf->skip_schema);
 	double_read(&tell, "etl.max.percent.skipped.other", conf->skip_other_text, 100, &conf->skip_other);
 	if (!conf->brokers && !conf->host_url)
 		conf_tell(&tell.report, true, NULL, "kafka.brokers", "required: host:port of at least one broker");
-	if (strcmp(conf->zone_default, "now") == 0)
-		conf->time_now = true;
-	else if (strcmp(conf->zone_default, "record") != 0)
-		conf_tell(&tell.report, true, NULL, "penstock.camus.timestamp.missing", "want record or now");
 	writer_choose(conf, &tell);
+	if (conf->tombstones == TOMBSTONE_WRITE && conf->kind == WRITER_AVRO)
+		conf_tell(&tell.report, true, NULL, "penstock.camus.tombstones", "write: an Avro file has no empty record; want skip or error");
+	const char *allocator = conf_text(conf, "camus.work.allocator.class"), *producer = conf_text(conf, "is.new.producer");
+	if (allocator && !conf_class_is(allocator, "BaseAllocator"))
+		conf_tell(&tell.report, true, NULL, "camus.work.allocator.class", "only BaseAllocator is there: leave it out");
+	if (producer && strcasecmp(producer, "true") != 0)
+		conf_tell(&tell.report, true, NULL, "is.new.producer", "only true is there: subjects are <topic>-value");
 	if (!conf->brokers && conf->host_url)
 		conf->brokers = pool_print(&all->pool, "%s:%u", conf->host_url, conf->host_port);
 	return tell.fatal ? -EINVAL : 0;

@@ -8,6 +8,7 @@
 
 enum conf_partitioner { PARTITION_DEFAULT, PARTITION_HOURLY, PARTITION_DAILY, PARTITION_TIME, PARTITION_TOPIC_GROUP };
 enum conf_writer { WRITER_AVRO, WRITER_TEXT, WRITER_SEQUENCE };
+enum conf_time_missing { MISSING_RECORD, MISSING_NOW };	/* a record without a time gets its Kafka timestamp, the clock's */
 enum conf_commit { COMMIT_PARTIAL, COMMIT_FULL };
 enum conf_tombstone { TOMBSTONE_SKIP, TOMBSTONE_WRITE, TOMBSTONE_ERROR };
 
@@ -16,9 +17,7 @@ struct camus_conf {
 	struct option_values values;
 
 	/* job, history, thresholds */
-	const char *job_name, *base_path, *history_path, *counts_path, *history_quota_text;
-	uint64_t history_quota_override;
-	double history_quota;		/* share of the name quota */
+	const char *job_name, *base_path, *history_path, *counts_path;
 	uint32_t count_minutes;
 	struct option_list count_plain;	/* topics whose counts bear no server and service */
 	bool keep_counts, fail_on_errors, fail_out_of_range, run_tracking, move_data;
@@ -39,7 +38,7 @@ struct camus_conf {
 	struct option_family decoders;	/* by topic */
 	uint32_t decode_errors_written;
 	const char *time_field, *time_format;
-	bool time_now;			/* a record without a time gets the clock's, not its Kafka timestamp */
+	uint32_t time_missing;		/* enum conf_time_missing */
 	uint32_t tombstones;
 
 	/* output */
@@ -60,10 +59,6 @@ struct camus_conf {
 	uint64_t memory;		/* bytes of fetch queues and open files, in all */
 	uint32_t commit;
 	uint64_t stall_timeout_ns;
-	uint64_t complete_delay_ns;
-	bool complete_marks;
-	const char *late;		/* "same" or "separate" */
-	const char *hook, *zone_default;
 };
 
 extern const struct option camus_options[];

@@ -9,7 +9,7 @@
 int64_t
 decode_fallback_ms(const struct camus_conf *conf, const struct message *message)
 {
-	if (!conf->time_now && message->time_ms >= 0)
+	if (conf->time_missing == MISSING_RECORD && message->time_ms >= 0)
 		return message->time_ms;
 	return (int64_t)(clock_wall_ns(&clock_system) / NS_PER_MS);
 }

@@ -248,12 +248,6 @@ route_folder(struct route *route, int64_t bucket)
 	return route->folder;
 }
 
-bool
-route_groups_topic(const struct route *route)
-{
-	return route->kind == PARTITION_TOPIC_GROUP;
-}
-
 int
 route_file_name(char *text, size_t room, const char *topic, const char *leader, int32_t partition, uint64_t count, int64_t offset, int64_t bucket,
 		const char *extension)

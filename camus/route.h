@@ -20,9 +20,6 @@ int64_t route_bucket(struct route *route, int64_t time_ms);
 const char *route_folder(struct route *route, int64_t bucket);
 /* End of the bucket, ms: where the next one begins. */
 int64_t route_bucket_end(struct route *route, int64_t bucket);
-/* Files are named by task and clock, not by partition and offset, with TopicGroupingPartitioner. */
-bool route_groups_topic(const struct route *route);
-
 /* The topic's name in folders and file names: dots become underscores. `text` has room for len + 1. */
 void route_topic_folder(const char *topic, char *text);
 
