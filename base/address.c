@@ -60,3 +60,19 @@ address_in_prefix(const struct address *a, const struct address_prefix *prefix)
 		return false;
 	return rest == 0 || ((a->ip[bytes] ^ prefix->ip[bytes]) >> (8 - rest)) == 0;
 }
+
+void
+address_from_sockaddr(struct address *a, const struct sockaddr *from)
+{
+	if (from->sa_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
+		memset(a->ip, 0, 10);
+		a->ip[10] = a->ip[11] = 0xff;
+		memcpy(a->ip + 12, &v4->sin_addr, 4);
+		a->port = ntohs(v4->sin_port);
+	} else {
+		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
+		memcpy(a->ip, &v6->sin6_addr, 16);
+		a->port = ntohs(v6->sin6_port);
+	}
+}

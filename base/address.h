@@ -39,6 +39,9 @@ address_is_any(const struct address *a)	/* 0.0.0.0 or :: */
 size_t address_ip_text(const struct address *a, char *text, size_t text_bytes);
 /* Numeric IPv4 or IPv6 only. 0 or -EINVAL. port is left as it is. */
 int address_parse_ip(struct address *a, const char *text);
+struct sockaddr;
+/* Of a kernel socket, AF_INET or AF_INET6. */
+void address_from_sockaddr(struct address *a, const struct sockaddr *from);
 
 /* prefix: "10.0.0.0/8", "2001:db8::/32" or one address. bits counts from the left of the 128. */
 struct address_prefix {

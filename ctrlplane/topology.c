@@ -201,13 +201,7 @@ port_addresses(const struct topology *t, const struct source_listen *listen, str
 		struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *list = NULL;
 		if (getaddrinfo(listen->host, NULL, &hints, &list))
 			return 0;	/* the kernel socket says what is wrong with it */
-		if (list->ai_family == AF_INET) {
-			memset(host.ip, 0, 10);
-			host.ip[10] = host.ip[11] = 0xff;
-			memcpy(host.ip + 12, &((struct sockaddr_in *)list->ai_addr)->sin_addr, 4);
-		} else {
-			memcpy(host.ip, &((struct sockaddr_in6 *)list->ai_addr)->sin6_addr, 16);
-		}
+		address_from_sockaddr(&host, list->ai_addr);
 		freeaddrinfo(list);
 	}
 	uint32_t n = 0;

@@ -352,12 +352,6 @@ tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns)
 	tcp_turn(carrier->tcp, now_ns);
 }
 
-void
-tcp_carrier_stop(struct tcp_carrier *carrier)
-{
-	memset(carrier->listeners->by_port, 0, sizeof carrier->listeners->by_port);
-}
-
 int
 tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *config, struct net *net, struct streams *streams,
 		 struct tcp_listeners *listeners, const char *component, struct err *err)

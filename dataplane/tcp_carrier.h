@@ -58,8 +58,6 @@ void tcp_carrier_close(struct tcp_carrier *carrier);
 void tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns);
 /* Somebody asked for the open block to be sealed since the last call. */
 bool tcp_carrier_hurry(struct tcp_carrier *carrier);
-/* No more bytes are read, new connections are refused; what is under way goes on. */
-void tcp_carrier_stop(struct tcp_carrier *carrier);
 
 /* Bytes of free blocks that every channel of the ingress has at least: what windows may promise. */
 uint64_t tcp_carrier_credit(const struct ingress *ingress);

@@ -53,22 +53,6 @@ kernel_listen_buffers_init(void)
 	return 0;
 }
 
-static void
-address_from(struct address *a, const struct sockaddr_storage *from)
-{
-	if (from->ss_family == AF_INET) {
-		const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
-		memset(a->ip, 0, 10);
-		a->ip[10] = a->ip[11] = 0xff;
-		memcpy(a->ip + 12, &v4->sin_addr, 4);
-		a->port = ntohs(v4->sin_port);
-	} else {
-		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
-		memcpy(a->ip, &v6->sin6_addr, 16);
-		a->port = ntohs(v6->sin6_port);
-	}
-}
-
 static int
 bind_one(const struct addrinfo *ai, const struct source_listen *where, struct err *err)
 {
@@ -159,7 +143,7 @@ kernel_listen_open(struct kernel_listen *listen, const struct source_listen *whe
 	struct sockaddr_storage bound;
 	socklen_t bound_len = sizeof bound;
 	if (getsockname(fd, (struct sockaddr *)&bound, &bound_len) == 0)
-		address_from(&listen->at, &bound);
+		address_from_sockaddr(&listen->at, (const struct sockaddr *)&bound);
 	if (address_is_group(&listen->at) && (rc = join_group(fd, &listen->at, where, err)) != 0) {
 		close(fd);
 		listen->fd = -1;
@@ -211,7 +195,7 @@ kernel_listen_receive(struct kernel_listen *listen)
 		struct msghdr *header = &buffers->messages[i].msg_hdr;
 		struct datagram dg = { .bytes = buffers->iov[i].iov_base, .len = buffers->messages[i].msg_len, .to = listen->at,
 				       .time_ns = in->ingress->wall_ns };
-		address_from(&dg.from, &buffers->from[i]);
+		address_from_sockaddr(&dg.from, (const struct sockaddr *)&buffers->from[i]);
 		uint32_t left = dg.len, train = read_control(listen, header), count = train && left > train ? (left + train - 1) / train : 1;
 		counter_add(&listen->counters.datagrams_in, count);
 		counter_add(&listen->counters.bytes_in, dg.len);

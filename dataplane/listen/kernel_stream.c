@@ -139,22 +139,6 @@ kernel_streams_open(struct kernel_streams *ks, struct ingress *ingress, struct e
 	return rc ? err_set(err, -rc, "no memory for connections") : 0;
 }
 
-static void
-address_of(struct address *a, const struct sockaddr_storage *from)
-{
-	if (from->ss_family == AF_INET) {
-		const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
-		memset(a->ip, 0, 10);
-		a->ip[10] = a->ip[11] = 0xff;
-		memcpy(a->ip + 12, &v4->sin_addr, 4);
-		a->port = ntohs(v4->sin_port);
-	} else {
-		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
-		memcpy(a->ip, &v6->sin6_addr, 16);
-		a->port = ntohs(v6->sin6_port);
-	}
-}
-
 static int
 bind_one(const struct addrinfo *ai, const struct source_listen *where, struct err *err)
 {
@@ -228,7 +212,7 @@ kernel_streams_listen(struct kernel_streams *ks, const struct source_listen *whe
 	struct sockaddr_storage bound;
 	socklen_t len = sizeof bound;
 	if (getsockname(fd, (struct sockaddr *)&bound, &len) == 0)
-		address_of(&l->at, &bound);
+		address_from_sockaddr(&l->at, (const struct sockaddr *)&bound);
 	if (options->allow.count) {
 		l->allow = calloc(options->allow.count, sizeof *l->allow);
 		if (!l->allow) {
@@ -271,9 +255,9 @@ accept_one(struct kernel_streams *ks, struct kernel_stream_listen *l, int fd, co
 	struct sockaddr_storage name;
 	socklen_t len = sizeof name;
 	int on = 1;
-	address_of(&peer, from);
+	address_from_sockaddr(&peer, (const struct sockaddr *)from);
 	if (getsockname(fd, (struct sockaddr *)&name, &len) == 0)
-		address_of(&local, &name);
+		address_from_sockaddr(&local, (const struct sockaddr *)&name);
 	struct kernel_stream *k = malloc(sizeof *k);
 	if (!k) {
 		close(fd);

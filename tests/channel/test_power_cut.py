@@ -3,7 +3,7 @@
 blklogwrites), with what had been acknowledged among them. Then disks are built as a power cut could have left them: every prefix of
 the log, and from the last flush on any of the later writes and not others. Each is repaired as at a boot (e2fsck), its files
 are opened by a channel, and nothing that was acknowledged may be missing, nothing invented, the order kept. The variant that acknowledges
-without sync must be caught. Some of the states; all with PENSTOCK_LONG (./check --long).
+without sync must be caught. Some of the states; all with CHECK_LONG (./check --long).
 usage: test_power_cut.py GUEST FILE_CHANNEL [seed]"""
 import os
 import random
@@ -17,7 +17,7 @@ import time
 
 GUEST, CHANNEL = sys.argv[1:3]
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else random.SystemRandom().randrange(1 << 30)
-LONG = bool(os.environ.get("PENSTOCK_LONG") or os.environ.get("CHECK_LONG"))
+LONG = bool(os.environ.get("CHECK_LONG"))
 FS_BYTES, TOLD_AT, DISK_BYTES = 40 << 20, 48 << 20, 52 << 20
 os.environ["PATH"] += ":/usr/sbin:/sbin"
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test_simulate.sh SIMULATE SEEDS: the seeds of the file, then new ones until there were enough power cuts: 20,000, or
-# PENSTOCK_POWER_CUTS, or 100,000 with PENSTOCK_LONG set. Under a sanitizer, which is slower, a tenth.
+# PENSTOCK_POWER_CUTS, or 100,000 with CHECK_LONG set. Under a sanitizer, which is slower, a tenth.
 set -eu
 while read -r seed _; do
 	case $seed in
@@ -9,6 +9,6 @@ while read -r seed _; do
 	esac
 done <"$2"
 cuts=${PENSTOCK_POWER_CUTS-20000}
-[ -z "${PENSTOCK_LONG-}" ] || cuts=100000
+[ -z "${CHECK_LONG-}" ] || cuts=100000
 [ -z "${ASAN_OPTIONS-}${TSAN_OPTIONS-}" ] || cuts=$((cuts / 10))
 "$1" --cuts "$cuts"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# test_daemon_kill.sh PENSTOCK CTL GEN RINGLOG: one log under a steady load through 30 SIGKILLs (1000 with PENSTOCK_LONG set, or
+# test_daemon_kill.sh PENSTOCK CTL GEN RINGLOG: one log under a steady load through 30 SIGKILLs (1000 with CHECK_LONG set, or
 # PENSTOCK_KILLS, in lots of 30, each on a new log). What the log on disk holds after each kill counts as acknowledged: all of it is
 # delivered in the end, whole; nothing is corrupted or invented.
 set -u
@@ -10,7 +10,7 @@ gen=
 trap '[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null; [ -n "$gen" ] && kill $gen 2>/dev/null; rm -rf "$dir"' EXIT
 export PATH=$(dirname "$RINGLOG"):$PATH
 kills=${PENSTOCK_KILLS-30}
-[ -z "${PENSTOCK_LONG-}" ] || kills=1000
+[ -z "${CHECK_LONG-}" ] || kills=1000
 RANDOM=${PENSTOCK_SEED:=$RANDOM}
 echo "PENSTOCK_SEED=$PENSTOCK_SEED chooses the moments of the kills"
 done=0

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/address.h"
 #include "base/err.h"
 #include "tools/trafficgen/load.h"
 #include "tools/trafficgen/pace.h"
@@ -35,6 +36,9 @@ struct send_result {
 
 /* "192.0.2.10:514" or "[::1]:514" cut in two; host has room for 64. */
 int send_split(const char *to, char *host, uint16_t *port, struct err *err);
+struct net_config;
+/* --from and --to of a device: our address and prefix into net, both ends into from and to. 0 or -EINVAL. */
+int send_addresses(const struct send_config *config, struct net_config *net, struct address *from, struct address *to, struct err *err);
 
 int send_kernel(const struct send_config *config, struct load *load, struct pace *pace, struct send_result *result, struct err *err);
 int send_device(const struct send_config *config, struct load *load, struct pace *pace, struct send_result *result, struct err *err);

@@ -187,23 +187,23 @@ send_loop(void *context)
 	return rc;
 }
 
-static int
-parse_addresses(struct sender *s, struct net_config *net)
+int
+send_addresses(const struct send_config *config, struct net_config *net, struct address *from, struct address *to, struct err *err)
 {
 	char host[64];
 	uint16_t port = 0;
-	int rc = send_split(s->config->to, host, &port, s->err);
+	int rc = send_split(config->to, host, &port, err);
 	if (rc)
 		return rc;
-	if (address_parse_ip(&s->to, host) != 0)
-		return err_set(s->err, EINVAL, "--to: %s: want a numeric address", s->config->to);
-	s->to.port = port;
-	if (address_parse_prefix(&net->addresses[0], s->config->from) != 0 || !strchr(s->config->from, '/'))
-		return err_set(s->err, EINVAL, "--from: %s: want ADDRESS/LEN, like 192.0.2.100/24", s->config->from);
+	if (address_parse_ip(to, host) != 0)
+		return err_set(err, EINVAL, "--to: %s: want a numeric address", config->to);
+	to->port = port;
+	if (address_parse_prefix(&net->addresses[0], config->from) != 0 || !strchr(config->from, '/'))
+		return err_set(err, EINVAL, "--from: %s: want ADDRESS/LEN, like 192.0.2.100/24", config->from);
 	net->address_count = 1;
-	memcpy(s->from.ip, net->addresses[0].ip, 16);
-	if (address_is_v4(&s->from) != address_is_v4(&s->to))
-		return err_set(s->err, EINVAL, "--from, --to: one is IPv4, the other IPv6");
+	memcpy(from->ip, net->addresses[0].ip, 16);
+	if (address_is_v4(from) != address_is_v4(to))
+		return err_set(err, EINVAL, "--from, --to: one is IPv4, the other IPv6");
 	return 0;
 }
 
@@ -215,7 +215,7 @@ send_device(const struct send_config *config, struct load *load, struct pace *pa
 	uint32_t cpu = config->cpu;
 	const struct eal_config eal = { .lcore_count = 1, .lcore_cpus = &cpu, .memory_bytes = 64 << 20, .no_huge = config->no_huge };
 	const struct port_dpdk_config port = { .name = "g0", .device = config->device, .lcores = 1 };
-	int rc = parse_addresses(&s, &net), returned = 0;
+	int rc = send_addresses(s.config, &net, &s.from, &s.to, s.err), returned = 0;
 	if (rc || (rc = eal_start(&eal, err)))
 		return rc;
 	s.port = port_dpdk_open(&port, err);

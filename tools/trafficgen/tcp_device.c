@@ -482,26 +482,6 @@ client_loop(void *context)
 	return rc;
 }
 
-static int
-parse_addresses(struct clients *s, struct net_config *net)
-{
-	char host[64];
-	uint16_t port = 0;
-	int rc = send_split(s->config->to, host, &port, s->err);
-	if (rc)
-		return rc;
-	if (address_parse_ip(&s->to, host) != 0)
-		return err_set(s->err, EINVAL, "--to: %s: want a numeric address", s->config->to);
-	s->to.port = port;
-	if (address_parse_prefix(&net->addresses[0], s->config->from) != 0 || !strchr(s->config->from, '/'))
-		return err_set(s->err, EINVAL, "--from: %s: want ADDRESS/LEN, like 192.0.2.100/24", s->config->from);
-	net->address_count = 1;
-	memcpy(s->from.ip, net->addresses[0].ip, 16);
-	if (address_is_v4(&s->from) != address_is_v4(&s->to))
-		return err_set(s->err, EINVAL, "--from, --to: one is IPv4, the other IPv6");
-	return 0;
-}
-
 int
 send_tcp_device(const struct send_config *config, struct tcp_load *tcp, struct pace *pace, struct send_result *result, struct err *err)
 {
@@ -513,7 +493,7 @@ send_tcp_device(const struct send_config *config, struct tcp_load *tcp, struct p
 	if (!s)
 		return err_set(err, ENOMEM, "no memory");
 	*s = (struct clients){ .config = config, .tcp = tcp, .pace = pace, .result = result, .err = err, .count = tcp->load->sources };
-	int rc = parse_addresses(s, &net), returned = 0;
+	int rc = send_addresses(s->config, &net, &s->from, &s->to, s->err), returned = 0;
 	if (!rc && s->count > CONNS_MAX)
 		rc = err_set(err, EINVAL, "--sources: at most %u connections from one address", CONNS_MAX);
 	s->list = calloc(s->count, sizeof *s->list);
