@@ -1,0 +1,346 @@
+/* Proves: what the accepting side of TCP sends of itself, what its windows promise, and what it does when memory or the path is narrow.
+ * How: as test_tcp.c, a scripted peer with its own clock. */
+#include "tests/dataplane/net/tcp_case.h"
+
+static void
+replies_of(bool ts)
+{
+	P.ts = ts;
+	struct peer_stream *s = peer_connect();
+	P.window = 400;		/* << 7 */
+	static uint8_t text[100000], got[100000];
+	for (uint32_t i = 0; i < sizeof text; i++)
+		text[i] = (uint8_t)(i * 31 + (i >> 8));
+	assert_int_equal(conn_send(s->conn, text, sizeof text), sizeof text);
+	assert_int_equal(conn_send(s->conn, text, sizeof text), TCP_SEND_BYTES_MAX - sizeof text);
+	uint32_t first = P.ack, n = 0, lost = 0;
+	for (uint32_t round = 0; round < 400 && n < sizeof text; round++) {
+		peer_wait(10 * NS_PER_MS);
+		uint32_t mark = n;
+		while (peer_take()) {
+			if (!P.s_len)
+				continue;
+			if (++lost % 7 == 3)	/* every seventh segment is lost */
+				continue;
+			uint32_t at = P.s_seq - first;
+			if (at == n) {
+				uint32_t len = P.s_len < sizeof got - n ? P.s_len : sizeof got - n;
+				memcpy(got + n, P.s_data, len);
+				n += len;
+			} else if (at > n) {
+				peer_put(TCP_ACK, P.seq, first + n, NULL, 0);	/* duplicate ACK */
+			}
+		}
+		if (n != mark)
+			peer_put(TCP_ACK, P.seq, first + n, NULL, 0);
+	}
+	assert_int_equal(n, sizeof text);
+	assert_memory_equal(got, text, sizeof text);
+	assert_true(COUNT(retransmits) > 0);
+	assert_true(s->sent > 0);
+	P.ack = first + TCP_SEND_BYTES_MAX;
+	for (int i = 0; i < 50; i++) {
+		peer_wait(NS_PER_S);
+		while (peer_take())
+			if (P.s_len)
+				peer_put(TCP_ACK, P.seq, P.s_seq + P.s_len, NULL, 0);
+	}
+	tcp_check(P.tcp);
+	assert_int_equal(conn_send_room(s->conn), TCP_SEND_BYTES_MAX);
+}
+
+static void
+replies(void **state)
+{
+	(void)state;
+	replies_of(false);
+}
+
+static void
+replies_with_timestamps(void **state)
+{
+	(void)state;
+	replies_of(true);
+}
+
+static void
+closed_window_is_probed(void **state)
+{
+	(void)state;
+	struct peer_stream *s = peer_connect();
+	P.window = 0;
+	peer_put(TCP_ACK, P.seq, P.ack, NULL, 0);
+	conn_send(s->conn, "hello", 5);
+	uint32_t probes = 0;
+	for (int i = 0; i < 600; i++) {
+		peer_wait(NS_PER_S);
+		while (peer_take())
+			if (P.s_len) {
+				assert_int_equal(P.s_len, 1);
+				probes++;
+				peer_put(TCP_ACK, P.seq, P.ack, NULL, 0);
+			}
+	}
+	assert_in_range(probes, 5, 40);
+	assert_int_equal(s->gone, 0);
+	P.window = 100;
+	peer_put(TCP_ACK, P.seq, P.ack, NULL, 0);
+	peer_turn();
+	while (peer_take())
+		;
+	assert_int_equal(P.s_len, 5);
+	/* Nobody there any more: given up, by name. */
+	for (int i = 0; i < 1200 && !s->gone; i++)
+		peer_wait(NS_PER_S);
+	assert_int_equal(s->why, -ETIMEDOUT);
+	assert_int_equal(COUNT(timeouts), 1);
+}
+
+static void
+keepalive(void **state)
+{
+	(void)state;
+	P.durable = true;
+	struct peer_stream *s = peer_connect();
+	peer_data(0, 10, 0);
+	uint32_t probes = 0;
+	for (int i = 0; i < 3000; i++) {
+		peer_wait(NS_PER_S);
+		while (peer_take()) {
+			probes++;
+			assert_int_equal(P.s_ack, peer_first);	/* durable, even here */
+			if (probes < 3)
+				peer_put(TCP_ACK, peer_first + 10, P.ack, NULL, 0);
+		}
+	}
+	assert_int_equal(s->gone, 1);
+	assert_int_equal(s->why, -ETIMEDOUT);
+	assert_in_range(probes, 11, 13);
+}
+
+static void
+source_that_takes_no_more(void **state)
+{
+	(void)state;
+	struct peer_stream *s = peer_connect();
+	s->allow = 1500;
+	for (uint64_t at = 0; at < 10000; at += 1000)
+		DROPPED(peer_data(at, 1000, 0), DROP_NONE);
+	assert_int_equal(s->got, 1500);
+	P.room = 0;
+	peer_turn();
+	while (peer_take())
+		;
+	assert_int_equal(P.s_ack - peer_first, 10000);
+	peer_data(10000, 100, TCP_FIN);
+	assert_int_equal(s->finished, 0);
+	s->allow = 10000;
+	conn_resume(s->conn);
+	assert_int_equal(s->got, 10000);
+	s->allow = UINT64_MAX;
+	P.room = UINT32_MAX;
+	conn_resume(s->conn);
+	assert_int_equal(s->got, 10100);
+	assert_int_equal(s->finished, 1);
+	assert_int_equal(COUNT(chunks_used), 0);
+}
+
+static void
+window_closes_and_opens(void **state)
+{
+	(void)state;
+	struct peer_stream *s = peer_connect();
+	P.room = s->allow = 0;
+	uint64_t at = 0;
+	for (int i = 0; i < 100 && peer_data(at, 1000, 0) == DROP_NONE; i++) {
+		at += 1000;
+		peer_turn();
+	}
+	while (peer_take())
+		;
+	assert_int_equal(P.s_window, 0);
+	assert_true(at < 20000);
+	P.room = UINT32_MAX;
+	s->allow = UINT64_MAX;
+	conn_resume(s->conn);
+	peer_turn();
+	assert_true(peer_take());
+	assert_int_not_equal(P.s_window, 0);
+}
+
+static void
+windows_promise_only_credit(void **state)
+{
+	(void)state;
+	tcp_credit(P.tcp, 10000);	/* 80,000 may be promised */
+	struct peer_stream *s[60];
+	uint64_t open = 0;
+	for (int i = 0; i < 60; i++) {
+		P.from.port++;
+		P.seq = 1000;
+		s[i] = peer_connect();
+		open += P.s_window != 0;
+		assert_true(COUNT(promised) <= 80000);
+	}
+	assert_in_range(open, 5, 59);
+	/* One that uses its window gets more, up to what there is. */
+	tcp_credit(P.tcp, 1 << 20);
+	peer_turn();
+	for (uint64_t at = 0; at < 100000; at += 1000) {
+		peer_data(at, 1000, 0);
+		peer_turn();
+		while (peer_take())
+			;
+	}
+	assert_true(P.s_window << 6 >= 65536);
+	peer_turn();
+	while (peer_take())
+		;
+	/* Those that had none were told when there was some. */
+	struct tcp_flow flow;
+	for (uint32_t cursor = 0; tcp_flow_next(P.tcp, &cursor, &flow);)
+		assert_true(flow.window > 0);
+	(void)s;
+}
+
+static void
+no_chunks_no_acknowledgement(void **state)
+{
+	(void)state;
+	peer_close();
+	struct tcp_config small = plain;
+	small.chunks = 16;
+	peer_open(&small);
+	struct peer_stream *s = peer_connect();
+	uint32_t taken = 0;
+	enum drop drop = DROP_NONE;
+	for (uint64_t at = 1000; at < 16000; at += 300) {
+		drop = peer_data(at, 100, 0);
+		if (drop == DROP_NONE)
+			taken++;
+		else
+			assert_string_equal(drop_name[drop], "tcp_no_memory");
+	}
+	assert_int_equal(taken, 14);	/* two are kept for what is in order */
+	assert_string_equal(drop_name[drop], "tcp_no_memory");
+	peer_data(0, 1000, 0);
+	assert_int_equal(s->got, 1100);
+	s->allow = 1100;
+	peer_data(1100, 1400, 0);
+	peer_turn();
+	while (peer_take())
+		;
+	assert_int_equal(P.s_ack - peer_first, 2600);	/* the one at 2500 was there already */
+}
+
+static void
+user_ends_it_inside_an_upcall(void **state)
+{
+	(void)state;
+	struct peer_stream *s = peer_connect();
+	P.reset_in_bytes = true;
+	peer_data(0, 10, 0);
+	assert_int_equal(s->gone, 1);
+	assert_int_equal(COUNT(connections), 0);
+	P.reset_in_bytes = false;
+	P.from.port++;
+	P.seq = 1;
+	s = peer_connect();
+	peer_data(10, 10, 0);
+	P.reset_in_bytes = true;
+	peer_data(0, 10, TCP_FIN);
+	assert_int_equal(COUNT(connections), 0);
+	assert_int_equal(COUNT(chunks_used), 0);
+	peer_turn();
+}
+
+static void
+path_mtu(void **state)
+{
+	(void)state;
+	struct peer_stream *s = peer_connect();
+	static uint8_t text[3000];
+	conn_send(s->conn, text, sizeof text);
+	peer_turn();
+	assert_true(peer_take());
+	assert_int_equal(P.s_len, 1460);
+	tcp_too_big(P.tcp, &P.to, &P.from, P.s_seq - 1, 600);	/* not of ours */
+	while (peer_take())
+		;
+	peer_turn();
+	NOTHING();
+	/* A router's word, with the first eight bytes of our segment in it. */
+	uint8_t icmp[8 + IP4_BYTES + 8] = { 3, 4, [6] = 1000 >> 8, [7] = 1000 & 255 }, frame[200], *t = icmp + 8 + IP4_BYTES;
+	put32(icmp + 8, 0x450005dc);
+	icmp[8 + 9] = PROTO_TCP;
+	memcpy(icmp + 8 + 12, P.to.ip + 12, 4);
+	memcpy(icmp + 8 + 16, P.from.ip + 12, 4);
+	put16(t, P.to.port);
+	put16(t + 2, P.from.port);
+	put32(t + 4, P.ack);
+	struct address router = ip("192.0.2.1");
+	bench_frame(&P.b, frame, bench_ip(frame, &router, &P.to, PROTO_ICMP, 64, icmp, sizeof icmp, 2));
+	assert_int_equal(bench_dropped(&P.b), DROP_NONE);
+	peer_turn();
+	assert_true(peer_take());
+	assert_int_equal(P.s_len, 960);
+	assert_int_equal(P.s_seq, P.ack);
+}
+
+static void
+ipv6_and_no_scaling(void **state)
+{
+	(void)state;
+	P.from = ip("2001:db8::99");
+	P.to = ip("2001:db8::10");
+	P.from.port = 1;
+	P.to.port = 6514;
+	struct peer_stream *s = peer_connect();
+	peer_data(0, 1000, 0);
+	peer_data(1000, 1000, TCP_FIN);
+	assert_int_equal(s->got, 2000);
+	assert_int_equal(s->finished, 1);
+	/* A peer without options. */
+	static uint8_t frame[200];
+	P.from.port = 2;
+	P.seq = 9;
+	uint32_t n = peer_build(frame, TCP_SYN, P.seq, 0, NULL, 0, NULL, 0);
+	while (peer_take())
+		;
+	bench_frame(&P.b, frame, n);
+	peer_turn();
+	assert_true(peer_take());
+	while (P.flags != (TCP_SYN | TCP_ACK))
+		assert_true(peer_take());
+	assert_false(P.s_has_ts);
+	peer_first = ++P.seq;
+	P.ack = P.s_seq + 1;
+	peer_put(TCP_ACK, P.seq, P.ack, NULL, 0);
+	uint64_t at = 0;
+	for (int i = 0; i < 200; i++, at += 1000) {
+		DROPPED(peer_data(at, 1000, 0), DROP_NONE);
+		peer_turn();
+	}
+	while (peer_take())
+		;
+	assert_in_range(P.s_window, 16384, 65535);
+}
+
+static void
+place_is_small(void **state)
+{
+	(void)state;
+	assert_true(tcp_conn_bytes() <= 640);
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(replies), T(replies_with_timestamps), T(closed_window_is_probed), T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens),
+		T(windows_promise_only_credit), T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
+		T(place_is_small),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
