@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/tls.h"
 #include "dataplane/source/stream_options.h"
+#include "dataplane/stream_tls.h"
 
 #define TABLE_FIRST 64u
 #define TAIL_FIRST 512u
@@ -19,19 +19,6 @@
 #define SWEEP_TURNS 100u		/* the whole table once a second */
 #define RESUME_MAX 256u			/* streams looked at for credit in one turn */
 #define TAIL_IDLE_NS NS_PER_S
-
-/* A record that holds plaintext which is not durable yet: where it ends in plaintext and on the wire. */
-struct tls_record {
-	uint64_t plain, wire;
-};
-
-struct stream_tls {
-	struct tls_session *session;
-	struct tls_record *records;	/* a ring, oldest at first; kept only for edge durable */
-	uint32_t first, count, room;
-	uint64_t plain, wire;		/* ends of the last whole record */
-	bool established;
-};
 
 const struct metric stream_metrics[] = {
 	{ "connections_accepted", METRIC_COUNTER, offsetof(struct stream_counters, accepted), "connections", "Connections that came." },
@@ -172,18 +159,6 @@ tail_drop(struct stream *stream, uint32_t n)
 
 /* ---- tickets ---- */
 
-/* How far the wire is durable when plaintext is up to `edge`: to the end of the last record that lies before it in whole. */
-static uint64_t
-tls_edge(struct stream_tls *tls, uint64_t edge, uint64_t durable)
-{
-	while (tls->count && tls->records[tls->first].plain <= edge) {
-		durable = tls->records[tls->first].wire;
-		tls->first = (tls->first + 1) % tls->room;
-		tls->count--;
-	}
-	return tls->count || tls->plain > edge ? durable : tls->wire;
-}
-
 static void
 progress(struct stream *stream)
 {
@@ -196,7 +171,7 @@ progress(struct stream *stream)
 			edge = stream->stored;
 	}
 	if (stream->tls)
-		edge = tls_edge(stream->tls, edge, stream->durable);
+		edge = stream_tls_edge(stream->tls, edge, stream->durable);
 	if (edge <= stream->durable)
 		return;
 	stream->durable = edge;
@@ -393,33 +368,6 @@ resume(struct stream *stream)
 		stream->carrier->reading(stream, true);
 }
 
-/* A whole record was read: where it ends. */
-static bool
-tls_note(struct stream *stream)
-{
-	struct stream_tls *tls = stream->tls;
-	tls->wire = stream->received;
-	if (tls->plain == stream->plain)
-		return true;
-	tls->plain = stream->plain;
-	if (stream->edge != STREAM_DURABLE)
-		return true;
-	if (tls->count == tls->room) {
-		uint32_t room = tls->room ? 2 * tls->room : 8;
-		struct tls_record *records = malloc(room * sizeof *records);
-		if (!records)
-			return false;
-		for (uint32_t i = 0; i < tls->count; i++)
-			records[i] = tls->records[(tls->first + i) % tls->room];
-		free(tls->records);
-		tls->records = records;
-		tls->first = 0;
-		tls->room = room;
-	}
-	tls->records[(tls->first + tls->count++) % tls->room] = (struct tls_record){ tls->plain, tls->wire };
-	return true;
-}
-
 /* What one piece of ciphertext brought. False: the connection ends. */
 static bool
 tls_take(struct stream *stream, bool record)
@@ -435,7 +383,7 @@ tls_take(struct stream *stream, bool record)
 			return false;
 		}
 	}
-	if (record && !tls_note(stream)) {
+	if (record && !stream_tls_note(tls, stream->plain, stream->received, stream->edge == STREAM_DURABLE)) {
 		shut(stream, &counters->reset_tls, true);
 		return false;
 	}
@@ -663,17 +611,6 @@ stream_admit(struct stream_listener *listener, const struct address *peer)
 	return allowed ? -EUSERS : -EACCES;
 }
 
-static void
-tls_free(struct stream *stream)
-{
-	if (!stream->tls)
-		return;
-	tls_session_free(stream->tls->session);
-	free(stream->tls->records);
-	free(stream->tls);
-	stream->tls = NULL;
-}
-
 int
 stream_listener_tls(struct stream_listener *listener, const struct stream_options *options, bool tickets, struct err *err)
 {
@@ -704,9 +641,8 @@ stream_open(struct stream *stream, const struct stream_carrier *carrier, struct 
 		return -ENOMEM;
 	}
 	if (listener->tls) {
-		stream->tls = calloc(1, sizeof *stream->tls);
-		if (!stream->tls || !(stream->tls->session = tls_session_new(listener->tls))) {
-			free(stream->tls);
+		stream->tls = stream_tls_new(listener->tls);
+		if (!stream->tls) {
 			free(stream->state);
 			counter_add(&listener->counters.refused_memory, 1);
 			return -ENOMEM;
@@ -715,7 +651,8 @@ stream_open(struct stream *stream, const struct stream_carrier *carrier, struct 
 		stream->frame_ns = streams->now_ns;
 	}
 	if (!slot_take(streams, stream)) {
-		tls_free(stream);
+		stream_tls_free(stream->tls);
+		stream->tls = NULL;
 		free(stream->state);
 		counter_add(&listener->counters.refused_memory, 1);
 		return -ENOMEM;
@@ -764,7 +701,8 @@ stream_end(struct stream *stream)
 	if (stream->waiting)
 		wait_unlink(stream);
 	tail_free(stream);
-	tls_free(stream);
+	stream_tls_free(stream->tls);
+	stream->tls = NULL;
 	free(stream->state);
 	stream->state = NULL;
 	slot_give(streams, stream);
