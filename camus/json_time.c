@@ -3,10 +3,10 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unicode/ucal.h>
 #include <unicode/udat.h>
 #include <unicode/ustring.h>
 
+#include "base/calendar.h"
 #include "camus/decode.h"
 
 enum format { FORMAT_SECONDS, FORMAT_MILLISECONDS, FORMAT_ISO, FORMAT_PATTERN };
@@ -15,7 +15,7 @@ struct json_time {
 	const char *field;
 	enum format format;
 	UDateFormat *pattern;
-	UCalendar *local;		/* zone of a text without one: the process's, as Java's default */
+	struct calendar *utc, *local;	/* local: of a text without a zone, the process's, as Java's default */
 	char text[128];			/* the last text that was read, and what it meant */
 	int64_t text_ms;
 };
@@ -30,9 +30,9 @@ json_time_open(struct json_time **out, const struct camus_conf *conf, struct err
 	time->field = conf->time_field;
 	const char *format = conf->time_format;
 	UErrorCode status = U_ZERO_ERROR;
-	time->local = ucal_open(NULL, 0, "en_US", UCAL_GREGORIAN, &status);
-	if (U_FAILURE(status))
-		return err_set(err, EINVAL, "no calendar: %s", u_errorName(status));
+	int rc = calendar_open(&time->local, NULL, err);
+	if (rc || (rc = calendar_open(&time->utc, "UTC", err)))
+		return rc;
 	if (strcmp(format, "unix_seconds") == 0 || strcmp(format, "unix") == 0)
 		time->format = FORMAT_SECONDS;
 	else if (strcmp(format, "unix_milliseconds") == 0)
@@ -57,8 +57,8 @@ json_time_close(struct json_time *time)
 		return;
 	if (time->pattern)
 		udat_close(time->pattern);
-	if (time->local)
-		ucal_close(time->local);
+	calendar_close(time->local);
+	calendar_close(time->utc);
 	free(time);
 }
 
@@ -76,9 +76,9 @@ digits(const char **p, int count, int *value)
 	return true;
 }
 
-/* yyyy-MM-dd, optionally T and HH:mm[:ss[.fraction]], optionally Z or an offset. time NULL: UTC where no zone is given. */
+/* yyyy-MM-dd, optionally T and HH:mm[:ss[.fraction]], optionally Z or an offset. local: the zone of a text that has none. */
 static bool
-iso_parse(struct json_time *time, const char *p, int64_t *ms)
+iso_parse(struct calendar *local, struct calendar *utc, const char *p, int64_t *ms)
 {
 	int year, month = 1, day = 1, hour = 0, minute = 0, second = 0, fraction = 0;
 	if (!digits(&p, 4, &year))
@@ -135,30 +135,20 @@ iso_parse(struct json_time *time, const char *p, int64_t *ms)
 	}
 	if (*p)
 		return false;
-	/* days since 1970 of the proleptic Gregorian calendar */
-	int y = month <= 2 ? year - 1 : year, era = (y >= 0 ? y : y - 399) / 400, yoe = y - era * 400;
-	int doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1, doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
-	int64_t days = (int64_t)era * 146097 + doe - 719468;
-	int64_t local = ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000 + fraction;
-	if (zone) {
-		*ms = local - offset * 60000;
-		return true;
-	}
-	if (!time) {
-		*ms = local;
-		return true;
-	}
-	UErrorCode status = U_ZERO_ERROR;
-	ucal_setDateTime(time->local, year, month - 1, day, hour, minute, second, &status);
-	UDate date = ucal_getMillis(time->local, &status);
-	*ms = ((int64_t)date / 1000) * 1000 + fraction;
-	return U_SUCCESS(status);
+	struct calendar_time fields = { .year = year, .month = month, .day = day, .hour = hour, .minute = minute, .second = second, .ms = fraction };
+	*ms = calendar_join(zone ? utc : local, &fields) - (int64_t)offset * 60000;
+	return true;
 }
 
 bool
 json_time_iso(const char *text, int64_t *time_ms)
 {
-	return iso_parse(NULL, text, time_ms);
+	struct calendar *utc;
+	if (calendar_open(&utc, "UTC", NULL))
+		return false;
+	bool got = iso_parse(utc, utc, text, time_ms);
+	calendar_close(utc);
+	return got;
 }
 
 static bool
@@ -168,7 +158,7 @@ text_parse(struct json_time *time, const char *text, int64_t *ms)
 		*ms = time->text_ms;
 		return true;
 	}
-	bool got = iso_parse(time, text, ms);
+	bool got = iso_parse(time->local, time->utc, text, ms);
 	if (!got && time->format == FORMAT_PATTERN) {
 		UChar wide[256];
 		UErrorCode status = U_ZERO_ERROR;
