@@ -153,10 +153,24 @@ add_xstat(void *context, const char *name, uint64_t value)
 		json_object_set_new(context, name, json_integer((json_int_t)value));
 }
 
+struct open_files {
+	json_t *list;
+	const char *sink;
+};
+
+static void
+add_file(void *context, const struct sink_file *file)
+{
+	struct open_files *open = context;
+	json_array_append_new(open->list, json_pack("{s:s,s:s,s:s,s:I,s:I,s:I}", "sink", open->sink, "name", file->name, "state", file->state, "age_seconds",
+						    (json_int_t)file->age_s, "bytes", (json_int_t)file->bytes, "events", (json_int_t)file->events));
+}
+
 void
 commands_status(json_t *answer, void *context)
 {
 	struct topology *t = context;
+	struct open_files open = { .list = json_array() };
 	json_t *ports = json_array(), *channels = json_array();
 	for (uint32_t p = 0; p < t->port_count; p++) {
 		struct port_dpdk_info info;
@@ -180,6 +194,14 @@ commands_status(json_t *answer, void *context)
 	json_object_set_new(answer, "lcores", json_integer(t->worker_count));
 	json_object_set_new(answer, "ports", ports);
 	json_object_set_new(answer, "channels", channels);
+	for (size_t i = 0; i < t->config->sink_count; i++) {
+		open.sink = t->sinks[i].name;
+		if (t->sinks[i].running && !atomic_load(&t->sinks[i].stop))
+			sink_runner_files(t->sinks[i].runner, add_file, &open);
+	}
+	if (json_array_size(open.list))
+		json_object_set(answer, "open_files", open.list);
+	json_decref(open.list);
 }
 
 void

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "ctrlplane/config_load.h"
+#include "sinks/sink.h"
 
 static const char *const parts[] = { "sources", "channels", "sinks", "sinkgroups", "configfilters", NULL };
 
@@ -453,11 +454,11 @@ prefix_of(struct load *load, const char *part, const char *name)
 	return pool_print(&load->config->pool, "%s.%s.%s.", load->config->agent, part, name);
 }
 
-/* The transactionCapacity of a channel's config, 0 when the kind has none. */
+/* A number of a channel's config, 0 when the kind has none. */
 static uint64_t
-transaction_capacity(const struct config_component *channel)
+channel_number(const struct config_component *channel, const char *key)
 {
-	const struct option *option = channel->config ? option_find(channel->kind->options, "transactionCapacity") : NULL;
+	const struct option *option = channel->config ? option_find(channel->kind->options, key) : NULL;
 	if (!option || (option->flags & (OPTION_NO_MEANING | OPTION_REFUSED)))
 		return 0;
 	const char *field = (const char *)channel->config + option->offset;
@@ -472,13 +473,29 @@ batch_check(struct load *load, const struct config_component *component, uint64_
 	uint32_t batch = component->kind->batch_events(component->config);
 	for (size_t i = 0; i < load->config->channel_count; i++) {
 		const struct config_component *channel = &load->config->channels[i];
-		uint64_t capacity = channels >> i & 1 ? transaction_capacity(channel) : 0;
+		uint64_t capacity = channels >> i & 1 ? channel_number(channel, "transactionCapacity") : 0;
 		const struct property_line *line = properties_find(&load->config->properties, pool_print(&load->scratch, "%stype", component->prefix));
 		if (capacity > 0 && batch > capacity)
 			load_tell(load, CONFIG_ERROR, line, pool_text(&load->scratch, component->prefix, strlen(component->prefix) - 1),
 				  "its batch of %u events is larger than the transactionCapacity %llu of channel '%s': make the batch smaller or set %stransactionCapacity to %u or more",
 				  batch, (unsigned long long)capacity, channel->name, channel->prefix, batch);
 	}
+}
+
+struct advice {
+	struct load *load;
+	const struct config_component *component;
+	const struct property_line *listed;
+};
+
+static void
+advice_tell(void *context, const char *key, const char *text)
+{
+	struct advice *advice = context;
+	struct load *load = advice->load;
+	const char *whole = pool_print(&load->scratch, "%s%s", advice->component->prefix, key);
+	const struct property_line *line = properties_find(&load->config->properties, whole);
+	load_tell(load, CONFIG_WARNING, line ? line : advice->listed, whole, "%s", text);
 }
 
 static void
@@ -498,6 +515,11 @@ sink_load(struct load *load, struct config_sink *sink, const char *name, const s
 		sink->channel = (size_t)index;
 	if (index >= 0)
 		batch_check(load, &sink->component, UINT64_C(1) << index);
+	if (index >= 0 && sink->component.config && sink->component.kind->advise) {
+		const struct config_component *channel = &load->config->channels[index];
+		struct sink_place place = { channel->name, channel->config ? channel->kind->name : "", channel_number(channel, "capacity") };
+		sink->component.kind->advise(sink->component.config, &place, advice_tell, &(struct advice){ load, &sink->component, sinks->line });
+	}
 }
 
 static void

@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "base/option.h"
 
+struct sink_place;	/* sinks/sink.h */
+
 enum kind_of { KIND_SOURCE, KIND_CHANNEL, KIND_SINK, KIND_INTERCEPTOR, KIND_COUNT };
 
 struct kind {
@@ -20,6 +22,8 @@ struct kind {
 	size_t config_size;
 	int (*check)(const void *config, const char *name, struct err *err);	/* may be NULL */
 	uint32_t (*batch_events)(const void *config);				/* may be NULL */
+	/* Sinks: what their settings lead to on such a channel; may be NULL. */
+	void (*advise)(const void *config, const struct sink_place *place, void (*tell)(void *context, const char *key, const char *text), void *context);
 	const void *ops;		/* struct source_ops, channel_ops, sink_ops or interceptor_ops */
 };
 

@@ -46,6 +46,9 @@ struct sink_env {
 	struct sink_counters *counters;		/* runner thread; the sink counts connections and its own timers */
 };
 
+struct sink_place;
+struct sink_file;
+
 struct sink_ops {
 	const char *name;
 	const char *class_names;
@@ -66,6 +69,22 @@ struct sink_ops {
 	uint64_t pending_bytes;		/* bodies of these; 0: the runner's own bound */
 	void (*drain)(void *sink);	/* a stop is near: what is kept open for long ends soon, more may still come; may be NULL */
 	bool (*ready)(void *sink);	/* false: takes nothing now (its memory is full); may be NULL */
+	/* Control, without an open sink: what the settings lead to that nobody may want. `key` is an option's. May be NULL. */
+	void (*advise)(const void *config, const struct sink_place *place, void (*tell)(void *context, const char *key, const char *text), void *context);
+	/* Control: files without their final name, the oldest first; waits up to half a second for the runner. May be NULL. */
+	void (*files)(void *sink, void (*visit)(void *context, const struct sink_file *file), void *context);
+};
+
+/* Where a sink takes from, for its advice. */
+struct sink_place {
+	const char *channel, *channel_kind;
+	uint64_t capacity;		/* events; 0: not known */
+};
+
+/* What a sink keeps open, for people. */
+struct sink_file {
+	const char *name, *state;
+	uint64_t age_s, bytes, events;
 };
 
 extern const struct sink_ops sink_null, sink_logger, sink_file_roll, sink_hdfs, sink_kafka;

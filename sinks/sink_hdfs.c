@@ -105,8 +105,8 @@ round_parse(const struct hdfs_config *config, struct escape_time *time, struct e
 	return 0;
 }
 
-static bool
-in_use_named(const struct hdfs_config *config)
+bool
+hdfs_in_use_named(const struct hdfs_config *config)
 {
 	return (config->in_use_prefix && config->in_use_prefix[0]) || (!config->empty_in_use_suffix && config->in_use_suffix[0]);
 }
@@ -137,7 +137,7 @@ hdfs_check(const void *config_, const char *name, struct err *err)
 	if (config->min_replicas > 1)
 		return err_set(err, ENOTSUP, "hdfs.minBlockReplicas %u is not supported: set dfs.namenode.replication.min on the cluster, without which no "
 			       "file is taken as written", config->min_replicas);
-	if (!in_use_named(config) && config->delivery == DELIVERY_EXACTLY_ONCE)
+	if (!hdfs_in_use_named(config) && config->delivery == DELIVERY_EXACTLY_ONCE)
 		return err_set(err, EINVAL, "hdfs.inUsePrefix and inUseSuffix are both empty: exactly_once needs one of them, so that readers can skip open files");
 	if (strchr(config->in_use_suffix, '/') || (config->file_suffix && strchr(config->file_suffix, '/')))
 		return err_set(err, EINVAL, "hdfs.inUseSuffix and fileSuffix cannot have a '/'");
@@ -447,55 +447,6 @@ hdfs_ready(void *self)
 	return sink->memory < sink->config->memory_bytes && !sink->finishing && clock_now_ns(sink->env->clock) >= sink->pause_until_ns;
 }
 
-/* Open files never stop intake: past half of the channel's capacity the file with the oldest open event is ended early. */
-static void
-room_make(struct hdfs_sink *sink)
-{
-	uint64_t unsettled = sink->env->on && sink->env->on->ops->unsettled ? sink->env->on->ops->unsettled(sink->env->on) : 0;
-	if (!sink->capacity || unsettled <= sink->capacity / 2 || !sink->span_count)
-		return;
-	struct hdfs_file *oldest = NULL;
-	uint64_t lowest = UINT64_MAX;
-	for (struct hdfs_file *file = sink->files; file; file = file->next) {
-		if (file->closing)
-			continue;
-		const struct run_set *sets[] = { &file->set, &file->flight_set, &file->waiting_set };
-		for (int i = 0; i < 3; i++) {
-			if (sets[i]->count && sets[i]->runs[0].first < lowest) {
-				lowest = sets[i]->runs[0].first;
-				oldest = file;
-			}
-		}
-	}
-	if (!oldest)
-		return;
-	struct bucket *bucket = oldest->bucket;
-	counter_add(&sink->counters.rolled_for_room, 1);
-	file_close(oldest);
-	if (bucket && !bucket->file)
-		bucket_drop(sink, bucket);
-}
-
-static void
-counters_show(struct hdfs_sink *sink)
-{
-	struct hdfs_counters *c = &sink->counters;
-	counter_set(&c->open_files, sink->open_files);
-	counter_set(&c->open_bytes, sink->open_bytes);
-	counter_set(&c->open_events, sink->open_events);
-	counter_set(&c->requests, sink->requests);
-	counter_set(&c->memory, sink->memory);
-	counter_set(&c->name_node_calls, sink->fs->counters.calls);
-	counter_set(&c->retries, sink->fs->counters.retries);
-	counter_set(&c->failovers, sink->fs->counters.failovers);
-	uint64_t now_ns = clock_now_ns(sink->env->clock), oldest_ns = now_ns;
-	for (struct hdfs_file *file = sink->files; file; file = file->next) {
-		if (file->opened_ns < oldest_ns)
-			oldest_ns = file->opened_ns;
-	}
-	counter_set(&c->oldest_unsettled_s, (now_ns - oldest_ns) / NS_PER_S);
-}
-
 static uint64_t
 files_step(struct hdfs_sink *sink, uint64_t now_ns)
 {
@@ -526,10 +477,8 @@ hdfs_step(void *self, uint64_t now_ns)
 	}
 	if (now_ns >= sink->slow_tick_ns) {
 		sink->slow_tick_ns = now_ns + 100 * NS_PER_MS;
-		if (!sink->capacity && sink->env->on)
-			sink->capacity = metrics_sum("CHANNEL", sink->env->on->name, "ChannelCapacity");
-		room_make(sink);
-		counters_show(sink);
+		room_make(sink, now_ns);
+		counters_show(sink, now_ns);
 	}
 	fs_ns = fs_step(sink->fs);
 	due_ns = fs_ns < due_ns ? fs_ns : due_ns;
@@ -622,6 +571,7 @@ hdfs_close(void *self)
 		close(sink->rejects_fd);
 	free(sink->buckets);
 	free(sink->spans);
+	board_close(sink);
 	free(sink);
 }
 
@@ -637,8 +587,8 @@ static const struct metric hdfs_metrics[] = {
 	COUNTER(files_closed, "files", "Files that got their final name."),
 	COUNTER(files_failed, "files", "Files given up; their unsettled events are offered again."),
 	COUNTER(files_retried, "tries", "Renames and removals that have to be tried again."),
-	COUNTER(rolled_for_room, "files", "Files closed early because the channel was half full of unsettled events."),
-	GAUGE(intents, "records", "INTENTs without DONE."),
+	COUNTER(rolled_for_room, "files", "Files closed early because unsettled events fill half of the channel, or its disk."),
+	GAUGE(intents, "records", "INTENTs without DONE: files whose rename is under way or in doubt."),
 	COUNTER(in_doubt, "files", "Files that were gone before their rename was recorded."),
 	COUNTER(rejected, "events", "Events no path could be made for, put aside."),
 	COUNTER(name_node_calls, "calls", "Calls to NameNodes."),
@@ -660,6 +610,7 @@ hdfs_open(void **made, const void *config_, struct sink_env *env, struct err *er
 	}
 	sink->env = env;
 	sink->config = config;
+	board_open(sink);
 	sink->rejects_fd = -1;
 	sink->requests_max = config->threads * 4;
 	sink->in_use_suffix = config->empty_in_use_suffix ? "" : config->in_use_suffix;
@@ -706,6 +657,6 @@ const struct sink_ops sink_hdfs = {
 	.help = "Writes events into files of HDFS (over WebHDFS) or of this machine, by path, rolled by time, size and count.",
 	.options = hdfs_options, .config_size = sizeof(struct hdfs_config), .batch_events = hdfs_batch_events, .check = hdfs_check,
 	.open = hdfs_open, .deliver = hdfs_deliver, .step = hdfs_step, .wait_fds = hdfs_wait_fds, .finish = hdfs_finish, .close = hdfs_close,
-	.drain = hdfs_drain, .ready = hdfs_ready,
+	.drain = hdfs_drain, .ready = hdfs_ready, .advise = hdfs_advise, .files = board_read,
 	.keeps = SINK_KEEPS_BATCHES | SINK_KEEPS_COMPLETE | SINK_KEEPS_ATTEMPTS | SINK_KEEPS_SUCCESS, .pending_max = 1u << 20, .pending_bytes = UINT64_MAX,
 };

@@ -6,6 +6,8 @@
 #ifndef PENSTOCK_SINKS_SINK_HDFS_H
 #define PENSTOCK_SINKS_SINK_HDFS_H
 
+#include <pthread.h>
+
 #include "sinks/escape.h"
 #include "sinks/format/chunks.h"
 #include "sinks/format/serializer.h"
@@ -130,6 +132,21 @@ struct hdfs_counters {
 
 struct hdfs_ledger;
 
+/* The oldest files as control last asked for them. */
+#define BOARD_FILES 100u
+struct hdfs_board {
+	pthread_mutex_t lock;
+	pthread_cond_t filled;
+	_Atomic bool wanted;		/* control asks, the runner answers at its next slow tick */
+	uint64_t serial;		/* answers so far; this and below under lock */
+	uint32_t count;
+	struct board_entry {
+		char *name;
+		enum file_state state;
+		uint64_t age_s, bytes, events;
+	} entries[BOARD_FILES];
+};
+
 struct hdfs_sink {
 	struct sink_env *env;
 	const struct hdfs_config *config;
@@ -157,7 +174,6 @@ struct hdfs_sink {
 	uint64_t memory, open_bytes, open_events;
 	uint64_t end_cost_ns;		/* of ending a request, running mean */
 	uint64_t tick_ns, slow_tick_ns;
-	uint64_t capacity;		/* of the channel, events; 0 unknown */
 	bool finishing;
 	uint64_t drain_ns;		/* next closing of all files while a stop is near */
 	/* the last event's bucket */
@@ -167,6 +183,7 @@ struct hdfs_sink {
 	struct hdfs_counters counters;
 	struct metric_set metrics;
 	char text[2][FS_PATH_BYTES];
+	struct hdfs_board board;
 };
 
 /* sink_hdfs_span.c: which events of the taken spans are decided. */
@@ -184,7 +201,16 @@ void file_free(struct hdfs_file *file);
 uint64_t file_pace_ns(const struct hdfs_file *file);	/* pause before its next try */
 void file_out_end(struct hdfs_sink *sink);		/* what `out` gathered is the file's */
 
+/* sink_hdfs_room.c: room in the channel, what is shown, and advice. */
+void room_make(struct hdfs_sink *sink, uint64_t now_ns);
+void counters_show(struct hdfs_sink *sink, uint64_t now_ns);
+void board_open(struct hdfs_sink *sink);
+void board_close(struct hdfs_sink *sink);
+void board_read(void *sink, void (*visit)(void *context, const struct sink_file *file), void *context);		/* sink_ops.files */
+void hdfs_advise(const void *config, const struct sink_place *place, void (*tell)(void *context, const char *key, const char *text), void *context);
+
 /* sink_hdfs.c */
+bool hdfs_in_use_named(const struct hdfs_config *config);	/* readers can tell an open file by its name */
 struct bucket *bucket_get(struct hdfs_sink *sink, const char *path, const char *prefix);	/* NULL: no memory */
 struct bucket *bucket_find(struct hdfs_sink *sink, const char *path, const char *prefix);	/* NULL: there is none */
 void bucket_drop(struct hdfs_sink *sink, struct bucket *bucket);

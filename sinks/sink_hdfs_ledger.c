@@ -1,7 +1,7 @@
 /* What the hdfs sink keeps in the channel's ledger: of each file its name before it is made (BOUND), its events and identity before it is
  * renamed (INTENT), and that it was (DONE); so a restart finds every file of an earlier life by name, and lists nothing.
  *
- * Keys: "hdfs" 0 "f" 0 sink 0 number (8 bytes, big-endian): a file;  "hdfs" 0 "n" 0 sink: file numbers up to here may be in use;
+ * Keys: of a file: channel/file_note.h;  "hdfs" 0 "n" 0 sink: file numbers up to here may be in use;
  * "hdfs" 0 "id": the log's id in names. */
 #include "sinks/sink_hdfs_ledger.h"
 
@@ -15,10 +15,9 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "channel/file_note.h"
 #include "channel/ledger.h"
 
-#define FILE_PREFIX "hdfs\0f\0"
-#define FILE_PREFIX_LEN 7u
 #define RESERVE 1000u			/* file numbers noted at a time */
 #define ORPHAN_NS (3 * NS_PER_S)	/* by then every sink of this process has opened */
 #define RETRY_NS (5 * NS_PER_MS)
@@ -75,14 +74,14 @@ file_key(uint8_t *key, const char *sink, uint64_t number)
 {
 	size_t len = strlen(sink) + 1;
 	uint64_t big = htobe64(number);
-	assert(FILE_PREFIX_LEN + len + 8 <= LEDGER_KEY_MAX);
-	memcpy(key, FILE_PREFIX, FILE_PREFIX_LEN);
-	memcpy(key + FILE_PREFIX_LEN, sink, len);
-	memcpy(key + FILE_PREFIX_LEN + len, &big, 8);
-	return (uint16_t)(FILE_PREFIX_LEN + len + 8);
+	assert(FILE_NOTE_KEY_LEN + len + 8 <= LEDGER_KEY_MAX);
+	memcpy(key, FILE_NOTE_KEY, FILE_NOTE_KEY_LEN);
+	memcpy(key + FILE_NOTE_KEY_LEN, sink, len);
+	memcpy(key + FILE_NOTE_KEY_LEN + len, &big, 8);
+	return (uint16_t)(FILE_NOTE_KEY_LEN + len + 8);
 }
 
-/* u8 1, u8 exactly once, u64 file id, u64 length, then service, in-use and final path, each with its 0. */
+/* channel/file_note.h */
 static uint32_t
 more_write(uint8_t *more, const struct hdfs_file *file)
 {
@@ -91,9 +90,9 @@ more_write(uint8_t *more, const struct hdfs_file *file)
 	more[1] = file->sink->exactly_once;
 	memcpy(more + 2, &id, 8);
 	memcpy(more + 10, &length, 8);
-	int n = snprintf((char *)more + 18, MORE_BYTES - 18, "%s%c%s%c%s", file->sink->fs->service, 0, file->in_use, 0, file->final);
-	assert(n > 0 && (size_t)n + 19 <= MORE_BYTES);
-	return (uint32_t)n + 19;
+	int n = snprintf((char *)more + FILE_NOTE_HEAD, MORE_BYTES - FILE_NOTE_HEAD, "%s%c%s%c%s", file->sink->fs->service, 0, file->in_use, 0, file->final);
+	assert(n > 0 && (size_t)n + FILE_NOTE_HEAD + 1 <= MORE_BYTES);
+	return (uint32_t)n + FILE_NOTE_HEAD + 1;
 }
 
 static int
@@ -347,35 +346,26 @@ leftover_found(const struct state_record *record, void *context)
 	struct hdfs_sink *sink = look->sink;
 	struct hdfs_ledger *l = sink->ledger;
 	struct consumer_record consumer;
-	if (record->key_len < FILE_PREFIX_LEN + 9 || !consumer_decode(record->value, record->value_len, &consumer) || consumer.more_len < 21 || consumer.more[0] != 1)
+	struct file_note note;
+	const char *owner;
+	uint32_t owner_len;
+	uint64_t number;
+	if (!file_note_key(record->key, record->key_len, &owner, &owner_len, &number) || !consumer_decode(record->value, record->value_len, &consumer) ||
+	    !file_note_read(consumer.more, consumer.more_len, &note))
 		return true;
-	const char *owner = (const char *)record->key + FILE_PREFIX_LEN;
-	size_t owner_len = record->key_len - FILE_PREFIX_LEN - 9;
 	bool mine = strlen(l->sink) == owner_len && memcmp(owner, l->sink, owner_len) == 0;
 	if (look->orphans ? name_live(l, owner, owner_len) : !mine)
 		return true;
 	if (consumer.state != CONSUMER_INTENT && consumer.state != CONSUMER_BOUND)
 		return true;
-	const char *at = (const char *)consumer.more + 18, *end = (const char *)consumer.more + consumer.more_len;
-	const char *text[3];
-	for (int i = 0; i < 3; i++) {
-		text[i] = at;
-		at = at < end ? memchr(at, 0, (size_t)(end - at)) : NULL;
-		if (!at)
-			return true;
-		at++;
-	}
-	if (strcmp(text[0], sink->fs->service) != 0)
+	if (strcmp(note.service, sink->fs->service) != 0)
 		return true;	/* of another cluster: its own sink, or one that is to come, sees to it */
 	struct leftover *left = calloc(1, sizeof *left);
 	if (!left)
 		return false;
-	uint64_t id, length;
-	memcpy(&id, consumer.more + 2, 8);
-	memcpy(&length, consumer.more + 10, 8);
 	*left = (struct leftover){
-		.sink = sink, .key_len = record->key_len, .intent = consumer.state == CONSUMER_INTENT, .exactly_once = consumer.more[1],
-		.file_id = le64toh(id), .length = le64toh(length), .in_use = strdup(text[1]), .final = strdup(text[2]), .key = malloc(record->key_len),
+		.sink = sink, .key_len = record->key_len, .intent = consumer.state == CONSUMER_INTENT, .exactly_once = note.exactly_once,
+		.file_id = note.file_id, .length = note.length, .in_use = strdup(note.in_use), .final = strdup(note.final), .key = malloc(record->key_len),
 	};
 	if (!left->in_use || !left->final || !left->key) {
 		leftover_free(left);
@@ -478,7 +468,7 @@ ledger_step(struct hdfs_sink *sink, uint64_t now_ns)
 	uint32_t count = 0;
 	if (now_ns >= l->orphans_ns) {
 		l->orphans_ns = UINT64_MAX;
-		ledger_each(l->ledger, STATE_CONSUMER, FILE_PREFIX, FILE_PREFIX_LEN, leftover_found, &(struct look){ sink, true });
+		ledger_each(l->ledger, STATE_CONSUMER, FILE_NOTE_KEY, FILE_NOTE_KEY_LEN, leftover_found, &(struct look){ sink, true });
 	}
 	for (struct leftover **at = &l->leftovers; *at;) {
 		struct leftover *left = *at;
@@ -547,7 +537,7 @@ ledger_begin(struct hdfs_sink *sink, struct err *err)
 	bool named = (sink->config->in_use_prefix && sink->config->in_use_prefix[0]) || sink->in_use_suffix[0];
 	sink->exactly_once = asked == DELIVERY_EXACTLY_ONCE || (asked == DELIVERY_AUTO && named);
 	sink->ledger = l;
-	ledger_each(ledger, STATE_CONSUMER, FILE_PREFIX, FILE_PREFIX_LEN, leftover_found, &(struct look){ sink, false });
+	ledger_each(ledger, STATE_CONSUMER, FILE_NOTE_KEY, FILE_NOTE_KEY_LEN, leftover_found, &(struct look){ sink, false });
 	l->orphans_ns = clock_now_ns(sink->env->clock) + ORPHAN_NS;
 	pthread_mutex_lock(&live_lock);
 	l->next = live;

@@ -289,3 +289,10 @@ sink_runner_drain(struct sink_runner *runner)
 {
 	atomic_store_explicit(&runner->draining, true, memory_order_relaxed);
 }
+
+void
+sink_runner_files(struct sink_runner *runner, void (*visit)(void *context, const struct sink_file *file), void *context)
+{
+	if (runner->ops->files)
+		runner->ops->files(runner->sink, visit, context);
+}

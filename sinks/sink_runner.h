@@ -17,5 +17,7 @@ void sink_runner_finish(struct sink_runner *runner, uint64_t deadline_ns);
 void sink_runner_drain(struct sink_runner *runner);
 /* Any thread: a span is open or pending. */
 bool sink_runner_busy(struct sink_runner *runner);
+/* Control, while the runner thread runs: sink_ops.files. */
+void sink_runner_files(struct sink_runner *runner, void (*visit)(void *context, const struct sink_file *file), void *context);
 
 #endif

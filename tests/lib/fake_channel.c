@@ -146,7 +146,15 @@ fake_promise(const struct channel *channel)
 	return (struct channel_promise){ .notes = ((const struct fake_channel *)channel)->notes };
 }
 
+static uint64_t
+fake_unsettled(struct channel *channel)
+{
+	const struct fake_channel *fake = (const struct fake_channel *)channel;
+	return fake->count - fake->settled;
+}
+
 static const struct channel_ops fake_ops = {
+	.unsettled = fake_unsettled,
 	.ledger = fake_ledger, .promise = fake_promise,
 	.name = "fake", .taker_open = fake_taker_open, .take = fake_take, .settle = fake_settle, .taker_idle = fake_taker_idle,
 	.taker_close = fake_taker_close, .span_next = fake_span_next,
@@ -162,6 +170,8 @@ void
 fake_channel_free(struct fake_channel *fake)
 {
 	assert(fake->open_spans == 0);
+	if (fake->metrics.kind)
+		metrics_remove(&fake->metrics);
 	for (uint32_t i = 0; i < fake->count; i++) {
 		struct fake_event *event = &fake->events[i];
 		for (uint32_t k = 0; k < event->header_count; k++) {
@@ -186,6 +196,28 @@ event_add(struct fake_channel *fake)
 	struct fake_event *event = &fake->events[fake->count++];
 	*event = (struct fake_event){ 0 };
 	return event;
+}
+
+void
+fake_capacity(struct fake_channel *fake, uint64_t events)
+{
+	static const struct metric capacity[] = { { "ChannelCapacity", METRIC_GAUGE, 0, "events", "" } };
+	counter_set(&fake->capacity, events);
+	fake->metrics = (struct metric_set){ .kind = "CHANNEL", .component = fake->channel.name, .metrics = capacity, .count = 1, .counters = &fake->capacity };
+	metrics_add(&fake->metrics);
+}
+
+void
+fake_put_many(struct fake_channel *fake, uint32_t count, const char *body)
+{
+	if (!fake->run)
+		fake->run = calloc(1, 1 << 20);
+	memcpy(fake->run, body, strlen(body));
+	for (uint32_t i = 0; i < count; i++) {
+		struct fake_event *event = event_add(fake);
+		event->body = fake->run;
+		event->body_len = (uint32_t)strlen(body);
+	}
 }
 
 void

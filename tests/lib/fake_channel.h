@@ -21,6 +21,8 @@ struct fake_channel {
 	uint8_t *run;			/* fake_put_adjacent's bodies, each with its line feed */
 	uint32_t next;			/* no event in front of it waits */
 	bool notes;			/* it has a ledger (fake_ledger.c) */
+	struct counter capacity;	/* shown as ChannelCapacity after fake_capacity */
+	struct metric_set metrics;
 	int take_error;			/* the next take answers so */
 };
 
@@ -30,6 +32,10 @@ void fake_channel_free(struct fake_channel *fake);
 void fake_put(struct fake_channel *fake, const void *body, uint32_t len, const char *headers);
 /* pairs: name, value, name, value ...; any texts. */
 void fake_put_pairs(struct fake_channel *fake, const void *body, uint32_t len, const char *const *pairs, uint32_t count);
+/* It has that many events of room, as its metric says; nothing is refused here. */
+void fake_capacity(struct fake_channel *fake, uint64_t events);
+/* `count` events without headers, all with the same body. */
+void fake_put_many(struct fake_channel *fake, uint32_t count, const char *body);
 /* Bodies that lie one behind the other, as in a block. Once. */
 void fake_put_adjacent(struct fake_channel *fake, const char *const *bodies, uint32_t count);
 

@@ -157,10 +157,19 @@ show_status(const json_t *answer)
 		}
 	}
 	table_print(&table);
+	if (json_object_get(answer, "open_files")) {
+		struct table files = { .right = { [3] = true, [4] = true, [5] = true } };
+		puts("");
+		table_row(&files, "SINK\tOPEN FILE\tSTATE\tAGE s\tBYTES\tEVENTS");
+		json_array_foreach(json_object_get(answer, "open_files"), i, c)
+			table_row(&files, "%s\t%s\t%s\t%lld\t%lld\t%lld", text_of(c, "sink"), text_of(c, "name"), text_of(c, "state"),
+				  number_of(c, "age_seconds"), number_of(c, "bytes"), number_of(c, "events"));
+		table_print(&files);
+	}
 	const char *key;
 	json_t *value;
 	json_object_foreach((json_t *)answer, key, value) {
-		static const char *const shown[] = { "ok", "version", "pid", "uptime_seconds", "components" };
+		static const char *const shown[] = { "ok", "version", "pid", "uptime_seconds", "components", "open_files" };
 		bool done = false;
 		for (size_t k = 0; k < sizeof shown / sizeof *shown; k++)
 			done = done || strcmp(key, shown[k]) == 0;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "channel/file_note.h"
 #include "channel/ledger_impl.h"
 #include "tools/ringlog/tool.h"
 
@@ -96,7 +97,17 @@ print_consumer(struct view *v, const struct ledger_item *i, uint64_t settled, bo
 		return false;
 	v->by_state[c.state]++;
 	printf(json ? "{\"class\":\"consumer\",\"state\":\"%s\"" : "consumer %s", state_names[c.state]);
-	print_named("key", i->bytes, i->key_len, json);
+	const char *sink;
+	uint32_t sink_len;
+	uint64_t number;
+	struct file_note note;
+	bool file = file_note_key(i->bytes, i->key_len, &sink, &sink_len, &number);
+	if (file) {
+		print_named("sink", (const uint8_t *)sink, sink_len, json);
+		print_value("file", number, json);
+	} else {
+		print_named("key", i->bytes, i->key_len, json);
+	}
 	print_value("order", i->order, json);
 	print_value("position", i->position, json);
 	print_value("events", events, json);
@@ -107,7 +118,15 @@ print_consumer(struct view *v, const struct ledger_item *i, uint64_t settled, bo
 	}
 	if (set.bad)
 		print_value("bad_set", 1, json);
-	print_named("more", c.more, c.more_len, json);
+	if (file && file_note_read(c.more, c.more_len, &note)) {
+		print_named("service", (const uint8_t *)note.service, (uint32_t)strlen(note.service), json);
+		print_named("in_use", (const uint8_t *)note.in_use, (uint32_t)strlen(note.in_use), json);
+		print_named("final", (const uint8_t *)note.final, (uint32_t)strlen(note.final), json);
+		print_value("file_id", note.file_id, json);
+		print_value("length", note.length, json);
+	} else {
+		print_named("more", c.more, c.more_len, json);
+	}
 	return true;
 }
 
