@@ -1,6 +1,7 @@
 #include "dataplane/half_line.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -147,6 +148,8 @@ half_line_end(struct half_lines *lines, struct half_line *line)
 void
 half_lines_run(struct half_lines *lines, uint64_t now_ns)
 {
+	if (lines->left.first)
+		fragments_run(&lines->left, now_ns);
 	if (!lines->first || (now_ns < lines->next_ns && !lines->urgent && !lines->waiting))
 		return;
 	lines->next_ns = now_ns + RUN_NS;
@@ -163,58 +166,90 @@ half_lines_run(struct half_lines *lines, uint64_t now_ns)
 	}
 }
 
-struct left {
-	uint8_t key[LEDGER_KEY_MAX];
-	uint16_t key_len;
-	uint32_t bytes;
+/* What a process that was killed left behind. */
+struct taking {
+	struct half_lines *lines;
+	struct ledger *ledger;
+	struct ledger_link *link;
+	bool (*own)(void *context, const struct address *address);
+	void *context;
+	struct key { struct key *next; uint64_t order; uint32_t len; uint16_t key_len; uint8_t bytes[]; } *found;
+	bool no_memory;
 };
 
 static bool
-first_left(const struct state_record *record, void *context)
+find_left(const struct state_record *record, void *context)
 {
-	struct left *left = context;
-	memcpy(left->key, record->key, record->key_len);
-	left->key_len = record->key_len;
-	left->bytes = record->value_len;
-	return false;
+	struct taking *t = context;
+	const uint8_t *key = record->key, *zero = memchr(key, 0, record->key_len);
+	struct address to;
+	if (!zero || record->key_len < zero - key + 37)
+		return true;
+	memcpy(to.ip, zero + 1 + 18, 16);
+	memcpy(&to.port, zero + 1 + 34, 2);
+	if (!t->own(t->context, &to))
+		return true;
+	struct key *k = malloc(sizeof *k + record->key_len + record->value_len);
+	t->no_memory |= !k;
+	if (!k)
+		return false;
+	*k = (struct key){ .next = t->found, .order = record->order, .len = record->value_len, .key_len = record->key_len };
+	memcpy(k->bytes, record->key, record->key_len);
+	memcpy(k->bytes + record->key_len, record->value, record->value_len);
+	t->found = k;
+	return true;
 }
 
-/* What a process that was killed left behind: nobody will send the rest. */
-static void
-sweep(struct channel *channel, struct ledger_link *link)
+static int
+take_left(struct half_lines *lines, struct taking *t, const char *channel, struct err *err)
 {
-	struct ledger *ledger = channel->ops->ledger(channel);
-	uint64_t number, lines = 0, bytes = 0;
-	struct left left;
-	for (;;) {
-		left.key_len = 0;
-		ledger_each(ledger, STATE_HALF_LINE, "", 0, first_left, &left);
-		if (!left.key_len || ledger_remove(link, STATE_HALF_LINE, left.key, left.key_len, &number))
-			break;
-		lines++;
-		bytes += left.bytes;
-		if (ledger_sync(link, number, NS_PER_S))
-			break;
+	uint64_t count = lines->left.count, bytes = lines->left.bytes;
+	int rc = t->no_memory ? err_set(err, ENOMEM, "no memory for the half lines of channel %s", channel) : 0;
+	for (struct key *k = t->found, *next; k; k = next) {
+		next = k->next;
+		if (!rc)
+			rc = fragment_take(&lines->left, t->link, k->bytes, k->key_len, k->order, k->bytes + k->key_len, k->len, err);
+		if (rc == -ENOENT)
+			rc = 0;
+		free(k);
 	}
-	if (lines)
-		log_info("channel %s: %llu connections were cut inside a frame, %llu bytes of such frames had been acknowledged", channel->name,
-			 (unsigned long long)lines, (unsigned long long)bytes);
+	if (lines->left.count != count)
+		log_info("channel %s: %llu connections were cut inside a frame; what was acknowledged of it, %llu bytes, comes as events of its own", channel,
+			 (unsigned long long)(lines->left.count - count), (unsigned long long)(lines->left.bytes - bytes));
+	return rc;
 }
 
 int
-half_lines_open(struct half_lines *lines, const char *who, const struct pipeline *pipeline, struct err *err)
+half_lines_take(struct half_lines *lines, bool (*own)(void *context, const struct address *address), void *context, struct err *err)
 {
+	const struct pipeline *pipeline = lines->left.ingress->pipeline;
+	int rc = 0;
+	for (uint32_t slot = 0; slot < pipeline->channel_count && !rc; slot++) {
+		struct channel *channel = pipeline->channels[slot];
+		if (!lines->links[slot])
+			continue;
+		struct taking t = { .lines = lines, .ledger = channel->ops->ledger(channel), .link = lines->links[slot], .own = own, .context = context };
+		ledger_each(t.ledger, STATE_HALF_LINE, "", 0, find_left, &t);
+		rc = take_left(lines, &t, channel->name, err);
+	}
+	return rc;
+}
+
+int
+half_lines_open(struct half_lines *lines, struct ingress *ingress, struct err *err)
+{
+	const struct pipeline *pipeline = ingress->pipeline;
 	memset(lines, 0, sizeof *lines);
+	lines->left.ingress = ingress;
 	for (uint32_t i = 0; i < pipeline->source_count; i++) {
 		uint64_t required = pipeline->sources[i].required;
 		uint32_t slot = required ? (uint32_t)__builtin_ctzll(required) : 0;
 		struct channel *channel = required ? pipeline->channels[slot] : NULL;
 		if (!channel || lines->links[slot] || !channel->ops->promise(channel).durable || !channel->ops->promise(channel).notes)
 			continue;
-		int rc = ledger_link_open(channel->ops->ledger(channel), who, RING_BYTES, -1, &lines->links[slot], err);
+		int rc = ledger_link_open(channel->ops->ledger(channel), ingress->name, RING_BYTES, -1, &lines->links[slot], err);
 		if (rc)
 			return rc;
-		sweep(channel, lines->links[slot]);
 	}
 	return 0;
 }
@@ -222,6 +257,7 @@ half_lines_open(struct half_lines *lines, const char *who, const struct pipeline
 void
 half_lines_close(struct half_lines *lines)
 {
+	fragments_free(&lines->left);
 	for (uint32_t slot = 0; slot < PIPELINE_CHANNELS_MAX; slot++)
 		if (lines->links[slot])
 			ledger_link_close(lines->links[slot]);

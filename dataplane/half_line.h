@@ -2,12 +2,13 @@
  * algorithm holds the end back until then, and one whose segment was lost behind it sends nothing else again before.
  *
  * It is noted when it is 40 ms old, at once when a hole is behind it, and when it has grown long. When the frame is whole and durable, or the
- * connection ends (an unfinished frame makes no event), the record goes. Records that a killed process left go at the next start.
+ * connection ends (an unfinished frame makes no event), the record goes. Records that a killed process left become events at the next start (fragment.h).
  *
  * Owner and thread: the lcore; control opens and closes. */
 #ifndef PENSTOCK_DATAPLANE_HALF_LINE_H
 #define PENSTOCK_DATAPLANE_HALF_LINE_H
 
+#include "dataplane/fragment.h"
 #include "dataplane/stream.h"
 
 #define HALF_LINE_AGE_NS (UINT64_C(40) * 1000 * 1000)
@@ -33,10 +34,13 @@ struct half_lines {
 	bool urgent;
 	uint64_t next_ns;
 	uint64_t kept_total;		/* notes made */
+	struct fragments left;		/* what a killed process had acknowledged */
 };
 
-/* Links to the durable channels that a source of the pipeline requires. 0, or -ENOMEM. */
-int half_lines_open(struct half_lines *lines, const char *who, const struct pipeline *pipeline, struct err *err);
+/* Links to the durable channels that a source of the ingress's pipeline requires. 0, or -ENOMEM. */
+int half_lines_open(struct half_lines *lines, struct ingress *ingress, struct err *err);
+/* Takes over what a killed process left of connections to addresses that are `own`. 0, or -ENOMEM. Control. */
+int half_lines_take(struct half_lines *lines, bool (*own)(void *context, const struct address *address), void *context, struct err *err);
 /* All streams have ended. */
 void half_lines_close(struct half_lines *lines);
 /* Every turn. */

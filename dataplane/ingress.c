@@ -30,6 +30,8 @@ const struct metric source_metrics[] = {
 	{ "drop_too_large", METRIC_COUNTER, offsetof(struct source_counters, drop_too_large), "events", "Events larger than a block." },
 	{ "drop_arena_full", METRIC_COUNTER, offsetof(struct source_counters, drop_arena_full), "events", "Events whose headers found no memory in their batch." },
 	{ "empty", METRIC_COUNTER, offsetof(struct source_counters, drop_empty), "messages", "Messages that hold no event." },
+	{ "fragments", METRIC_COUNTER, offsetof(struct source_counters, fragments), "events",
+	  "Incomplete frames that a killed process had acknowledged, brought as events of their own." },
 	{ "body_bytes", METRIC_COUNTER, offsetof(struct source_counters, bytes), "bytes", "Bytes of the bodies of parsed events." },
 };
 const uint32_t source_metric_count = sizeof source_metrics / sizeof *source_metrics;

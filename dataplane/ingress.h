@@ -17,6 +17,7 @@ struct source_counters {
 	struct counter zero;				/* attributes Flume keeps at 0 for this source */
 	struct counter parsed, filtered, unrouted, routed;
 	struct counter drop_too_large, drop_arena_full, drop_empty;
+	struct counter fragments;			/* half lines of an earlier process, also among `parsed` */
 	struct counter bytes;
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "dataplane/net/net.h"
 #include "dataplane/source/stream_options.h"
 
 struct tcp_stream {
@@ -352,6 +353,13 @@ tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns)
 	tcp_turn(carrier->tcp, now_ns);
 }
 
+/* Nobody knows any more which core had a connection of the process before: the first one takes what is left of it. */
+static bool
+is_ours(void *context, const struct address *address)
+{
+	return net_queue(context) == 0 && net_has_address(context, address);
+}
+
 int
 tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *config, struct net *net, struct streams *streams,
 		 struct tcp_listeners *listeners, const char *component, struct err *err)
@@ -366,7 +374,7 @@ tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *config, s
 		carrier->slots = NULL;
 		return err_set(err, ENOMEM, "no address space for %u connections", carrier->slots_max);
 	}
-	if (half_lines_open(&carrier->half_lines, streams->ingress->name, streams->ingress->pipeline, err) == 0)
+	if (half_lines_open(&carrier->half_lines, streams->ingress, err) == 0 && half_lines_take(&carrier->half_lines, is_ours, net, err) == 0)
 		carrier->tcp = tcp_open(config, net, &tcp_carrier_user, carrier, err);
 	if (!carrier->tcp) {
 		half_lines_close(&carrier->half_lines);

@@ -25,6 +25,18 @@ const struct metric net_metrics[] = {
 };
 const uint32_t net_metric_count = sizeof net_metrics / sizeof *net_metrics;
 
+uint32_t
+net_queue(const struct net *net)
+{
+	return net->queue;
+}
+
+bool
+net_has_address(const struct net *net, const struct address *address)
+{
+	return net_is_own(net, address);
+}
+
 struct net_counters *
 net_counters(struct net *net)
 {

@@ -77,6 +77,8 @@ struct tcp;
 struct net *net_open(const struct net_config *config, struct port *port, uint32_t queue, net_on_udp on_udp, void *context, struct err *err);
 void net_close(struct net *net);	/* fragments held are forgotten; NULL is allowed */
 struct net_counters *net_counters(struct net *net);
+uint32_t net_queue(const struct net *net);
+bool net_has_address(const struct net *net, const struct address *address);	/* one of its own unicast addresses */
 
 /* Where TCP segments for our addresses go; NULL (at first): they are dropped as `protocol`. */
 void net_set_tcp(struct net *net, struct tcp *tcp);

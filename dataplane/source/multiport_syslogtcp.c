@@ -195,12 +195,12 @@ set_copy(struct batch *batch, struct event *event, const struct name *name, cons
 }
 
 static void
-client_headers(struct multiport *s, struct event *event, const struct stream *stream)
+client_headers(struct multiport *s, struct event *event, const struct address *from)
 {
 	struct batch *batch = &s->in->ingress->batch;
 	char ip[ADDRESS_TEXT_BYTES];
-	uint32_t len = (uint32_t)address_ip_text(&stream->peer, ip, sizeof ip);
-	const struct resolved *resolved = s->client_hostname ? resolve_name(&stream->peer) : NULL;
+	uint32_t len = (uint32_t)address_ip_text(from, ip, sizeof ip);
+	const struct resolved *resolved = s->client_hostname ? resolve_name(from) : NULL;
 	if (s->client_ip)
 		set_copy(batch, event, s->client_ip, ip, len);
 	if (s->client_hostname && resolved)
@@ -238,20 +238,15 @@ kept_body(struct multiport *s, const struct syslog_message *m, const uint8_t *by
 	return n + m->body.len;
 }
 
-static bool
-message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, uint32_t at, bool cut)
+/* NULL: dropped and counted. */
+static struct event *
+make(struct multiport *s, const struct address *from, uint16_t port, const uint8_t *bytes, uint32_t len, bool cut)
 {
-	struct multiport *s = source;
 	struct batch *batch = &s->in->ingress->batch;
 	uint64_t now_ns = s->in->ingress->wall_ns;
-	uint32_t ticket = 0;
-	if (!ingress_ready(s->in, len + 16) || !(ticket = stream_ticket(stream, at))) {
-		stream_wait(stream, STREAM_WAIT_CREDIT);
-		return false;
-	}
 	struct syslog_message m;
 	int64_t ms = 0;
-	bool parsed = decodable(s, stream->local.port, bytes, len) && syslogmulti_parse(&m, bytes, len, now_ns, &ms);
+	bool parsed = decodable(s, port, bytes, len) && syslogmulti_parse(&m, bytes, len, now_ns, &ms);
 	const uint8_t *body = bytes;
 	uint32_t body_len = len;
 	if (parsed && m.body.len && s->keep != KEEP_ALL) {
@@ -264,8 +259,7 @@ message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len,
 	}
 	struct event *event = ingress_append(s->in, body, body_len, now_ns);
 	if (!event)
-		return true;
-	event->ticket = ticket;
+		return NULL;
 	if (parsed) {
 		event_set_number(batch, event, s->facility, m.priority / 8);
 		event_set_number(batch, event, s->severity, m.priority % 8);
@@ -278,10 +272,32 @@ message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len,
 	if (!parsed || cut)
 		event_set_bytes(batch, event, s->status, parsed ? "Incomplete" : "Invalid", parsed ? 10 : 7);
 	if (s->port)
-		event_set_number(batch, event, s->port, stream->local.port);
+		event_set_number(batch, event, s->port, port);
 	if (s->client_ip || s->client_hostname)
-		client_headers(s, event, stream);
+		client_headers(s, event, from);
+	return event;
+}
+
+static bool
+message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, uint32_t at, bool cut)
+{
+	struct multiport *s = source;
+	uint32_t ticket = 0;
+	if (!ingress_ready(s->in, len + 16) || !(ticket = stream_ticket(stream, at))) {
+		stream_wait(stream, STREAM_WAIT_CREDIT);
+		return false;
+	}
+	struct event *event = make(s, &stream->peer, stream->local.port, bytes, len, cut);
+	if (event)
+		event->ticket = ticket;
 	return true;
+}
+
+static struct event *
+on_fragment(void *source, const struct address *from, const struct address *to, const uint8_t *bytes, uint32_t len)
+{
+	uint32_t begin = syslog_frame_begin(bytes, len);
+	return make(source, from, to->port, bytes + begin, len - begin, true);
 }
 
 static int64_t
@@ -305,5 +321,6 @@ const struct source_ops source_multiport_syslogtcp = {
 	.open = open_source,
 	.on_bytes = on_bytes,
 	.stream_bytes = sizeof(struct syslog_framing),
+	.on_fragment = on_fragment,
 	.close = close_source,
 };

@@ -53,6 +53,9 @@ struct source_ops {
 	 * come, len may be 0. Stops at a frame it has no credit for (ingress_ready), after stream_wait. */
 	int64_t (*on_bytes)(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, bool last);
 	size_t stream_bytes;		/* of state per connection */
+	/* The beginning of a frame whose end a killed process did not get, and nobody will send: an event of it, flagged as incomplete. NULL: no credit.
+	 * Without this operation its body is the bytes as they came. */
+	struct event *(*on_fragment)(void *source, const struct address *from, const struct address *to, const uint8_t *bytes, uint32_t len);
 	void (*on_open)(void *source, struct stream *stream);
 	/* A ticket of the stream has ended, in order; stream NULL: it has ended, or no reply can be sent: free what the cookie names. NULL: status < 0
 	 * resets the stream. */

@@ -92,3 +92,11 @@ syslog_frames(struct syslog_framing *t, uint32_t most, struct stream *stream, co
 	}
 	return n;
 }
+
+uint32_t
+syslog_frame_begin(const uint8_t *bytes, uint32_t len)
+{
+	uint32_t count;
+	int prefix = count_prefix(bytes, len, &count);
+	return prefix > 0 && (uint32_t)prefix < len ? (uint32_t)prefix : 0;
+}

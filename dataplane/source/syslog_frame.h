@@ -23,4 +23,7 @@ typedef bool (*syslog_message_fn)(void *source, struct stream *stream, const uin
 uint32_t syslog_frames(struct syslog_framing *framing, uint32_t most, struct stream *stream, const uint8_t *bytes, uint32_t len, bool last,
 		       syslog_message_fn message, void *source);
 
+/* Where the message begins in a frame that was cut short: behind the octet count, if it has one and more than that. */
+uint32_t syslog_frame_begin(const uint8_t *bytes, uint32_t len);
+
 #endif

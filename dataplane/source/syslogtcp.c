@@ -104,6 +104,15 @@ on_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len
 	return n;
 }
 
+static struct event *
+on_fragment(void *source, const struct address *from, const struct address *to, const uint8_t *bytes, uint32_t len)
+{
+	struct syslogtcp *s = source;
+	uint32_t begin = syslog_frame_begin(bytes, len);
+	(void)to;
+	return syslog_make(&s->maker, bytes + begin, len - begin, from, s->maker.in->ingress->wall_ns, true);
+}
+
 const struct source_ops source_syslogtcp = {
 	.name = "syslogtcp",
 	.class_names = "org.apache.flume.source.SyslogTcpSource",
@@ -115,5 +124,6 @@ const struct source_ops source_syslogtcp = {
 	.open = open_source,
 	.on_bytes = on_bytes,
 	.stream_bytes = sizeof(struct syslog_framing),
+	.on_fragment = on_fragment,
 	.close = close_source,
 };

@@ -23,6 +23,7 @@ struct line_peer {
 	uint64_t acked, sent;		/* offsets; acked: the highest ACK seen */
 	uint64_t stored;		/* lines found in the log after the cut */
 	uint64_t half;			/* end of the half line that a state record holds */
+	uint32_t left_bytes;		/* of it, to come as an event of its own */
 	uint8_t bytes[STREAM_BYTES];
 };
 
@@ -41,7 +42,7 @@ static struct rig {
 	uint64_t halves;
 } R;
 
-static uint64_t halves;			/* half lines found, all runs */
+static uint64_t halves, brought, restarts;	/* half lines found, brought as events; starts cut short, all runs */
 
 static uint32_t
 any(uint32_t below)
@@ -110,28 +111,22 @@ channel_start(void)
 	}
 }
 
+/* The worker over R.channel, as at a start of the process. */
 static void
-rig_start(uint64_t seed, enum stream_edge edge)
+worker_start(enum stream_edge edge)
 {
 	struct err err = { "" };
-	memset(&R, 0, sizeof R);
-	memset(&P, 0, sizeof P);
-	R.seed = seed;
-	clock_manual_init(&R.clock, NS_PER_S, UINT64_C(1795245136) * NS_PER_S);
-	R.mem = logio_mem_new();
-	channel_start();
-	R.source = (struct pipeline_source){ .name = "r1", .ops = &lines, .required = 1, .selector.otherwise = 1 };
-	R.pipeline = (struct pipeline){ .generation = 1, .channels = { R.channel }, .channel_count = 1, .sources = &R.source, .source_count = 1 };
 	struct worker *w = R.worker = aligned_alloc(64, (sizeof *w + 63) & ~(size_t)63);
 	memset(w, 0, sizeof *w);
 	R.port = port_mem_open("p0", bench_mac, NULL, 0, 1, NULL);
+	R.pipeline.channels[0] = R.channel;
 	struct net_config config = bench_config();
 	int rc = ingress_open(&w->ingress, "test", &R.pipeline, &R.clock.clock, -1, &err);
 	assert(rc == 0);
 	w->ports[0] = (struct worker_port){ .port = R.port, .worker = w };
 	w->ports[0].net = net_open(&config, R.port, 0, worker_on_udp, &w->ports[0], &err);
 	w->port_count = 1;
-	struct tcp_config tcp_config = { .connections_max = 64, .chunks = 256, .secret = { seed, 1 } };
+	struct tcp_config tcp_config = { .connections_max = 64, .chunks = 256, .secret = { R.seed, 1 } };
 	struct address at = ip("192.0.2.10");
 	at.port = 6514;
 	rc = streams_init(&w->streams, &w->ingress, 0);
@@ -141,6 +136,20 @@ rig_start(uint64_t seed, enum stream_edge edge)
 	P.b.port = R.port;
 	P.to = at;
 	P.window = 65535;
+}
+
+static void
+rig_start(uint64_t seed, enum stream_edge edge)
+{
+	memset(&R, 0, sizeof R);
+	memset(&P, 0, sizeof P);
+	R.seed = seed;
+	clock_manual_init(&R.clock, NS_PER_S, UINT64_C(1795245136) * NS_PER_S);
+	R.mem = logio_mem_new();
+	channel_start();
+	R.source = (struct pipeline_source){ .name = "r1", .ops = &lines, .required = 1, .selector.otherwise = 1 };
+	R.pipeline = (struct pipeline){ .generation = 1, .channels = { R.channel }, .channel_count = 1, .sources = &R.source, .source_count = 1 };
+	worker_start(edge);
 	for (uint32_t i = 0; i < PEERS; i++) {
 		struct line_peer *p = &R.peers[i];
 		p->from = ip("192.0.2.99");
@@ -243,6 +252,7 @@ half_found(const struct state_record *record, void *context)
 	assert(record->order + record->value_len <= STREAM_BYTES && memcmp(record->value, p->bytes + record->order, record->value_len) == 0);
 	if (record->order <= p->stored * LINE)
 		p->half = record->order + record->value_len;
+	p->left_bytes = record->value_len;
 	return true;
 }
 
@@ -271,6 +281,67 @@ read_log(void)
 	}
 	ops->taker_close(t);
 	ledger_each(ops->ledger(R.channel), STATE_HALF_LINE, "", 0, half_found, NULL);
+}
+
+static bool
+half_there(const struct state_record *record, void *context)
+{
+	(void)record;
+	*(bool *)context = true;
+	return false;
+}
+
+/* The process starts again: half lines that were acknowledged come as events, each once, also when this process is killed, too. */
+static void
+start_again(void)
+{
+	const struct channel_ops *ops = R.channel->ops;
+	struct taker *t;
+	struct err err;
+	struct span *s;
+	bool left = true;
+	for (uint32_t starts = 0; left; starts++) {
+		assert(starts < 50);
+		worker_start(STREAM_DURABLE);
+		for (uint32_t turns = 10 + any(starts < 3 ? 20 : 200); turns; turns--) {
+			worker_step(R.worker);
+			look_at_wire();
+			if (any(2))
+				(void)ops->writer_step(R.channel, 0);
+			clock_manual_advance(&R.clock, 20 * NS_PER_MS);
+		}
+		rig_stop();
+		left = false;
+		ledger_each(ops->ledger(R.channel), STATE_HALF_LINE, "", 0, half_there, &left);
+		if (!left)
+			break;
+		ops->close(R.channel);
+		logio_mem_power_off(R.mem, R.seed);
+		channel_start();
+		ops = R.channel->ops;
+		restarts++;
+	}
+	int rc = ops->taker_open(R.channel, "k1", &t, &err);
+	assert(rc == 0);
+	while (ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
+		struct span_cursor cursor = { { 0 } };
+		struct event_view e;
+		while (ops->span_next(s, &cursor, &e)) {
+			struct line_peer *p = NULL;
+			for (uint32_t i = 0; i < PEERS && !p; i++)
+				if (R.peers[i].left_bytes == e.body_len && memcmp(e.body, R.peers[i].bytes + R.peers[i].half - e.body_len, e.body_len) == 0)
+					p = &R.peers[i];
+			if (!p && e.body_len == LINE - 1)	/* read before the cut that followed */
+				continue;
+			assert(p);
+			p->left_bytes = 0;
+			brought++;
+		}
+		ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
+	}
+	ops->taker_close(t);
+	for (uint32_t i = 0; i < PEERS; i++)
+		assert(!R.peers[i].left_bytes);
 }
 
 /* Runs until the disk has died in its write number n, or all is sent. Returns whether it died; *lost: acknowledged lines not in the log. */
@@ -321,6 +392,8 @@ cut_at(uint64_t n, uint64_t seed, enum stream_edge edge, uint64_t *lost, uint64_
 			*lost += p->acked - end;
 		R.halves += p->half > p->stored * LINE;
 	}
+	R.failing = true;
+	start_again();
 	R.channel->ops->close(R.channel);
 	logio_mem_free(R.mem);
 	halves += R.halves;
@@ -345,7 +418,7 @@ main(int argc, char **argv)
 		cut_at(n, 99, STREAM_RECEIVED, &lost, &acked);
 		seen += lost;
 	}
-	printf("%llu cuts, %llu bytes acknowledged before them, none lost, %llu half lines among them; with ack = received %llu would have been\n", (unsigned long long)cuts,
-	       (unsigned long long)all, (unsigned long long)halves, (unsigned long long)seen);
-	return cuts < 20 * seeds || all < 1000 * cuts || !seen || !halves;
+	printf("%llu cuts, %llu bytes acknowledged before them, none lost, %llu half lines among them, %llu brought as events over %llu more power cuts; with ack = received %llu would have been\n", (unsigned long long)cuts,
+	       (unsigned long long)all, (unsigned long long)halves, (unsigned long long)brought, (unsigned long long)restarts, (unsigned long long)seen);
+	return cuts < 20 * seeds || all < 1000 * cuts || !seen || !halves || !brought || !restarts;
 }
