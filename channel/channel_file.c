@@ -42,8 +42,9 @@ static const struct option options[] = {
 	  .help = "Most bytes of a log file; segments are 64 MiB or this, whichever is less." },
 	{ .name = "minimumRequiredSpace", .type = OPT_U64, .offset = O(required_space), .value = "524288000", .unit = "bytes",
 	  .help = "Free space below which nothing is taken in (at least 1048576); what is stored still drains." },
-	{ .name = "keep-alive", .type = OPT_U32, .value = "3", .unit = "s", .help = "Wait for room.", .flags = OPTION_NO_MEANING,
-	  .note = "sources wait for credit without a limit; datagrams are counted as channel_full" },
+	{ .name = "keep-alive", .type = OPT_U32, .offset = O(keep_alive_s), .value = "3", .max = 86400, .unit = "s", .effect = EFFECT_LIVE,
+	  .help = "Time a request (http) waits for room before its client is told that there is none (503). Lines of TCP wait in the client's "
+		  "window, polled sources where they are, both without a limit; datagrams are counted as channel_full at once." },
 	{ .name = "use-log-replay-v1", .type = OPT_BOOL, .value = "false", .help = "Old replay code.", .flags = OPTION_NO_MEANING,
 	  .note = "a ring log is recovered by a forward scan" },
 	{ .name = "use-fast-replay", .type = OPT_BOOL, .value = "false", .help = "Replay without the queue.", .flags = OPTION_NO_MEANING,
@@ -69,6 +70,8 @@ static const struct option options[] = {
 	  .help = "Take over a log that another host wrote (its disk was moved here); else it is refused." },
 	{ .name = "penstock.segmentSize", .type = OPT_U64, .offset = O(segment_size), .value = "64m", .unit = "bytes", .flags = OPTION_SIZE,
 	  .help = "Bytes of a segment of a new log." },
+	{ .name = "penstock.spareBytes", .type = OPT_U64, .offset = O(spare_bytes), .value = "1g", .unit = "bytes", .flags = OPTION_SIZE,
+	  .help = "Bytes of segments without unsettled events that are kept, to be used again; more of them are removed." },
 	{ .name = "penstock.ledger.bytes", .type = OPT_U64, .offset = O(ledger_bytes), .value = "256m", .unit = "bytes", .flags = OPTION_SIZE,
 	  .help = "Most bytes of live state records (files under way, source positions); new ones are refused beyond." },
 	{ 0 },
@@ -236,6 +239,7 @@ file_log_make(const struct channel_file_config *c, uint64_t block_bytes, struct 
 	if (f->log.segment_bytes < 8 * block_bytes)
 		f->log.segment_bytes = 8 * block_bytes;
 	f->log.adopt = c->adopt;
+	f->log.spare_bytes = c->spare_bytes;
 	f->log.required_space = c->required_space < 1048576 ? 1048576 : c->required_space;
 	return f;
 }
@@ -246,7 +250,7 @@ open_engine(struct channel **channel, const struct channel_file_config *c, const
 {
 	f->log.io = io;
 	return engine_open(channel, &(struct engine_config){ .ops = &channel_file, .env = env, .capacity = c->capacity,
-		.transaction_capacity = c->transaction_capacity, .log = &f->log, .io = io, .wake_fd = wake_fd, .sync_groups = c->sync,
+		.transaction_capacity = c->transaction_capacity, .keep_alive_s = c->keep_alive_s, .log = &f->log, .io = io, .wake_fd = wake_fd, .sync_groups = c->sync,
 		.checkpoint_on_close = c->checkpoint_on_close, .ledger_bytes = c->ledger_bytes, .helper = helper, .sync_interval_ns = c->sync_interval_s * NS_PER_S,
 		.checkpoint_interval_ns = c->checkpoint_interval_ms * NS_PER_MS }, err);
 }
@@ -327,6 +331,7 @@ reconfigure(struct channel *channel, const void *config, struct err *err)
 	const struct channel_file_config *c = config;
 	atomic_store(&((struct engine *)channel)->capacity, c->capacity);
 	channel->transaction_capacity = c->transaction_capacity;
+	atomic_store(&channel->keep_alive_s, c->keep_alive_s);
 	engine_writer_wake(channel);
 	return 0;
 }

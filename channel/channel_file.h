@@ -11,12 +11,12 @@ struct channel_file_config {
 	bool dual, checkpoint_on_close, sync, adopt;
 	struct option_list data_dirs;
 	uint64_t capacity, required_space, max_file_size;
-	uint32_t transaction_capacity, checkpoint_interval_ms, sync_interval_s;
+	uint32_t transaction_capacity, keep_alive_s, checkpoint_interval_ms, sync_interval_s;
 	uint32_t io;		/* enum channel_file_io */
 	const char *active_key, *cipher_provider, *key_provider, *key_store, *key_store_password;
 	struct option_list key_aliases;
 	struct option_family key_passwords;
-	uint64_t segment_size, ledger_bytes;
+	uint64_t segment_size, spare_bytes, ledger_bytes;
 };
 
 enum channel_file_io { FILE_IO_AUTO, FILE_IO_URING, FILE_IO_PWRITE };

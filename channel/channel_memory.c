@@ -16,8 +16,9 @@ static const struct option options[] = {
 	  .help = "Unsettled events at which intake stops.", .flags = OPTION_LENIENT, .effect = EFFECT_LIVE },
 	{ .name = "transactionCapacity", .type = OPT_U32, .offset = O(transaction_capacity), .value = "100", .min = 1, .max = INT32_MAX,
 	  .unit = "events", .help = "Most events of one take.", .flags = OPTION_LENIENT, .effect = EFFECT_LIVE },
-	{ .name = "keep-alive", .type = OPT_U32, .value = "3", .unit = "s", .help = "Wait for room and for an event.",
-	  .flags = OPTION_NO_MEANING, .note = "sources wait for credit and sinks for events, without a limit" },
+	{ .name = "keep-alive", .type = OPT_U32, .offset = O(keep_alive), .value = "3", .max = 86400, .unit = "s", .effect = EFFECT_LIVE,
+	  .help = "Time a request (http) waits for room before its client is told that there is none (503). Lines of TCP wait in the client's "
+		  "window, polled sources where they are, both without a limit; datagrams are counted as channel_full at once." },
 	{ .name = "byteCapacityBufferPercentage", .type = OPT_U32, .offset = O(byte_percentage), .value = "20", .min = 0, .max = 100,
 	  .unit = "%", .help = "Share of byteCapacity kept free for headers.", .effect = EFFECT_REOPEN },
 	{ .name = "byteCapacity", .type = OPT_U64, .offset = O(byte_capacity), .unit = "bytes",
@@ -42,7 +43,8 @@ open_channel(struct channel **channel, const void *config, const struct channel_
 	if (wake_fd < 0)
 		return err_set(err, errno, "eventfd: %s", strerror(errno));
 	return engine_open(channel, &(struct engine_config){ .ops = &channel_memory, .env = env, .capacity = c->capacity,
-		.transaction_capacity = c->transaction_capacity, .capacity_bytes = c->byte_capacity / 100 * (100 - c->byte_percentage) / 100,
+		.transaction_capacity = c->transaction_capacity, .keep_alive_s = c->keep_alive,
+		.capacity_bytes = c->byte_capacity / 100 * (100 - c->byte_percentage) / 100,
 		.wake_fd = wake_fd }, err);
 }
 
@@ -53,6 +55,7 @@ reconfigure(struct channel *channel, const void *config, struct err *err)
 	const struct config *c = config;
 	atomic_store(&((struct engine *)channel)->capacity, c->capacity);
 	channel->transaction_capacity = c->transaction_capacity;
+	atomic_store(&channel->keep_alive_s, c->keep_alive);
 	engine_writer_wake(channel);
 	return 0;
 }

@@ -36,7 +36,7 @@ static const struct option own_options[] = {
 	{ .name = "capacity", .type = OPT_U64, .value = "0", .unit = "events", .help = "Set by overflowCapacity.", .flags = OPTION_NO_MEANING,
 	  .note = "Flume overwrites it; memoryCapacity and overflowCapacity count" },
 	{ .name = "keep-alive", .type = OPT_U32, .value = "0", .unit = "s", .help = "Wait for room on disk.", .flags = OPTION_NO_MEANING,
-	  .note = "Flume overwrites it with 0; sources wait for credit without a limit" },
+	  .note = "Flume overwrites it with 0; a request waits overflowTimeout" },
 };
 #define OWN_COUNT (sizeof own_options / sizeof *own_options)
 static struct option options[OWN_COUNT + 64];
@@ -230,6 +230,7 @@ open_on(struct channel **channel, const void *config, const struct channel_env *
 	s->name = strdup(env->name ? env->name : "channel");
 	s->links_max = env->links_max ? env->links_max : 1;
 	s->timeout_ns = c->overflow_timeout_s * NS_PER_S;
+	atomic_store(&s->channel.keep_alive_s, c->overflow_timeout_s);
 	s->threshold = c->threshold;
 	s->parts[MEMORY].capacity = c->memory_capacity;
 	s->parts[OVERFLOW].capacity = c->overflow_capacity;

@@ -16,6 +16,7 @@
 
 #define HUGE_BYTES ((size_t)2 << 20)
 #define TEND_NS (50 * NS_PER_MS)
+#define IDLE_NS (2 * NS_PER_S)	/* nothing was written for so long: the checkpoint says how far the log was durable, as no later group does */
 #define CHECKPOINT_DISTANCE_BYTES (UINT64_C(1) << 30)	/* what a recovery reads at most */
 
 static const struct metric metrics[] = {
@@ -202,6 +203,13 @@ recover(struct engine *e, struct err *err)
 		e->cold_limit = log->first_position;
 	if (e->cold_limit < e->cold_walk.position)
 		e->cold_limit = e->cold_walk.position;
+	if (log->number_least > r.expected) {	/* the end is damaged: these numbers were given away */
+		uint64_t from = r.expected < e->acked ? e->acked : r.expected;
+		r.failed |= !ranges_reserve(&e->settled, 2);
+		if (from < log->number_least && !r.failed)
+			r.lost += ranges_add_missing(&e->settled, from, log->number_least);
+		r.expected = log->number_least;
+	}
 	uint64_t end = r.expected > e->acked ? r.expected : e->acked;
 	uint64_t settled = 0;
 	while (e->settled.count && e->settled.items[e->settled.count - 1].end > end)	/* of a log without syncs, after a power cut */
@@ -285,19 +293,25 @@ engine_tend(struct engine *e)
 	uint32_t crc;
 	unsettled_position(e, &position, &crc);
 	pthread_mutex_unlock(&e->lock);
+	if (synced != e->moved) {
+		e->moved = synced;
+		e->moved_ns = now;
+	}
 	bool interval = now - e->checkpoint_ns >= e->checkpoint_interval_ns;
 	bool due = (acked != e->checkpoint_number &&
 		    (interval || position / log->segment_bytes > log->checkpoint_position / log->segment_bytes)) ||
-		   (synced != e->checkpoint_durable && (interval || synced - e->checkpoint_durable >= CHECKPOINT_DISTANCE_BYTES));
+		   (synced != e->checkpoint_durable &&
+		    (interval || now - e->moved_ns >= IDLE_NS || synced - e->checkpoint_durable >= CHECKPOINT_DISTANCE_BYTES));
 	if (due) {
 		if (checkpoint(e, true, false) == 0) {
 			e->checkpoint_number = acked;
 			e->checkpoint_durable = synced;
 		}
 		e->checkpoint_ns = now;
-	} else if (acked != e->checkpoint_number && acked != e->soft_number) {
+	} else if ((acked != e->checkpoint_number && acked != e->soft_number) || (synced != e->checkpoint_durable && synced != e->soft_durable)) {
 		(void)checkpoint(e, false, false);
 		e->soft_number = acked;
+		e->soft_durable = synced;
 	}
 	bool full = atomic_load(&log->no_space);
 	ledger_tend(e->ledger, log->checkpoint_position, e->checkpoint_number);
@@ -476,6 +490,7 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 	e->channel.ops = config->ops;
 	e->channel.name = e->name;
 	e->channel.transaction_capacity = config->transaction_capacity;
+	atomic_store(&e->channel.keep_alive_s, config->keep_alive_s);
 	int rc = e->name ? 0 : err_set(err, ENOMEM, "no memory");
 	if (rc)
 		;

@@ -146,7 +146,8 @@ struct engine {
 	_Atomic bool helper_stop;
 	pthread_mutex_t helper_lock;
 	pthread_cond_t helper_wake;
-	uint64_t checkpoint_ns, checkpoint_number, checkpoint_durable, soft_number;
+	uint64_t checkpoint_ns, checkpoint_number, checkpoint_durable, soft_number, soft_durable;
+	uint64_t moved, moved_ns;	/* `durable` when it was last looked at, and since when it stands there */
 	bool checkpoint_on_close;
 
 	struct engine_counters counters;
@@ -157,7 +158,7 @@ struct engine_config {
 	const struct channel_env *env;
 	uint64_t capacity, capacity_bytes;
 	uint32_t slot_bytes;		/* 0: 100 */
-	uint32_t transaction_capacity;
+	uint32_t transaction_capacity, keep_alive_s;
 	struct ringlog *log;		/* prepared for ringlog_open; owned by the engine from then on */
 	struct logio *io;
 	int wake_fd;			/* owned by the engine */

@@ -37,6 +37,7 @@ struct ringlog {
 	const char *checkpoint_dir;	/* NULL: reading only */
 	const char *backup_dir;		/* or NULL */
 	uint64_t segment_bytes, required_space;
+	uint64_t spare_bytes;		/* of segments that nobody needs any more: kept, at least one a directory, and used again */
 	uint8_t log_id[LOG_ID_BYTES];
 	bool id_known;			/* read from a meta file */
 	uint8_t host_id[HOST_ID_BYTES];	/* this host's; zeros: unknown, nothing is compared */
@@ -49,6 +50,7 @@ struct ringlog {
 	uint64_t position;		/* where the next group goes, unless it does not fit in the segment */
 	uint32_t previous_crc;
 	uint64_t first_position;	/* where recovery began to read */
+	uint64_t number_least;		/* the end is damaged: numbers below were given away; 0: it is not */
 	/* Blocks of a lower epoch from there on are leftovers: what the checkpoint said (0: nothing), and what this start will say. */
 	uint32_t cut_epoch;
 	uint64_t cut_position, epoch_begin;

@@ -663,6 +663,18 @@ ingress_abort(struct ingress_source *in)
 	ingress->whole.status = 0;
 }
 
+uint64_t
+ingress_keep_alive_ns(const struct ingress_source *in)
+{
+	uint32_t longest = 0;
+	for (uint64_t left = in->spec->required; left; left &= left - 1) {
+		const struct channel *channel = in->ingress->pipeline->channels[__builtin_ctzll(left)];
+		uint32_t wait = atomic_load_explicit(&channel->keep_alive_s, memory_order_relaxed);
+		longest = wait > longest ? wait : longest;
+	}
+	return longest * NS_PER_S;
+}
+
 int
 ingress_commit(struct ingress_source *in)
 {

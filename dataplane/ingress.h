@@ -106,6 +106,8 @@ bool ingress_ready(struct ingress_source *in, uint32_t len);
  * INGRESS_HELD_MAX blocks, or an event larger than a block; nothing has entered then and the ticket has no event. */
 void ingress_begin(struct ingress_source *in, uint32_t ticket);
 int ingress_commit(struct ingress_source *in);
+/* How long a request may wait for credit before its client is told: the longest keep-alive of the channels that must have its events. */
+uint64_t ingress_keep_alive_ns(const struct ingress_source *in);
 void ingress_abort(struct ingress_source *in);
 
 /* Interceptors, selector, blocks: ends the batch. */

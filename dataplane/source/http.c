@@ -15,7 +15,6 @@
 #define REQUESTS_MAX 128u		/* under way on one connection */
 #define ANSWER_BYTES 1024u		/* at most, for one request */
 #define WHOLE_MAX 16384u		/* a shorter body is read where it lies, when it is complete */
-#define FULL_WAIT_NS (100 * NS_PER_MS)	/* for credit, before 503 */
 #define BODIES_BYTES (256u << 20)	/* memory of all bodies that are being collected, per thread */
 
 /* Cookie of a ticket: the answer, and what its connection does then. */
@@ -374,10 +373,11 @@ handle(struct http *s, struct stream *stream, const char *body, uint32_t len, ui
 	}
 	int rc = ingress_commit(s->in);
 	uint64_t now_ns = stream->streams->now_ns;
-	if (rc == -ENOSPC && (!t->full_ns || now_ns - t->full_ns < FULL_WAIT_NS)) {
+	uint64_t wait_ns = rc == -ENOSPC ? ingress_keep_alive_ns(s->in) : 0;
+	if (wait_ns && (!t->full_ns || now_ns - t->full_ns < wait_ns)) {
 		if (!t->full_ns)
 			t->full_ns = now_ns;
-		stream_wait_until(stream, t->full_ns + FULL_WAIT_NS);
+		stream_wait_until(stream, t->full_ns + wait_ns);
 		return false;
 	}
 	answer(stream, rc == 0 ? HTTP_OK : rc == -EMSGSIZE ? HTTP_TOO_LARGE : HTTP_FULL, at);

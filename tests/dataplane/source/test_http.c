@@ -316,6 +316,7 @@ test_full(void **state)
 	static char bytes[1 << 20], body[1 << 20], text[4096];
 	struct stream_rig rig;
 	stream_rig_open(&rig, &source_http, "port=80", NOW, 4);
+	atomic_store(&rig.channel->keep_alive_s, 0);
 	struct rig_stream *r = rig_connect(&rig, false, 80);
 	size_t n = 1;
 	body[0] = '[';
@@ -351,6 +352,33 @@ test_full(void **state)
 	for (const char *p = stored; *p; p = strchr(p, '\n') + 1, lines++)
 		assert_int_equal(p[0] - '0', lines % 10);
 	assert_int_equal(lines, 10 * answered[0]);
+	/* A full channel again, with keep-alive: the request waits that long and no longer. */
+	for (uint32_t seconds = 1; seconds <= 5; seconds += 4) {
+		uint64_t waited = 0;
+		stream_rig_turn(&rig, true);
+		for (int full = 0; !full;) {	/* until one waits */
+			atomic_store(&rig.channel->keep_alive_s, seconds);
+			for (size_t at = 0; at < len;) {
+				at += stream_feed(&r->stream, (const uint8_t *)bytes + at, (uint32_t)(len - at < 60000 ? len - at : 60000));
+				stream_rig_turn(&rig, true);
+			}
+			for (int k = 0; k < 4; k++)
+				stream_rig_turn(&rig, true);
+			full = !r->out_len;
+			if (!full)
+				assert_int_equal(statuses(r, text), 1);
+			r->out_len = 0;
+		}
+		for (; !r->out_len && waited < 100 * NS_PER_S; waited += 50 * NS_PER_MS) {
+			clock_manual_advance(&rig.clock, 50 * NS_PER_MS);
+			stream_rig_turn(&rig, true);
+		}
+		statuses(r, text);
+		assert_string_equal(text, "503 ");
+		assert_in_range(waited, seconds * NS_PER_S, seconds * NS_PER_S + 100 * NS_PER_MS);
+		r->out_len = 0;
+	}
+	(void)rig_stored(&rig);
 	/* Drained: it goes on. */
 	stream_rig_turn(&rig, true);
 	len = post(bytes, "", "[{\"body\":\"y\"}]", 14);
