@@ -35,7 +35,7 @@ enum state_class { STATE_CONSUMER = 1, STATE_MARK = 2, STATE_FLOW = 3, STATE_HAL
 enum consumer_state { CONSUMER_BOUND = 1, CONSUMER_INTENT = 2, CONSUMER_DONE = 3, CONSUMER_ABANDON = 4, CONSUMER_ASIDE = 5 };
 
 #define LEDGER_KEY_MAX 4096u
-#define LEDGER_VALUE_MAX (1u << 20)	/* less where segments are small: ledger_value_max */
+#define LEDGER_VALUE_MAX (7u << 20)	/* less where segments are small: ledger_value_max */
 
 /* The channel's ledger: channel->ops->ledger(channel). Never NULL for the kinds that hold events themselves (file, memory). */
 

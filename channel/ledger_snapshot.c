@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "channel/ledger_impl.h"
 
-#define CHUNK_BYTES (4u << 20)
+#define CHUNK_BYTES (16u << 20)	/* more than two of the largest records */
 #define RECORD_ROOM (LEDGER_VALUE_MAX + LEDGER_KEY_MAX + 64)	/* most bytes of one record */
 #define LOCKED_BYTES (64u << 10)	/* copied in one go under the lock */
 
