@@ -13,6 +13,9 @@
  * |                                         | or the checkpoint's                   |                           | go on at that group                    |
  * | the sectors cannot be read              | nothing says it was durable           | media fault, perhaps      | damage: report, go on at the next      |
  * |                                         |                                       |                           | segment                                |
+ * | the same                                | no whole group, but the checkpoint,   | media fault in the newest | the same, up to what was durable; no   |
+ * |                                         | or a later block's header alone, says | group                     | number up to there is given again      |
+ * |                                         | that more was durable                 |                           |                                        |
  * | no group, or none that follows          | nothing says it was durable           | torn tail, or leftovers   | cut; keep what is of this log aside;   |
  * |                                         |                                       | of an earlier lap         | epoch + 1, write on at E               |
  * | block of a newer version                |                                       | a newer program wrote     | refuse                                 |
@@ -47,6 +50,7 @@ struct scan {
 	bool no_key;			/* a block whose key we do not have: key_id */
 	uint32_t key_id;
 	uint64_t events_end;		/* of the group that group_read read: number behind its last event */
+	uint64_t proven, proven_number;	/* group_search: what was durable once, though no whole group follows it, and a number not below its end */
 };
 
 static bool
@@ -261,6 +265,8 @@ static uint64_t
 group_search(struct scan *scan, uint64_t from, uint32_t epoch, bool durable)
 {
 	struct ringlog *log = scan->log;
+	scan->proven = log->checkpoint->durable;
+	scan->proven_number = log->checkpoint->durable_number;
 	for (uint32_t i = 0; i < log->segment_count; i++) {
 		uint64_t begin = log->segments[i].index * log->segment_bytes, end = begin + log->segment_bytes;
 		if (end <= from)
@@ -278,11 +284,15 @@ group_search(struct scan *scan, uint64_t from, uint32_t epoch, bool durable)
 			for (uint32_t o = 0; o < len; o += BLOCK_ALIGN_BYTES) {
 				const struct block_header *h = (const struct block_header *)(scan->search + o);
 				uint32_t crc;
-				if (h->magic != BLOCK_MAGIC || header_wrong(log, h, at + o) || h->group_index || h->epoch < epoch ||
+				if (h->magic != BLOCK_MAGIC || header_wrong(log, h, at + o) || h->epoch < epoch ||
 				    not_counted(log, at + o, h->epoch) ||
 				    (durable && h->durable <= from && at + o >= log->checkpoint->durable))
 					continue;
-				if (group_read(scan, at + o, &crc))
+				if (h->durable > scan->proven && h->durable <= at + o) {
+					scan->proven = h->durable;
+					scan->proven_number = h->first_event;
+				}
+				if (!h->group_index && group_read(scan, at + o, &crc))
 					return at + o;
 			}
 			at += len;
@@ -320,6 +330,15 @@ ringlog_aside(struct ringlog *log, uint64_t from, uint64_t to, const char *what)
 		log_warn("%s: holds the bytes of positions %" PRIu64 " to %" PRIu64 " (%s%s)", path, from, to, what, cut ? "; not all of them" : "");
 }
 
+/* What stands there was a header of a block of this log at this place, and is damaged now. */
+static bool
+header_damaged(const struct ringlog *log, const struct block_header *h, uint64_t position)
+{
+	bool id = !memcmp(h->log_id, log->log_id, LOG_ID_BYTES);
+	return (h->magic == BLOCK_MAGIC) + id + (h->position == position) >= 2 &&
+	       (h->magic != BLOCK_MAGIC || crc32c(0, h, offsetof(struct block_header, header_crc)) != h->header_crc);
+}
+
 /* The end of what looks like blocks written behind the end of the log in its newest epoch: 0 when there are none. */
 static uint64_t
 tail_leftover(struct scan *scan, uint64_t end)
@@ -332,6 +351,8 @@ tail_leftover(struct scan *scan, uint64_t end)
 			continue;
 		if (!header_wrong(log, h, at) && h->epoch >= log->epoch && !not_counted(log, at, h->epoch))
 			last = at + h->bytes;
+		else if (header_damaged(log, h, at))
+			last = at + (h->bytes % BLOCK_ALIGN_BYTES == 0 && h->bytes && h->bytes <= stop - at ? h->bytes : BLOCK_ALIGN_BYTES);
 		else if (at > end + LOGIO_GROUPS_MAX * (uint64_t)BLOCK_ALIGN_BYTES && at > last + (1u << 20))
 			break;
 	}
@@ -444,7 +465,15 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 				continue;
 			}
 			/* damage or the torn tail? */
-			uint64_t found = group_search(scan, end, epoch, true);
+			uint64_t found = group_search(scan, end, epoch, true), proven = scan->proven;
+			if (found == UINT64_MAX && proven > end && proven % BLOCK_ALIGN_BYTES == 0) {
+				salvage(scan, repair, end, proven, proven, epoch, wrong, &who);
+				at = end = proven;
+				chained = proven == c->durable;
+				previous = chained ? c->durable_crc : 0;
+				log->number_least = scan->proven_number;
+				continue;
+			}
 			if (found == UINT64_MAX && unreadable) {	/* perhaps it was: leave it alone and go on behind it */
 				next = (end / log->segment_bytes + 1) * log->segment_bytes;
 				damage_found(scan, repair, end, next, wrong, &who);
@@ -477,7 +506,7 @@ recover(struct scan *scan, bool repair, void (*visit)(const struct block_header 
 	if (leftover) {
 		log->cut_bytes = leftover - end;
 		if (repair)
-			ringlog_aside(log, end, leftover, "torn tail, never acknowledged");
+			ringlog_aside(log, end, leftover, "torn tail: nothing says that it was durable");
 	}
 	return 0;
 }

@@ -525,6 +525,35 @@ space_make(struct ringlog *log, uint32_t dir)
 	}
 }
 
+/* Segments that a backlog has left behind, beyond those kept for what comes next, go back to the file system: one a call, so that the
+ * disk is not held up. */
+static void
+surplus_give_back(struct ringlog *log)
+{
+	uint64_t keep = log->spare_bytes / log->segment_bytes, surplus = 0, least = atomic_load(&log->keep_position);
+	struct segment oldest = { 0 };
+	char path[PATH_BYTES];
+	if (least > log->checkpoint_position)
+		least = log->checkpoint_position;
+	if (keep < log->dir_count)
+		keep = log->dir_count;
+	pthread_mutex_lock(&log->lock);
+	while (surplus < log->segment_count && (log->segments[surplus].index + 1) * log->segment_bytes <= least)
+		surplus++;
+	if (surplus > keep) {
+		oldest = log->segments[0];
+		memmove(&log->segments[0], &log->segments[1], --log->segment_count * sizeof *log->segments);
+	}
+	pthread_mutex_unlock(&log->lock);
+	if (surplus <= keep)
+		return;
+	if (oldest.file)
+		log->io->ops->file_close(log->io, oldest.file);
+	segment_path(log, oldest.index, path);
+	if (log->io->ops->remove(log->io, path))	/* listed again at the next start */
+		log_warn("%s: cannot be removed", path);
+}
+
 void
 ringlog_tend(struct ringlog *log, uint64_t position)
 {
@@ -539,6 +568,7 @@ ringlog_tend(struct ringlog *log, uint64_t position)
 				 free_bytes < log->required_space ? "takes nothing in, and drains" : "takes events in again");
 	if (atomic_load(&log->want_reserve))
 		reserve_tend(log);
+	surplus_give_back(log);
 	for (uint64_t index = next - 1; index <= next; index++) {
 		if (ringlog_segment(log, index))
 			continue;

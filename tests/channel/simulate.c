@@ -435,7 +435,7 @@ open_channel(void)
 	static const char *one[] = { "/d" }, *two[] = { "/d", "/e" };
 	struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs = { w.seed % 3 ? 1 : 2, w.seed % 3 ? one : two }, .capacity = 4000,
 		.sync = true, .required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 1000, .sync_interval_s = 5,
-		.checkpoint_interval_ms = 1 + (uint32_t)(mix(w.seed) % 40), .segment_size = 1, .checkpoint_on_close = w.seed % 8 == 7 || mix(w.seed + 1) % 2 };
+		.checkpoint_interval_ms = 1 + (uint32_t)(mix(w.seed) % 40), .segment_size = 1, .spare_bytes = w.seed % 2 * (1u << 20), .checkpoint_on_close = w.seed % 8 == 7 || mix(w.seed + 1) % 2 };
 	struct channel_env env = { .name = "c1", .clock = &w.clock.clock, .block_bytes = BLOCK_BYTES, .blocks = BLOCKS, .links_max = LINKS,
 		.alloc = region_alloc };
 	struct err err = { "" };
