@@ -6,7 +6,8 @@
  * everywhere else.
  *
  *   kind      component   metrics of the accounts
- *   PORT      p0          frames_in = arp + icmp + igmp + fragment_joined + fragment_held (gauge) + tcp_control + to_source
+ *   PORT      p0          frames_in = arp + icmp + igmp + fragment_joined + fragment_held (gauge) + handed_held (gauge)
+ *                         + tcp_control + to_source
  *                         + every drop_<name>
  *                         (frames_in includes what the NIC dropped: drop_nic_missed, drop_no_mbuf. Of a reassembled datagram the
  *                         frame that completes it is to_source, the others are fragment_joined.)
@@ -47,6 +48,7 @@
 #define STATS_IGMP "igmp"
 #define STATS_FRAGMENT_JOINED "fragment_joined"
 #define STATS_FRAGMENT_HELD "fragment_held"
+#define STATS_HANDED_HELD "handed_held"
 #define STATS_TCP_CONTROL "tcp_control"
 #define STATS_TO_SOURCE "to_source"
 #define STATS_DATAGRAMS_IN "datagrams_in"

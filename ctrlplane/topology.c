@@ -387,7 +387,13 @@ open_net(struct topology *t, uint32_t w, uint32_t p, struct err *err)
 	worker->port_count++;
 	if (!worker->tcp_listeners.count)
 		return 0;
-	struct tcp_config tcp = { 0 };
+	struct topology_port *port = &t->ports[p];
+	if (t->worker_count > 1 && port->port->queues > 1 && !port->tcp_group) {
+		port->tcp_group = tcp_group_open(port->port->queues, err);
+		if (!port->tcp_group)
+			return err_prefix(err, -ENOMEM, "penstock.ports.%s", from->name);
+	}
+	struct tcp_config tcp = { .group = port->tcp_group, .member = w };
 	int rc = tcp_carrier_open(&wp->tcp, &tcp, wp->net, &worker->streams, &worker->tcp_listeners, from->name, err);
 	return rc ? err_prefix(err, rc, "penstock.ports.%s", from->name) : 0;
 }
@@ -472,6 +478,8 @@ start_workers(struct topology *t, struct err *err)
 			if (rc)
 				return rc;
 		}
+	}
+	for (uint32_t w = 0; w < t->worker_count; w++) {
 		int rc = eal_launch(w, worker_run, t->workers[w], err);
 		if (rc)
 			return rc;
@@ -655,6 +663,7 @@ close_dataplane(struct topology *t)
 	free(t->worker_ports);
 	for (uint32_t p = 0; p < t->port_count; p++) {
 		metrics_remove(&t->ports[p].metrics);
+		tcp_group_close(t->ports[p].tcp_group);
 		port_close(t->ports[p].port);
 	}
 }

@@ -36,6 +36,7 @@ struct topology_sink {
 struct topology_port {
 	const char *name;
 	struct port *port;
+	struct tcp_group *tcp_group;	/* NULL: one queue */
 	struct port_counters {
 		struct counter frames_in, nic_missed, no_mbuf, nic_error, tx_frames, tx_failed;
 	} counters;

@@ -24,6 +24,7 @@
 	X(TCP_DUPLICATE, "tcp_duplicate", "TCP segments all of whose bytes had come before.")                                              \
 	X(TCP_NO_MEMORY, "tcp_no_memory", "TCP segments for which no chunk was free; not acknowledged, they come again.")                  \
 	X(TCP_NO_ROOM, "tcp_no_room", "TCP connections not begun because all places were in use.")                                         \
+	X(TCP_HANDOVER, "tcp_handover", "TCP segments of another lcore's connection that its hand-over ring had no room for: not answered.") \
 	X(TCP_STRANGER, "tcp_stranger", "TCP segments of no known connection; answered with a reset.")                                     \
 	X(PROTOCOL, "protocol", "Packets that are not UDP, TCP or ICMP.")                                                                  \
 	X(FRAGMENT_BAD, "fragment_bad", "Fragments whose offset and length fit no datagram.")                                              \

@@ -30,6 +30,7 @@ enum drop {
 	DROP_TCP_DUPLICATE,		/* all of its bytes had come */
 	DROP_TCP_NO_MEMORY,		/* no chunk for bytes out of order or not yet taken: unacknowledged */
 	DROP_TCP_NO_ROOM,		/* SYN with all connections in use */
+	DROP_TCP_HANDOVER,		/* of a connection of another lcore, and its hand-over ring is full: unanswered */
 	DROP_TCP_STRANGER,		/* of no connection we know: answered with RST */
 	DROP_PROTOCOL,			/* not UDP, TCP or ICMP */
 	DROP_FRAGMENT_BAD,		/* offset and length that fit no datagram */

@@ -47,6 +47,21 @@ turn_tcp(struct worker *worker, uint64_t now_ns)
 			tcp_carrier_turn(&worker->ports[i].tcp, credit, now_ns);
 }
 
+static __attribute__((noinline, cold)) void
+answer_flows(struct worker *worker, struct flow_query *query)
+{
+	query->count = 0;
+	while (query->port < worker->port_count && query->count < FLOW_ROWS) {
+		struct tcp_carrier *carrier = &worker->ports[query->port].tcp;
+		if (carrier->tcp && tcp_carrier_flows(carrier, query))
+			break;
+		query->port++;
+		query->cursor = 0;
+	}
+	query->more = query->port < worker->port_count;
+	flow_answered(query);
+}
+
 uint32_t
 worker_step(struct worker *worker)
 {
@@ -59,6 +74,10 @@ worker_step(struct worker *worker)
 		streams_run(&worker->streams, now_ns);			/* streams that waited for credit; limits */
 	for (uint32_t i = 0; i < worker->port_count; i++) {
 		struct worker_port *p = &worker->ports[i];
+		if (p->tcp.tcp && tcp_handed_waits(p->tcp.tcp)) {	/* segments that came to another lcore */
+			ingress->wall_ns = clock_wall_ns(ingress->clock);
+			received += tcp_handed(p->tcp.tcp, now_ns);
+		}
 		uint32_t n = port_rx(p->port, p->queue, worker->frames, PORT_BURST_MAX);
 		if (n && !received)
 			ingress->wall_ns = clock_wall_ns(ingress->clock);
@@ -71,6 +90,10 @@ worker_step(struct worker *worker)
 	ingress_seal_due(ingress, hurry(worker));			/* blocks the writer is free to take; full ones went already */
 	if (worker->tcp_listeners.count)
 		turn_tcp(worker, now_ns);				/* acknowledgements, replies, timers */
+
+	struct flow_query *query = flow_asked(&worker->flows);
+	if (query)
+		answer_flows(worker, query);
 
 	counter_add(&worker->counters.turns, 1);
 	if (received) {

@@ -5,6 +5,7 @@
 #include "dataplane/ingress.h"
 #include "dataplane/listeners.h"
 #include "dataplane/net/net.h"
+#include "dataplane/net/tcp_group.h"
 #include "dataplane/port.h"
 #include "dataplane/tcp_carrier.h"
 
@@ -36,6 +37,7 @@ struct worker {
 	uint64_t idle_turns;
 	uint64_t yielded_ns;		/* last time the CPU was offered to others */
 	_Atomic bool stop;
+	flow_post flows;		/* control asks for connections */
 	struct worker_counters counters;
 	struct metric_set metrics;
 };

@@ -11,6 +11,7 @@
 
 #include "dataplane/net/stack.h"
 #include "dataplane/net/tcp.h"
+#include "dataplane/net/tcp_group.h"
 #include "dataplane/net/tcp_segment.h"
 
 #define CHUNK_BYTES 2020
@@ -93,8 +94,9 @@ _Static_assert(sizeof(struct conn) <= 512, "a connection with its stream and tab
 #define WHEEL_NONE UINT16_MAX
 #define TICK_SHIFT 22			/* 4.19 ms */
 
+/* Written whole by the lcore; those of other lcores of the port look (tcp_group.h). */
 struct table_entry {
-	uint32_t hash;
+	_Alignas(8) uint32_t hash;
 	uint32_t index;			/* 0: empty */
 };
 
@@ -104,6 +106,9 @@ struct tcp {
 	void *context;
 	struct table_entry *table;
 	uint32_t table_mask;
+	_Atomic uint32_t table_version;	/* odd: entries move */
+	uint32_t member;
+	struct tcp_group *group;	/* or NULL */
 	struct conn *conns;		/* [1 .. conns_max] */
 	uint32_t conns_max, conns_fresh;	/* slots from conns_fresh on were never used */
 	uint32_t free_head;		/* through list_next */
@@ -171,6 +176,8 @@ conn_synchronized(const struct conn *c)
 uint64_t tcp_sip(const uint64_t secret[2], const void *bytes, uint32_t len);
 uint32_t tcp_hash(const struct tcp *tcp, const struct address *from, const struct address *to);
 struct conn *tcp_find(struct tcp *tcp, uint32_t hash, const struct address *from, const struct address *to);
+/* From another lcore: 1, 0, or -EAGAIN when entries moved during each of `looks`. */
+int tcp_table_look(const struct tcp *tcp, uint32_t hash, uint32_t looks);
 struct conn *tcp_conn_new(struct tcp *tcp, uint32_t hash, const struct address *from, const struct address *to);	/* NULL: none left */
 void tcp_conn_free(struct conn *c);	/* no upcall */
 /* An end that the user did not ask for: tells it, then frees. */

@@ -18,6 +18,7 @@ const struct metric net_metrics[] = {
 	METRIC(tcp_control, "frames", "TCP segments handled that brought no new data."),
 	METRIC(fragment_joined, "frames", "Fragments that went into a whole datagram, the last of each not counted."),
 	{ "fragment_held", METRIC_GAUGE, offsetof(struct net_counters, fragment_held), "frames", "Fragments waiting for the rest." },
+	{ "handed_held", METRIC_GAUGE, offsetof(struct net_counters, handed_held), "frames", "TCP segments on their way to the lcore of their connection." },
 	METRIC(to_source, "frames", "Datagrams handed to a source."),
 	METRIC(bytes_to_source, "bytes", "Payload of datagrams handed to a source."),
 	METRIC(sent, "frames", "Frames of our own sent: answers, questions, reports."),

@@ -44,7 +44,7 @@ struct net_config {
 	bool trust_udp_checksum;			/* do not check it: for veth peers that leave it to "hardware" */
 };
 
-/* frames_in = arp + icmp + igmp + tcp_control + fragment_joined + fragment_held + to_source + every drop; always, to the unit. The device's
+/* frames_in = arp + icmp + igmp + tcp_control + fragment_joined + fragment_held + handed_held + to_source + every drop; always, to the unit. The device's
  * own drops (port_stats) come on top on both sides. */
 struct net_counters {
 	struct counter frames_in, bytes_in;
@@ -52,6 +52,7 @@ struct net_counters {
 	struct counter tcp_control;		/* consumed: segments of TCP without new data; those with it are to_source */
 	struct counter fragment_joined;		/* fragments that went into a whole datagram, the last one not counted */
 	struct counter fragment_held;		/* gauge: fragments waiting */
+	struct counter handed_held;		/* gauge, over all lcores of the port: segments in hand-over rings. Of one lcore: given minus taken */
 	struct counter to_source, bytes_to_source;	/* datagrams taken, and their payload */
 	struct counter sent, sent_failed;	/* frames of our own */
 	struct counter drops[DROP_COUNT];
@@ -64,7 +65,7 @@ static inline uint64_t
 net_account_out(const struct net_counters *c)
 {
 	uint64_t sum = counter_read(&c->arp) + counter_read(&c->icmp) + counter_read(&c->igmp) + counter_read(&c->tcp_control) + counter_read(&c->fragment_joined) +
-		       counter_read(&c->fragment_held) + counter_read(&c->to_source);
+		       counter_read(&c->fragment_held) + counter_read(&c->handed_held) + counter_read(&c->to_source);
 	for (int i = 1; i < DROP_COUNT; i++)
 		sum += counter_read(&c->drops[i]);
 	return sum;

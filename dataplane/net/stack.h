@@ -86,6 +86,7 @@ enum drop arp_input(struct net *net, const uint8_t *arp, uint32_t len);
 enum drop ip4_input(struct net *net, struct packet *packet, const uint8_t *ip, uint32_t len);
 enum drop ip6_input(struct net *net, struct packet *packet, const uint8_t *ip, uint32_t len);
 enum drop tcp_input(struct net *net, struct packet *packet);
+enum drop tcp_input_handed(struct net *net, struct packet *packet);	/* from another lcore */
 enum drop udp_input(struct net *net, const struct packet *packet);
 enum drop icmp_input(struct net *net, const struct packet *packet);
 enum drop icmp6_input(struct net *net, const struct packet *packet);

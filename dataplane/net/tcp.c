@@ -35,6 +35,7 @@ const struct metric tcp_metrics[] = {
 	METRIC(challenge_acks, COUNTER, "segments", "Challenge ACKs sent (RFC 5961)."),
 	METRIC(window_zero, COUNTER, "segments", "Acknowledgements sent that shut the window."),
 	METRIC(held, COUNTER, "segments", "Retransmissions left without an answer because a commit was due."),
+	METRIC(handed_over, COUNTER, "segments", "Segments of a connection of another lcore, handed to it."),
 	METRIC(connections, GAUGE, "connections", "Places in use, half open ones and TIME-WAIT included."),
 	METRIC(half_open, GAUGE, "connections", "Connections whose handshake is not complete."),
 	METRIC(time_wait, GAUGE, "connections", "Connections in TIME-WAIT."),
@@ -95,9 +96,18 @@ input_fast(struct conn *c, const struct segment *s)
 }
 
 static __attribute__((noinline, cold)) enum drop
-input_stranger(struct tcp *tcp, const struct segment *s, uint32_t hash)
+input_stranger(struct tcp *tcp, const struct segment *s, uint32_t hash, bool handed)
 {
 	const struct address *from = &s->packet->from, *to = &s->packet->to;
+	int owner = tcp->group && !handed ? tcp_group_owner(tcp->group, tcp->member, hash) : TCP_OWNER_NONE;
+	if (owner != TCP_OWNER_NONE) {
+		/* Not taken: the peer sends it again. No answer, which would be a RST for a connection that lives. */
+		if (owner == TCP_OWNER_UNSURE || !tcp_group_give(tcp->group, tcp->member, (uint32_t)owner, s->packet))
+			return DROP_TCP_HANDOVER;
+		counter_add(&tcp->counters.handed_over, 1);
+		counter_set(&tcp->net->counters.handed_held, counter_read(&tcp->net->counters.handed_held) + 1);
+		return DROP_COUNT;
+	}
 	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN)
 		return tcp_input_syn(tcp, s, hash, from, to);
 	struct conn *c = tcp_cookie_ack(tcp, s, hash, from, to);
@@ -117,8 +127,8 @@ input_stranger(struct tcp *tcp, const struct segment *s, uint32_t hash)
 	return DROP_TCP_STRANGER;
 }
 
-enum drop
-tcp_input(struct net *net, struct packet *packet)
+static inline __attribute__((always_inline)) enum drop
+input(struct net *net, struct packet *packet, bool handed)
 {
 	struct tcp *tcp = net->tcp;
 	const uint8_t *p = packet->l4;
@@ -166,10 +176,22 @@ tcp_input(struct net *net, struct packet *packet)
 		}
 		return drop;
 	}
-	enum drop drop = input_stranger(tcp, &s, hash);
+	enum drop drop = input_stranger(tcp, &s, hash, handed);
 	if (drop == DROP_NONE)
 		counter_add(&net->counters.tcp_control, 1);
 	return drop == DROP_COUNT ? DROP_NONE : drop;
+}
+
+enum drop
+tcp_input(struct net *net, struct packet *packet)
+{
+	return input(net, packet, false);
+}
+
+__attribute__((cold)) enum drop
+tcp_input_handed(struct net *net, struct packet *packet)
+{
+	return input(net, packet, true);
 }
 
 void
@@ -182,7 +204,11 @@ tcp_credit(struct tcp *tcp, uint64_t bytes)
 void
 tcp_too_big(struct tcp *tcp, const struct address *own, const struct address *peer, uint32_t seq, uint32_t mtu)
 {
-	struct conn *c = tcp_find(tcp, tcp_hash(tcp, peer, own), peer, own);
+	uint32_t hash = tcp_hash(tcp, peer, own);
+	struct conn *c = tcp_find(tcp, hash, peer, own);
+	int owner = !c && tcp->group ? tcp_group_owner(tcp->group, tcp->member, hash) : TCP_OWNER_NONE;
+	if (owner >= 0)		/* full or not sure: the router says it again */
+		tcp_group_give_too_big(tcp->group, tcp->member, (uint32_t)owner, own, peer, seq, mtu);
 	uint32_t headers = (address_is_v4(peer) ? IP4_BYTES : IP6_BYTES) + TCP_BYTES, least = address_is_v4(peer) ? 552 : 1280;
 	if (!c || !conn_synchronized(c) || seq_lt(seq, c->una) || !seq_lt(seq, c->max))
 		return;		/* nothing we have in flight: a stranger's guess */
@@ -221,7 +247,7 @@ tcp_flow_next(struct tcp *tcp, uint32_t *cursor, struct tcp_flow *flow)
 		*flow = (struct tcp_flow){ .state = c->state, .durable_mode = c->flags & CONN_DURABLE, .stalled = conn_stalled(c),
 					   .received = c->read_bytes + (c->received - c->read), .durable = c->durable_bytes,
 					   .acked = c->read_bytes - (c->read - c->ack_sent), .queued_chunks = c->queue_chunks,
-					   .unsent = c->send_bytes, .idle_ns = tcp->now_ns - c->heard_ns,
+					   .unsent = c->send_bytes, .stream = c->stream, .idle_ns = tcp->now_ns - c->heard_ns,
 					   .window = seq_lt(c->received, c->promised) ? c->promised - c->received : 0 };
 		conn_addresses(c, &flow->from, &flow->to);
 		return true;
@@ -309,7 +335,7 @@ tcp_open(const struct tcp_config *config, struct net *net, const struct tcp_user
 	tcp->window_bound = config->window_max ? config->window_max : TCP_WINDOW_DEFAULT;
 	tcp->keepalive_ns = config->keepalive_ns ? config->keepalive_ns : TCP_KEEPALIVE_NS;
 	memcpy(tcp->secret, config->secret, sizeof tcp->secret);
-	if (!tcp->secret[0] && !tcp->secret[1] && getrandom(tcp->secret, sizeof tcp->secret, 0) != sizeof tcp->secret) {
+	if (!config->group && !tcp->secret[0] && !tcp->secret[1] && getrandom(tcp->secret, sizeof tcp->secret, 0) != sizeof tcp->secret) {
 		err_set(err, EIO, "tcp: no random numbers");
 		free(tcp);
 		return NULL;
@@ -329,6 +355,11 @@ tcp_open(const struct tcp_config *config, struct net *net, const struct tcp_user
 		return NULL;
 	}
 	net_set_tcp(net, tcp);
+	if (config->group) {
+		tcp->group = config->group;
+		tcp->member = config->member;
+		tcp_group_join(tcp->group, tcp->member, tcp);
+	}
 	return tcp;
 }
 
@@ -337,6 +368,8 @@ tcp_close(struct tcp *tcp)
 {
 	if (!tcp)
 		return;
+	if (tcp->group)
+		tcp_group_leave(tcp->group, tcp->member);
 	if (tcp->net->tcp == tcp)
 		net_set_tcp(tcp->net, NULL);
 	if (tcp->table)

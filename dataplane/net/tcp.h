@@ -18,6 +18,7 @@
 
 struct net;
 struct tcp;
+struct tcp_group;
 struct conn;
 
 enum tcp_state {	/* TCP_CLOSED: a slot in the free list */
@@ -56,7 +57,9 @@ struct tcp_config {
 	uint32_t half_open_max;		/* 0: TCP_HALF_OPEN_DEFAULT; beyond it SYN cookies */
 	uint32_t window_max;		/* bytes; 0: TCP_WINDOW_DEFAULT */
 	uint64_t keepalive_ns;		/* silence before the first probe; 0: TCP_KEEPALIVE_NS */
-	uint64_t secret[2];		/* of hashes, sequence numbers and cookies; 0: random */
+	uint64_t secret[2];		/* of hashes, sequence numbers and cookies; 0: random; of no use in a group */
+	struct tcp_group *group;	/* NULL: one lcore has the port to itself */
+	uint32_t member;		/* this one's number in it */
 };
 
 #define TCP_CONNECTIONS_DEFAULT (128u << 10)
@@ -79,6 +82,7 @@ struct tcp_counters {
 	struct counter out_of_order, duplicates;	/* segments queued; segments all of whose bytes had come */
 	struct counter acks_sent, retransmits, challenge_acks, window_zero;
 	struct counter held;				/* retransmissions left unanswered while a commit is due */
+	struct counter handed_over;			/* segments of another lcore's connection, given to it */
 	struct counter connections, half_open, time_wait, chunks_used, promised;	/* gauges */
 };
 extern const struct metric tcp_metrics[];
@@ -126,6 +130,7 @@ struct tcp_flow {
 	uint64_t received, durable, acked;	/* stream offsets */
 	uint32_t window, queued_chunks, unsent;
 	uint64_t idle_ns;
+	void *stream;			/* what accept returned; NULL before, and in TIME-WAIT */
 };
 /* The next connection behind *cursor (0 to begin); false: no more. Lcore. */
 bool tcp_flow_next(struct tcp *tcp, uint32_t *cursor, struct tcp_flow *flow);

@@ -1,5 +1,7 @@
 /* tcp_table: finding connections, and their slots. Open addressing with linear probing; who goes shifts those behind it back,
  * so there are no tombstones. The hash is keyed: strangers choose addresses and ports. */
+#include <errno.h>
+
 #include "dataplane/net/conn.h"
 
 #define ROTL(x, b) ((x) << (b) | (x) >> (64 - (b)))
@@ -75,6 +77,32 @@ tcp_find(struct tcp *tcp, uint32_t hash, const struct address *from, const struc
 }
 
 static void
+entry_set(struct tcp *tcp, uint32_t at, uint32_t hash, uint32_t index)
+{
+	struct table_entry entry = { hash, index };
+	__atomic_store(&tcp->table[at], &entry, __ATOMIC_RELEASE);
+}
+
+int
+tcp_table_look(const struct tcp *tcp, uint32_t hash, uint32_t looks)
+{
+	for (uint32_t look = 0; look < looks; look++) {
+		uint32_t version = atomic_load_explicit(&tcp->table_version, memory_order_acquire);
+		for (uint32_t i = hash & tcp->table_mask, n = 0; n <= tcp->table_mask; i = (i + 1) & tcp->table_mask, n++) {
+			struct table_entry entry;
+			__atomic_load(&tcp->table[i], &entry, __ATOMIC_ACQUIRE);
+			if (!entry.index)
+				break;
+			if (entry.hash == hash)
+				return 1;
+		}
+		if (!(version & 1) && atomic_load_explicit(&tcp->table_version, memory_order_relaxed) == version)
+			return 0;
+	}
+	return -EAGAIN;
+}
+
+static void
 table_remove(struct tcp *tcp, const struct conn *c)
 {
 	uint32_t mask = tcp->table_mask, hole = c->hash & mask;
@@ -82,15 +110,22 @@ table_remove(struct tcp *tcp, const struct conn *c)
 		assert(tcp->table[hole].index);
 		hole = (hole + 1) & mask;
 	}
+	uint32_t version = atomic_load_explicit(&tcp->table_version, memory_order_relaxed);
+	bool moved = false;
 	for (uint32_t i = (hole + 1) & mask; tcp->table[i].index; i = (i + 1) & mask) {
 		uint32_t home = tcp->table[i].hash & mask;
 		/* It may move to the hole unless its home lies behind the hole. */
 		if (((i - home) & mask) >= ((i - hole) & mask)) {
-			tcp->table[hole] = tcp->table[i];
+			if (!moved)
+				atomic_store_explicit(&tcp->table_version, version + 1, memory_order_relaxed);
+			moved = true;
+			entry_set(tcp, hole, tcp->table[i].hash, tcp->table[i].index);
 			hole = i;
 		}
 	}
-	tcp->table[hole] = (struct table_entry){ 0 };
+	entry_set(tcp, hole, 0, 0);
+	if (moved)
+		atomic_store_explicit(&tcp->table_version, version + 2, memory_order_release);
 }
 
 struct conn *
@@ -122,7 +157,7 @@ tcp_conn_new(struct tcp *tcp, uint32_t hash, const struct address *from, const s
 	uint32_t i = hash & tcp->table_mask;
 	while (tcp->table[i].index)
 		i = (i + 1) & tcp->table_mask;
-	tcp->table[i] = (struct table_entry){ hash, index };
+	entry_set(tcp, i, hash, index);
 	counter_set(&tcp->counters.connections, ++tcp->used);
 	return c;
 }
