@@ -13,6 +13,15 @@ address_ip_text(const struct address *a, char *text, size_t text_bytes)
 	return p ? strlen(p) : 0;
 }
 
+size_t
+address_text(const struct address *a, char *text, size_t text_bytes)
+{
+	char ip[ADDRESS_TEXT_BYTES];
+	address_ip_text(a, ip, sizeof ip);
+	int n = snprintf(text, text_bytes, address_is_v4(a) ? "%s:%u" : "[%s]:%u", ip, a->port);
+	return (size_t)n < text_bytes ? (size_t)n : text_bytes - 1;
+}
+
 int
 address_parse_ip(struct address *a, const char *text)
 {

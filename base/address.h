@@ -37,6 +37,8 @@ address_is_any(const struct address *a)	/* 0.0.0.0 or :: */
 
 /* "192.0.2.1", "2001:db8::1"; returns the length. */
 size_t address_ip_text(const struct address *a, char *text, size_t text_bytes);
+/* "192.0.2.1:514", "[2001:db8::1]:514"; returns the length. */
+size_t address_text(const struct address *a, char *text, size_t text_bytes);
 /* Numeric IPv4 or IPv6 only. 0 or -EINVAL. port is left as it is. */
 int address_parse_ip(struct address *a, const char *text);
 struct sockaddr;

@@ -9,6 +9,7 @@
 #include "dataplane/trace.h"
 
 #define POLL_NS (50 * NS_PER_MS)
+#define FLOWS_NS (2 * NS_PER_MS)
 #define INSTANCES_MAX 64
 #define COUNT_MAX UINT64_C(1000000000000)
 
@@ -93,6 +94,104 @@ run_trace(struct control_call *call, void *context, struct err *err)
 	}
 	struct control_stream *stream = control_stream_begin(call, trace_closed, tracing);
 	control_stream_every(stream, POLL_NS, trace_poll);
+	return 0;
+}
+
+/* ---- flows [COUNT] ---- */
+
+struct flowing {
+	struct topology *topology;
+	uint32_t thread;		/* asked now: lcores, then the runner of kernel sockets */
+	bool asked;
+	uint64_t left, shown;
+	struct flow_query query;
+};
+
+/* Whom to ask; NULL: all have been. */
+static flow_post *
+flows_post(struct flowing *f)
+{
+	struct topology *t = f->topology;
+	if (f->thread < t->worker_count)
+		return &t->workers[f->thread]->flows;
+	return f->thread == t->worker_count && t->runner ? &t->runner->flows : NULL;
+}
+
+static void
+flows_closed(void *context)
+{
+	struct flowing *f = context;
+	if (f->asked && !flow_take_back(flows_post(f), &f->query))
+		while (!atomic_load_explicit(&f->query.answered, memory_order_acquire))
+			sched_yield();		/* for the length of one turn */
+	free(f);
+}
+
+static void
+flows_write(struct control_stream *stream, struct flowing *f)
+{
+	for (uint32_t i = 0; i < f->query.count && f->left; i++, f->left--, f->shown++) {
+		const struct flow_row *r = &f->query.rows[i];
+		char peer[ADDRESS_TEXT_BYTES], local[ADDRESS_TEXT_BYTES];
+		address_text(&r->from, peer, sizeof peer);
+		address_text(&r->to, local, sizeof local);
+		json_t *line = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:I,s:I,s:I,s:I,s:i,s:i,s:f,s:f}", "source", r->source ? r->source : "", "peer",
+					 peer, "local", local, "carrier", r->carrier, "state", r->state, "ack", r->ack_durable ? "durable" : "received",
+					 "stalled", r->stalled, "tls", r->tls, "received", (json_int_t)r->received, "durable", (json_int_t)r->durable,
+					 "acked", (json_int_t)r->acked, "window", (json_int_t)r->window, "queued_chunks", (int)r->queued_chunks, "unsent",
+					 (int)r->unsent, "idle_seconds", (double)r->idle_ns / 1e9, "age_seconds", (double)r->age_ns / 1e9);
+		if (line)
+			control_stream_write(stream, line);
+		json_decref(line);
+	}
+}
+
+static void
+flows_poll(struct control_stream *stream, void *context)
+{
+	struct flowing *f = context;
+	if (f->asked) {
+		if (!atomic_load_explicit(&f->query.answered, memory_order_acquire))
+			return;
+		f->asked = false;
+		flows_write(stream, f);
+		if (!f->query.more) {
+			f->thread++;
+			f->query.port = f->query.cursor = 0;
+		}
+	}
+	if (!control_stream_ready(stream))
+		return;
+	flow_post *post = flows_post(f);
+	if (!post || !f->left) {
+		json_t *more = json_pack("{s:I}", "flows", (json_int_t)f->shown);
+		control_stream_end(stream, more);
+		json_decref(more);
+		return;
+	}
+	f->asked = flow_ask(post, &f->query);		/* else another client asks; later */
+	if (f->asked && f->thread == f->topology->worker_count)
+		source_runner_wake(f->topology->runner);
+}
+
+static int
+run_flows(struct control_call *call, void *context, struct err *err)
+{
+	uint64_t count = COUNT_MAX;
+	if (call->arg_count > 1)
+		return err_set(err, EINVAL, "flows: want nothing or a count");
+	if (call->arg_count) {
+		int rc = control_number(call->args[0], 1, COUNT_MAX, &count, err);
+		if (rc)
+			return rc;
+	}
+	struct flowing *f = calloc(1, sizeof *f);
+	if (!f)
+		return err_set(err, ENOMEM, "no memory");
+	f->topology = context;
+	f->left = count;
+	struct control_stream *stream = control_stream_begin(call, flows_closed, f);
+	control_stream_every(stream, FLOWS_NS, flows_poll);
 	return 0;
 }
 
@@ -222,5 +321,6 @@ void
 commands_add(struct control *control, struct topology *topology)
 {
 	control_add(control, "trace", "trace SOURCE [COUNT]", run_trace, topology);
+	control_add(control, "flows", "flows [COUNT]", run_flows, topology);
 	control_add(control, "capture", "capture PORT [COUNT]", run_capture, topology);
 }

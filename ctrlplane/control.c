@@ -317,6 +317,12 @@ control_stream_write(struct control_stream *stream, const json_t *line)
 	return true;
 }
 
+bool
+control_stream_ready(const struct control_stream *stream)
+{
+	return stream->client->out_bytes - stream->client->out_sent < CONTROL_STREAM_BYTES / 4;
+}
+
 void
 control_stream_end(struct control_stream *stream, const json_t *more)
 {

@@ -68,6 +68,8 @@ void control_watch(struct control *control, int fd, bool always, void (*fn)(void
 struct control_stream *control_stream_begin(struct control_call *call, void (*closed)(void *context), void *context);
 /* Borrows line. false: dropped, the client reads too slowly. */
 bool control_stream_write(struct control_stream *stream, const json_t *line);
+/* The client has read most of what was written: more will not be dropped. */
+bool control_stream_ready(const struct control_stream *stream);
 /* Sends {"end":true,"dropped":N, and the members of `more` (borrowed, may be NULL)}; calls closed. */
 void control_stream_end(struct control_stream *stream, const json_t *more);
 /* Calls fn every interval, from the step. */

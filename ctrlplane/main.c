@@ -276,9 +276,8 @@ open_outside(struct agent *agent, struct err *err)
 	control_watch(agent->control, agent->signals, false, read_signal, agent);
 	if (!appliance->metrics_on)
 		return 0;
-	char ip[ADDRESS_TEXT_BYTES], bind[ADDRESS_TEXT_BYTES + 16];
-	address_ip_text(&appliance->metrics, ip, sizeof ip);
-	snprintf(bind, sizeof bind, address_is_v4(&appliance->metrics) ? "%s:%u" : "[%s]:%u", ip, appliance->metrics.port);
+	char bind[ADDRESS_TEXT_BYTES];
+	address_text(&appliance->metrics, bind, sizeof bind);
 	rc = metrics_http_open(&agent->http, bind, agent->stats, commands_health, &agent->topology, err);
 	if (rc)
 		return rc;

@@ -47,6 +47,9 @@ source_runner_step(struct source_runner *runner, int wait_ms)
 	received += kernel_streams_step(&runner->streams, now_ns);
 	ingress_put(ingress);
 	ingress_seal_due(ingress, false);
+	struct flow_query *query = flow_asked(&runner->flows);
+	if (query)
+		kernel_streams_flows(&runner->streams, query);
 	kernel_streams_flush(&runner->streams, now_ns);		/* replies that the reap made due */
 	if (!received)
 		sleep_until_woken(runner, wait_ms);
@@ -83,6 +86,12 @@ void
 source_runner_stop(struct source_runner *runner)
 {
 	atomic_store(&runner->stop, true);
+	source_runner_wake(runner);
+}
+
+void
+source_runner_wake(struct source_runner *runner)
+{
 	uint64_t one = 1;
 	ssize_t n = write(runner->wake_fd, &one, sizeof one);
 	(void)n;	/* full: it is awake anyway */

@@ -15,6 +15,7 @@ struct source_runner {
 	struct kernel_streams streams;
 	int wake_fd;			/* eventfd: completions, and stop */
 	_Atomic bool stop;
+	flow_post flows;		/* control asks for connections, then source_runner_wake */
 };
 
 /* One turn; sleeps in the kernel for at most wait_ms when nothing comes. */
@@ -22,6 +23,7 @@ void source_runner_step(struct source_runner *runner, int wait_ms);
 /* Turns until stop, then drains: what sits in the sockets is still taken, all is submitted and acknowledged (at most 5 s). */
 void *source_runner_run(void *runner);
 /* Any thread. */
+void source_runner_wake(struct source_runner *runner);
 void source_runner_stop(struct source_runner *runner);
 
 #endif

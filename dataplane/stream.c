@@ -634,7 +634,7 @@ stream_open(struct stream *stream, const struct stream_carrier *carrier, struct 
 		return rc;
 	const struct source_ops *ops = listener->in->spec->ops;
 	*stream = (struct stream){ .carrier = carrier, .streams = streams, .listener = listener, .in = listener->in, .peer = *peer, .local = *local,
-				   .edge = listener->edge, .active_ns = streams->now_ns };
+				   .edge = listener->edge, .opened_ns = streams->now_ns, .active_ns = streams->now_ns };
 	counter_add(&listener->counters.accepted, 1);
 	if (ops->stream_bytes && !(stream->state = calloc(1, ops->stream_bytes))) {
 		counter_add(&listener->counters.refused_memory, 1);

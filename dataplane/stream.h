@@ -118,6 +118,7 @@ struct stream {
 	uint32_t tail_len, tail_room;
 	uint32_t ticket_first, ticket_last, ticket_open;	/* open: that of stream_ticket */
 	uint64_t wait_until_ns;		/* 0: as long as it takes */
+	uint64_t opened_ns;		/* monotonic */
 	uint64_t active_ns, frame_ns;	/* monotonic: last byte; first byte of the frame under way */
 	struct stream *wait_next;
 };

@@ -401,3 +401,22 @@ tcp_carrier_close(struct tcp_carrier *carrier)
 	munmap(carrier->slots, (size_t)carrier->slots_max * sizeof *carrier->slots);
 	memset(carrier, 0, sizeof *carrier);
 }
+
+/* ---- what control asks ---- */
+
+bool
+tcp_carrier_flows(struct tcp_carrier *carrier, struct flow_query *query)
+{
+	struct tcp_flow flow;
+	for (uint32_t begin = query->cursor; query->count < FLOW_ROWS && query->cursor - begin < FLOW_LOOKS;) {
+		if (!tcp_flow_next(carrier->tcp, &query->cursor, &flow))
+			return false;
+		const struct tcp_stream *s = flow.stream;
+		query->rows[query->count++] = (struct flow_row){ .from = flow.from, .to = flow.to, .source = s ? s->stream.in->spec->name : NULL,
+			.carrier = "lcore", .state = tcp_state_name[flow.state], .ack_durable = flow.durable_mode, .stalled = flow.stalled,
+			.tls = s && s->stream.tls, .received = flow.received, .durable = flow.durable_mode || !s ? flow.durable : s->stream.durable,
+			.acked = flow.acked, .window = flow.window, .queued_chunks = flow.queued_chunks, .unsent = flow.unsent,
+			.idle_ns = flow.idle_ns, .age_ns = s ? carrier->streams->now_ns - s->stream.opened_ns : 0 };
+	}
+	return true;
+}

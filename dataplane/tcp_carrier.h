@@ -5,6 +5,7 @@
 #ifndef PENSTOCK_DATAPLANE_TCP_CARRIER_H
 #define PENSTOCK_DATAPLANE_TCP_CARRIER_H
 
+#include "dataplane/flows.h"
 #include "dataplane/half_line.h"
 #include "dataplane/net/tcp.h"
 #include "dataplane/stream.h"
@@ -61,5 +62,8 @@ bool tcp_carrier_hurry(struct tcp_carrier *carrier);
 
 /* Bytes of free blocks that every channel of the ingress has at least: what windows may promise. */
 uint64_t tcp_carrier_credit(const struct ingress *ingress);
+
+/* The lcore: copies connections from query->cursor on; true when there may be more. */
+bool tcp_carrier_flows(struct tcp_carrier *carrier, struct flow_query *query);
 
 #endif

@@ -494,3 +494,23 @@ kernel_streams_close(struct kernel_streams *ks)
 	streams_free(&ks->streams);
 	*ks = (struct kernel_streams){ .epoll_fd = -1 };
 }
+
+void
+kernel_streams_flows(struct kernel_streams *ks, struct flow_query *query)
+{
+	const struct streams *streams = &ks->streams;
+	uint32_t begin = query->cursor;
+	query->count = 0;
+	for (; query->cursor < streams->room && query->count < FLOW_ROWS && query->cursor - begin < FLOW_LOOKS; query->cursor++) {
+		const struct stream *s = streams->table[query->cursor];
+		if (!s)
+			continue;
+		const struct kernel_stream *k = (const struct kernel_stream *)s;
+		query->rows[query->count++] = (struct flow_row){ .from = s->peer, .to = s->local, .source = s->in->spec->name, .carrier = "kernel",
+			.state = k->shut ? s->eof ? "last-ack" : "fin-wait-1" : s->eof ? "close-wait" : "established",
+			.tls = s->tls, .received = s->received, .durable = s->durable, .acked = s->received, .unsent = k->out_len - k->out_sent,
+			.idle_ns = streams->now_ns - s->active_ns, .age_ns = streams->now_ns - s->opened_ns };
+	}
+	query->more = query->cursor < streams->room;
+	flow_answered(query);
+}

@@ -5,6 +5,7 @@
 #define PENSTOCK_DATAPLANE_LISTEN_KERNEL_STREAM_H
 
 #include "dataplane/source/source.h"
+#include "dataplane/flows.h"
 #include "dataplane/stream.h"
 
 #define KERNEL_STREAM_SEND_BYTES (256u << 10)	/* most bytes of replies that one connection holds */
@@ -45,5 +46,7 @@ void kernel_streams_stop(struct kernel_streams *ks);
 /* Nothing under way, nothing to send. */
 bool kernel_streams_idle(const struct kernel_streams *ks);
 void kernel_streams_close(struct kernel_streams *ks);
+/* The runner's thread: copies connections from query->cursor on, and answers. */
+void kernel_streams_flows(struct kernel_streams *streams, struct flow_query *query);
 
 #endif

@@ -79,6 +79,12 @@ penstock.ports.p0.addresses = {ADDRESS}/24
         done = subprocess.run([ctl, "-s", f"{work}/control", "--json", *what], capture_output=True, text=True)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
+    def flows(self):
+        done = subprocess.run([ctl, "-s", f"{work}/control", "--json", "flows"], capture_output=True, text=True)
+        lines = [json.loads(text) for text in done.stdout.splitlines()]
+        assert done.returncode == 0 and lines[-1].get("end") and lines[-1]["flows"] == len(lines) - 1, done
+        return lines[:-1]
+
     def metric(self, kind, name):
         text = subprocess.run([ctl, "-s", f"{work}/control", "metrics"], capture_output=True, text=True).stdout
         return sum(int(f[3]) for f in map(str.split, text.splitlines()) if len(f) > 3 and f[0] == kind and f[2] == name)
@@ -193,6 +199,14 @@ def plain():
             subprocess.run(tool, input=stream(sender, 3000), timeout=60)
     counts[8] = 200
     wait_all([send_all(8, 200, 1)])		# byte by byte
+    c = connect()
+    c.sendall(b"<13>no end")
+    until("flows shows it and its edges", lambda: any(
+        f["state"] == "established" and f["peer"] == f"192.0.2.1:{c.getsockname()[1]}" and f["local"] == f"{ADDRESS}:{PORT}" and
+        (f["source"], f["ack"], f["received"], f["durable"], f["acked"]) == ("r1", "durable", 10, 10, 10) and f["window"] > 1000
+        for f in agent.flows()))
+    assert "PEER" in subprocess.run([ctl, "-s", f"{work}/control", "flows"], capture_output=True, text=True).stdout
+    c.close()
     print(f"{sum(counts.values())} lines in {time.monotonic() - begin:.1f} s")
     exact(counts)
     even(agent)

@@ -29,7 +29,7 @@ static const char usage_text[] =
 	"  metrics                       every counter\n"
 	"  drops                         where every frame and event went; exit 1 when an account is not even\n"
 	"  top [-n COUNT]                rates, live\n"
-	"  flows                         flows\n"
+	"  flows [-n COUNT]              connections: state, edges, window, age\n"
 	"  trace SOURCE [-n COUNT]       the next events of a source as they pass\n"
 	"  capture PORT -w FILE [-n COUNT]   what a port receives and sends, as pcap (FILE may be -)\n"
 	"  config                        the configuration in use\n"
@@ -55,10 +55,10 @@ static const struct verb {
 	int args_min, args_max;
 	bool stream;
 } verbs[] = {
-	{ "status", 0, 0, false }, { "metrics", 0, 0, false }, { "drops", 0, 0, false }, { "flows", 0, 0, false },
+	{ "status", 0, 0, false }, { "metrics", 0, 0, false }, { "drops", 0, 0, false }, 
 	{ "reload", 0, 0, false }, { "load", 1, 1, false }, { "config", 0, 0, false }, { "rollback", 0, 0, false },
 	{ "drain", 0, 1, false }, { "stop", 0, 0, false }, { "loglevel", 1, 1, false }, { "help", 0, 0, false },
-	{ "top", 0, 1, true }, { "trace", 1, 1, true }, { "capture", 1, 1, true },
+	{ "top", 0, 1, true }, { "flows", 0, 1, true }, { "trace", 1, 1, true }, { "capture", 1, 1, true },
 };
 
 static volatile sig_atomic_t interrupted;
@@ -284,6 +284,12 @@ stream_show(const char *verb, json_t *line, json_t **before, const struct option
 		show_top(*before, line, isatty(1));
 		json_decref(*before);
 		*before = json_incref(line);
+	} else if (!options->json && !end && strcmp(verb, "flows") == 0) {
+		if (!*before)
+			show_flow(NULL);
+		if (!*before)
+			*before = json_incref(line);
+		show_flow(line);
 	} else if (!options->json && !end) {
 		show_trace(line);
 	}

@@ -239,6 +239,20 @@ show_trace(const json_t *line)
 }
 
 void
+show_flow(const json_t *line)
+{
+	static const char head[] = "%-24s %-22s %-12s %-12s %-8s %12s %12s %9s %8s %8s\n";
+	if (!line) {
+		printf(head, "PEER", "LOCAL", "SOURCE", "STATE", "ACK", "RECEIVED", "DURABLE", "WINDOW", "IDLE s", "AGE s");
+		return;
+	}
+	printf("%-24s %-22s %-12s %-12s %-8s %12lld %12lld %9lld %8.1f %8.1f%s\n", text_of(line, "peer"), text_of(line, "local"), text_of(line, "source"),
+	       text_of(line, "state"), text_of(line, "ack"), number_of(line, "received"), number_of(line, "durable"), number_of(line, "window"),
+	       json_number_value(json_object_get(line, "idle_seconds")), json_number_value(json_object_get(line, "age_seconds")),
+	       json_is_true(json_object_get(line, "stalled")) ? "  stalled" : "");
+}
+
+void
 show_top(const json_t *before, const json_t *line, bool clear)
 {
 	struct table table = { .right = { [3] = true, [4] = true } };
