@@ -115,6 +115,38 @@ dpdk_tx_room(struct port *port, uint32_t queue, struct frame *frames, uint32_t m
 }
 
 static uint32_t
+burst(struct port_dpdk *dpdk, uint32_t queue, struct rte_mbuf **mbufs, uint32_t count)
+{
+	struct dpdk_queue *q = &dpdk->queue[queue];
+	if (dpdk->memif)
+		memif_gate_enter(&q->gate);
+	uint32_t sent = rte_eth_tx_burst(dpdk->id, (uint16_t)queue, mbufs, (uint16_t)count);
+	if (dpdk->memif)
+		memif_gate_leave(&q->gate);
+	counter_add(&q->tx_frames, sent);
+	return sent;
+}
+
+uint32_t
+port_dpdk_offer(struct port *port, uint32_t queue, const struct frame *frames, uint32_t n)
+{
+	struct port_dpdk *dpdk = (struct port_dpdk *)port;
+	struct rte_mbuf *mbufs[PORT_BURST_MAX];
+	uint64_t bytes = 0;
+	assert(n <= PORT_BURST_MAX);
+	for (uint32_t i = 0; i < n; i++) {
+		mbufs[i] = frames[i].handle;
+		mbufs[i]->data_len = (uint16_t)frames[i].len;
+		mbufs[i]->pkt_len = frames[i].len;
+	}
+	uint32_t sent = burst(dpdk, queue, mbufs, n);
+	for (uint32_t i = 0; i < sent; i++)
+		bytes += frames[i].len;
+	counter_add(&dpdk->queue[queue].tx_bytes, bytes);
+	return sent;
+}
+
+static uint32_t
 dpdk_tx(struct port *port, uint32_t queue, struct frame *frames, uint32_t n)
 {
 	struct port_dpdk *dpdk = (struct port_dpdk *)port;
@@ -133,11 +165,7 @@ dpdk_tx(struct port *port, uint32_t queue, struct frame *frames, uint32_t n)
 		m->pkt_len = frames[i].len;
 		mbufs[count++] = m;
 	}
-	if (dpdk->memif)
-		memif_gate_enter(&q->gate);
-	uint32_t sent = rte_eth_tx_burst(dpdk->id, (uint16_t)queue, mbufs, (uint16_t)count);
-	if (dpdk->memif)
-		memif_gate_leave(&q->gate);
+	uint32_t sent = burst(dpdk, queue, mbufs, count);
 	for (uint32_t i = 0, k = 0; k < sent; i++)
 		if (frames[i].len) {
 			bytes += frames[i].len;
@@ -147,7 +175,6 @@ dpdk_tx(struct port *port, uint32_t queue, struct frame *frames, uint32_t n)
 		rte_pktmbuf_free_bulk(mbufs + sent, count - sent);
 		counter_add(&q->tx_failed, count - sent);
 	}
-	counter_add(&q->tx_frames, sent);
 	counter_add(&q->tx_bytes, bytes);
 	return sent;
 }

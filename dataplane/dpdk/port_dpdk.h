@@ -18,6 +18,10 @@ struct port_dpdk_config {
 /* After eal_start. Starts the device. */
 struct port *port_dpdk_open(const struct port_dpdk_config *config, struct err *err);
 
+/* As port_tx, but what the device does not take now stays the caller's, who may offer it again. Returns how many went, from the front. No empty frames;
+ * for generators, which need no capture. */
+uint32_t port_dpdk_offer(struct port *port, uint32_t queue, const struct frame *frames, uint32_t n);
+
 struct port_dpdk_info {
 	const char *driver;
 	uint32_t rx_queues, rx_queues_max;

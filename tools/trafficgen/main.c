@@ -32,6 +32,7 @@ static const char help[] =
 	"  --to ADDRESS:PORT   where to\n"
 	"  --as WHAT           syslog-udp, netcat-udp; over TCP, one connection for each source: syslog-tcp, netcat-tcp, http\n"
 	"  --pipeline N        http: requests under way on a connection (default 1)\n"
+	"  --active N          TCP through a device: only the first N connections are given events, the others stay open\n"
 	"  --format F          rfc3164 (syslog's default), rfc5424, raw (the others' default), or a file whose lines are messages\n"
 	"  --size BYTES        of a message, stamp included (default 200)\n"
 	"  --sources N         (default 64)\n"
@@ -50,7 +51,7 @@ static const char help[] =
 
 enum { OPT_KERNEL = 256, OPT_DEVICE, OPT_FROM, OPT_CPU, OPT_NO_HUGE, OPT_HOLD,
 	OPT_TO, OPT_AS, OPT_FORMAT, OPT_SIZE, OPT_SOURCES, OPT_COUNT, OPT_SECONDS, OPT_RATE,
-	OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_PIPELINE, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
+	OPT_SEED, OPT_MATCH, OPT_REPORT, OPT_QUIET, OPT_PIPELINE, OPT_ACTIVE, OPT_SENT, OPT_ACKED, OPT_REQUIRE_ALL, OPT_HELP, OPT_VERSION };
 
 enum { AS_DATAGRAM = -1 };
 static const struct as_word {
@@ -70,7 +71,8 @@ static const struct option options[] = {
 	{ "seconds", required_argument, NULL, OPT_SECONDS }, { "rate", required_argument, NULL, OPT_RATE },
 	{ "seed", required_argument, NULL, OPT_SEED }, { "match", required_argument, NULL, OPT_MATCH },
 	{ "report", required_argument, NULL, OPT_REPORT },
-	{ "quiet", no_argument, NULL, OPT_QUIET }, { "pipeline", required_argument, NULL, OPT_PIPELINE }, { "sent", required_argument, NULL, OPT_SENT },
+	{ "quiet", no_argument, NULL, OPT_QUIET }, { "pipeline", required_argument, NULL, OPT_PIPELINE },
+	{ "active", required_argument, NULL, OPT_ACTIVE }, { "sent", required_argument, NULL, OPT_SENT },
 	{ "acked", required_argument, NULL, OPT_ACKED }, { "require-all", no_argument, NULL, OPT_REQUIRE_ALL }, { "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION }, { NULL, 0, NULL, 0 },
 };
@@ -177,6 +179,10 @@ take(struct arguments *a, int option, const char *text, struct err *err)
 		rc = take_number("pipeline", text, 65536, &number, err);
 		a->send.pipeline = number < 1 ? 1 : (uint32_t)number;
 		break;
+	case OPT_ACTIVE:
+		rc = take_number("active", text, LOAD_SOURCES_MAX, &number, err);
+		a->send.active = number < 1 ? 1 : (uint32_t)number;
+		break;
 	case OPT_SEED:
 		rc = take_number("seed", text, 9e15, &number, err);
 		a->load.seed = a->seed_given = (uint64_t)number;
@@ -210,6 +216,8 @@ check_send(struct arguments *a, struct err *err)
 		a->tcp = as_words[i].tcp;
 		if (!a->load.format)
 			a->load.format = as_words[i].format;
+		if (a->send.active && (a->kernel || a->tcp == AS_DATAGRAM))
+			return err_set(err, EINVAL, "--active: only for TCP through a device");
 		return 0;
 	}
 	return err_set(err, EINVAL, "--as: %s: syslog-udp, netcat-udp, syslog-tcp, netcat-tcp or http", a->as);

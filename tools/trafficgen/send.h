@@ -19,6 +19,7 @@ struct send_config {
 	bool no_huge;			/* DPDK on ordinary memory */
 	const volatile sig_atomic_t *stop;
 	uint32_t pipeline;		/* http: requests under way on a connection */
+	uint32_t active;		/* TCP through a device: only the first so many connections send; 0: all */
 	bool hold;			/* stay on the wire after the last event until *stop (DPDK 22.11's memif can crash the far side by leaving) */
 	void (*sent)(void *context);	/* called after the last event, before the wire is closed; may be NULL */
 	void *context;

@@ -26,6 +26,7 @@
 #define RETRIES_MAX 12
 #define CWND_MAX (4u << 20)
 #define GIVE_LOOKS 512u			/* connections looked at for each turn's events */
+#define GIVE_MAX 1024u			/* events of one turn when nothing holds the pace */
 #define BACKLOG_BYTES 65536u
 #define MSS 1460u			/* said; with timestamps a segment holds 12 less */
 
@@ -34,6 +35,8 @@ enum client_state { CLIENT_IDLE, CLIENT_SYN_SENT, CLIENT_OPEN, CLIENT_ENDED };
 struct client {
 	uint8_t state, peer_shift, retries, dup_acks;
 	bool has_ts, ack_due, fin_sent, lost;
+	bool ready;				/* on the list of those with something to send */
+	uint32_t ready_next;
 	uint16_t mss;
 	uint32_t iss, rcv_nxt, ts_recent;
 	uint64_t offered, una, nxt, max;	/* offsets in the stream */
@@ -56,9 +59,11 @@ struct clients {
 	uint8_t to_mac[6];
 	struct client *list;
 	uint32_t count, turn, begun, connecting, open;
+	uint32_t active;			/* the first so many are given events */
+	uint32_t ready_first, ready_last;	/* index + 1 */
 	uint64_t now_ns, scan_ns;
 	uint16_t ip_id;
-	struct frame frames[PORT_BURST_MAX];
+	struct frame frames[PORT_BURST_MAX];	/* [0, used) wait for the wire, [used, room) are empty */
 	uint32_t room, used;
 };
 
@@ -72,29 +77,55 @@ refuse_udp(void *context, const struct net_datagram *datagram)
 
 /* ---- sending ---- */
 
+/* What the wire does not take now stays here: a frame dropped on a full ring would be a loss, and the client would slow down for it. */
 static void
 flush(struct clients *s)
 {
-	for (uint32_t i = s->used; i < s->room; i++)
+	if (!s->used)
+		return;
+	uint32_t went = port_dpdk_offer(s->port, 0, s->frames, s->used);
+	s->result->retries += went < s->used;
+	s->used -= went;
+	s->room -= went;
+	memmove(s->frames, s->frames + went, s->room * sizeof *s->frames);
+}
+
+static void
+give_back(struct clients *s)
+{
+	for (uint32_t i = 0; i < s->room; i++)
 		s->frames[i].len = 0;
 	if (s->room)
-		s->result->retries += port_tx(s->port, 0, s->frames, s->room) < s->used;
+		port_tx(s->port, 0, s->frames, s->room);
 	s->room = s->used = 0;
 }
 
 static struct frame *
 next_frame(struct clients *s)
 {
-	if (s->used == s->room) {
+	if (s->used == PORT_BURST_MAX)
 		flush(s);
-		s->room = port_tx_room(s->port, 0, s->frames, 32);
-		if (!s->room)
-			return NULL;
-	}
-	return &s->frames[s->used++];
+	if (s->used == s->room)
+		s->room += port_tx_room(s->port, 0, s->frames + s->room, PORT_BURST_MAX - s->room);
+	return s->used < s->room ? &s->frames[s->used++] : NULL;
 }
 
-/* One segment: `len` bytes of the stream from `offset`. False: no buffer. */
+static void
+ready(struct clients *s, struct client *c)
+{
+	if (c->ready)
+		return;
+	uint32_t place = (uint32_t)(c - s->list) + 1;
+	c->ready = true;
+	c->ready_next = 0;
+	if (s->ready_last)
+		s->list[s->ready_last - 1].ready_next = place;
+	else
+		s->ready_first = place;
+	s->ready_last = place;
+}
+
+/* One segment: `len` bytes of the stream from `offset`. False: no buffer, or the wire is full. */
 static bool
 emit(struct clients *s, struct client *c, uint8_t flags, uint64_t offset, uint32_t len)
 {
@@ -164,8 +195,7 @@ output(struct clients *s, struct client *c)
 			n = edge > c->nxt ? (uint32_t)(edge - c->nxt) : 1;
 		}
 		if (!emit(s, c, TCP_ACK | (n == left ? TCP_PSH : 0), c->nxt, n)) {
-			if (!c->due_ns)		/* no buffer: soon again */
-				c->due_ns = s->now_ns + SCAN_NS;
+			ready(s, c);
 			return;
 		}
 		if (!c->timed && c->nxt == c->max) {
@@ -183,8 +213,27 @@ output(struct clients *s, struct client *c)
 	/* A window too small for anything: the timer probes it. */
 	if (c->nxt < c->offered && !c->due_ns)
 		c->due_ns = s->now_ns + c->rto_ns;
-	if (c->ack_due)
-		(void)emit(s, c, TCP_ACK, c->nxt, 0);
+	if (c->ack_due && !emit(s, c, TCP_ACK, c->nxt, 0))
+		ready(s, c);
+}
+
+/* Those with something to send, in turn, until the wire is full. */
+static void
+run_ready(struct clients *s)
+{
+	uint32_t last = s->ready_last;
+	while (s->ready_first) {
+		uint32_t place = s->ready_first;
+		struct client *c = &s->list[place - 1];
+		s->ready_first = c->ready_next;
+		if (!s->ready_first)
+			s->ready_last = 0;
+		c->ready = false;
+		if (c->state == CLIENT_OPEN)
+			output(s, c);
+		if (place == last)
+			break;
+	}
 }
 
 static void
@@ -274,7 +323,7 @@ on_segment(void *context, const struct net_segment *segment)
 		c->ack_due = true;
 		s->connecting--;
 		s->open++;
-		output(s, c);
+		ready(s, c);
 		return;
 	}
 	if (c->has_ts && tcp_ts_find(t + TCP_BYTES, header - TCP_BYTES, &val, &ecr) && seq_le(seq, c->rcv_nxt) && seq_le(c->ts_recent, val))
@@ -293,7 +342,7 @@ on_segment(void *context, const struct net_segment *segment)
 		ended(s, c, true);
 		return;
 	}
-	output(s, c);
+	ready(s, c);	/* what it has to say goes with what it is given now */
 }
 
 static void
@@ -324,7 +373,7 @@ timer(struct clients *s, struct client *c)
 		c->retries = c->retries > 4 ? 4 : c->retries;
 		return;
 	}
-	output(s, c);
+	ready(s, c);
 }
 
 /* ---- the run ---- */
@@ -362,9 +411,9 @@ static uint32_t
 give(struct clients *s, uint32_t n)
 {
 	uint32_t given = 0, unit = s->tcp->unit_bytes;
-	for (uint32_t looked = 0; looked < s->count && looked < GIVE_LOOKS && given < n; looked++) {
+	for (uint32_t looked = 0; looked < s->active && looked < GIVE_LOOKS && given < n; looked++) {
 		struct client *c = &s->list[s->turn];
-		s->turn = s->turn + 1 == s->count ? 0 : s->turn + 1;
+		s->turn = s->turn + 1 == s->active ? 0 : s->turn + 1;
 		if (c->state != CLIENT_OPEN || c->offered - c->nxt > BACKLOG_BYTES)
 			continue;
 		uint64_t most = n - given;
@@ -372,12 +421,14 @@ give(struct clients *s, uint32_t n)
 			uint64_t under_way = c->offered / unit - c->replies.good - c->replies.bad;
 			uint64_t more = under_way < s->config->pipeline ? s->config->pipeline - under_way : 0;
 			most = more < most ? more : most;
+			if (!most)
+				continue;
 		} else if (most > 1 + 16384 / unit) {
 			most = 1 + 16384 / unit;	/* the next one wants some too */
 		}
 		c->offered += most * unit;
 		given += (uint32_t)most;
-		output(s, c);
+		ready(s, c);
 	}
 	return given;
 }
@@ -415,6 +466,7 @@ start(struct clients *s)
 	begin_ns = s->now_ns;
 	while (s->open < s->count && !*s->config->stop) {
 		turn(s);
+		run_ready(s);
 		flush(s);
 		sched_yield();
 		bool refused = s->begun == s->count && s->connecting == 0 && s->open < s->count;
@@ -434,11 +486,12 @@ client_loop(void *context)
 	pace_start(s->pace, clock_now_ns(&clock_system));
 	while (!rc && !*s->config->stop && s->open) {
 		turn(s);
-		uint32_t n = pace_room(s->pace, s->now_ns, result->events, 256);
+		uint32_t n = pace_room(s->pace, s->now_ns, result->events, s->pace->rate > 0 ? 256 : GIVE_MAX);
 		if (n == UINT32_MAX)
 			break;
-		if (n)
+		if (n && s->used < PORT_BURST_MAX)
 			result->events += give(s, n);
+		run_ready(s);
 		flush(s);
 		pace_tell(s->pace, s->now_ns, result->events);
 		sched_yield();
@@ -447,6 +500,7 @@ client_loop(void *context)
 	while (!rc && s->open && !all_answered(s) && s->now_ns < end_ns) {
 		for (int i = 0; i < 16; i++) {
 			turn(s);
+			run_ready(s);
 			flush(s);
 			sched_yield();
 		}
@@ -457,10 +511,9 @@ client_loop(void *context)
 		struct client *c = &s->list[i];
 		if (c->state != CLIENT_OPEN)
 			continue;
-		(void)emit(s, c, TCP_FIN | TCP_ACK, c->nxt, 0);
 		c->fin_sent = true;
 		c->due_ns = 0;
-		if (i % 32 == 31) {
+		if (!emit(s, c, TCP_FIN | TCP_ACK, c->nxt, 0) || i % 32 == 31) {
 			turn(s);
 			flush(s);
 		}
@@ -468,6 +521,7 @@ client_loop(void *context)
 	end_ns = clock_now_ns(&clock_system) + CLOSE_NS;
 	while (s->open && s->now_ns < end_ns) {
 		turn(s);
+		run_ready(s);
 		flush(s);
 		sched_yield();
 	}
@@ -492,7 +546,8 @@ send_tcp_device(const struct send_config *config, struct tcp_load *tcp, struct p
 	const struct port_dpdk_config port = { .name = "g0", .device = config->device, .lcores = 1 };
 	if (!s)
 		return err_set(err, ENOMEM, "no memory");
-	*s = (struct clients){ .config = config, .tcp = tcp, .pace = pace, .result = result, .err = err, .count = tcp->load->sources };
+	*s = (struct clients){ .config = config, .tcp = tcp, .pace = pace, .result = result, .err = err, .count = tcp->load->sources,
+			       .active = config->active && config->active < tcp->load->sources ? config->active : tcp->load->sources };
 	int rc = send_addresses(s->config, &net, &s->from, &s->to, s->err), returned = 0;
 	if (!rc && s->count > CONNS_MAX)
 		rc = err_set(err, EINVAL, "--sources: at most %u connections from one address", CONNS_MAX);
@@ -519,9 +574,12 @@ send_tcp_device(const struct send_config *config, struct tcp_load *tcp, struct p
 	while (!rc && config->hold && !*config->stop) {
 		struct timespec nap = { 0, 10 * (long)NS_PER_MS };
 		turn(s);
+		run_ready(s);
 		flush(s);
 		nanosleep(&nap, NULL);
 	}
+	if (s->port)
+		give_back(s);
 	net_close(s->net);
 	port_close(s->port);
 	eal_stop();

@@ -38,9 +38,9 @@ tcp_load_fill(const struct tcp_load *tcp, uint32_t source, uint64_t offset, uint
 {
 	const struct load *load = tcp->load;
 	uint64_t event = offset / tcp->unit_bytes;
-	uint32_t at = (uint32_t)(offset % tcp->unit_bytes);
+	uint32_t at = (uint32_t)(offset % tcp->unit_bytes), message = (uint32_t)((event * load->sources + source) % load->message_count);
 	while (len) {
-		const struct load_message *m = &load->messages[(event * load->sources + source) % load->message_count];
+		const struct load_message *m = &load->messages[message];
 		uint32_t body = tcp->head_bytes + m->len, n;
 		const uint8_t *from;
 		if (at < tcp->head_bytes) {
@@ -62,6 +62,9 @@ tcp_load_fill(const struct tcp_load *tcp, uint32_t source, uint64_t offset, uint
 		if (at == tcp->unit_bytes) {
 			at = 0;
 			event++;
+			message += load->sources;	/* message_count is a multiple of it */
+			if (message >= load->message_count)
+				message -= load->message_count;
 		}
 	}
 }
@@ -86,18 +89,34 @@ line_done(const struct tcp_load *tcp, struct tcp_replies *r)
 		else if (r->status != 100)
 			r->bad++;
 		r->skip = r->length;
+		r->within = r->skip;
 	}
 	r->line_len = 0;
 }
 
 void
-tcp_replies_take(const struct tcp_load *tcp, struct tcp_replies *r, const uint8_t *bytes, uint32_t len)
+tcp_replies_take(struct tcp_load *tcp, struct tcp_replies *r, const uint8_t *bytes, uint32_t len)
 {
+	uint32_t begin = UINT32_MAX;	/* of an answer that began in these bytes */
+	uint64_t good = 0;
 	for (uint32_t i = 0; i < len; i++) {
+		if (tcp->kind == TCP_KIND_HTTP && !r->within) {
+			uint32_t n = tcp->good_reply_bytes;
+			while (n && len - i >= n && memcmp(bytes + i, tcp->good_reply, n) == 0) {
+				r->good++;
+				i += n;
+			}
+			if (i == len)
+				break;
+			r->within = true;
+			begin = i;
+			good = r->good;
+		}
 		if (r->skip) {
 			uint32_t n = r->skip < len - i ? r->skip : len - i;
 			r->skip -= n;
 			i += n - 1;
+			r->within = r->skip;
 		} else if (bytes[i] == '\n') {
 			if (r->line_len && r->line_len <= sizeof r->line && r->line[r->line_len - 1] == '\r')
 				r->line_len--;
@@ -106,6 +125,10 @@ tcp_replies_take(const struct tcp_load *tcp, struct tcp_replies *r, const uint8_
 			if (r->line_len < sizeof r->line)
 				r->line[r->line_len] = (char)bytes[i];
 			r->line_len++;
+		}
+		if (!r->within && begin != UINT32_MAX && r->good > good && i + 1 - begin <= sizeof tcp->good_reply) {
+			tcp->good_reply_bytes = i + 1 - begin;
+			memcpy(tcp->good_reply, bytes + begin, tcp->good_reply_bytes);
 		}
 	}
 }

@@ -17,6 +17,8 @@ struct tcp_load {
 	char head[256];			/* of a POST */
 	uint32_t head_bytes, tail_bytes, unit_bytes;
 	const char *tail;
+	uint32_t good_reply_bytes;	/* 0: none was seen yet */
+	uint8_t good_reply[256];	/* the last 200 that came in one piece: most are its equals */
 };
 
 /* -EINVAL: messages of different lengths, or with bytes that JSON would write otherwise. */
@@ -29,9 +31,10 @@ struct tcp_replies {
 	uint64_t good, bad;		/* OKs or 200s; other answers */
 	uint32_t line_len, skip, length;
 	int status;
+	bool within;			/* an answer has begun */
 	char line[64];			/* the beginning of the line under way */
 };
-void tcp_replies_take(const struct tcp_load *tcp, struct tcp_replies *replies, const uint8_t *bytes, uint32_t len);
+void tcp_replies_take(struct tcp_load *tcp, struct tcp_replies *replies, const uint8_t *bytes, uint32_t len);
 
 /* Events acknowledged, given the bytes of the stream that TCP has acknowledged. */
 static inline uint64_t
