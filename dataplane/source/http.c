@@ -72,6 +72,8 @@ struct http {
 	size_t inflated_room;
 	time_t date_s;
 	char date[40];
+	char ok[128];			/* the answer of most requests, with that date; ok_bytes 0: not made yet */
+	uint32_t ok_bytes;
 };
 
 enum state { STATE_HEAD, STATE_LENGTH, STATE_CHUNKED, STATE_READY };
@@ -209,6 +211,7 @@ date(struct http *s)
 	snprintf(s->date, sizeof s->date, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * tm.tm_wday, (unsigned)tm.tm_mday % 100u, months + 3 * tm.tm_mon,
 		 (unsigned)(tm.tm_year + 1900) % 10000u, (unsigned)tm.tm_hour % 100u, (unsigned)tm.tm_min % 100u, (unsigned)tm.tm_sec % 100u);
 	s->date_s = now;
+	s->ok_bytes = 0;
 	return s->date;
 }
 
@@ -217,15 +220,25 @@ send_answer(struct http *s, struct stream *stream, enum http_answer which, uint6
 {
 	char text[ANSWER_BYTES], page[600];
 	const struct answer *a = &answers[which];
+	const char *today = date(s);
 	int page_len = 0;
+	bool plain = which == HTTP_OK && !(cookie & (COOKIE_CLOSE | COOKIE_1_0));
+	if (plain && s->ok_bytes) {
+		stream_send(stream, s->ok, s->ok_bytes);
+		return;
+	}
 	if (*a->message)
 		page_len = snprintf(page, sizeof page, "<html>\n<head>\n<title>Error %d %s</title>\n</head>\n<body><h2>HTTP ERROR %d %s</h2>\n"
 				    "<table>\n<tr><th>STATUS:</th><td>%d</td></tr>\n<tr><th>MESSAGE:</th><td>%s</td></tr>\n</table>\n</body>\n</html>\n",
 				    a->status, a->message, a->status, a->message, a->status, a->message);
-	int n = snprintf(text, sizeof text, "HTTP/1.1 %d %s\r\nDate: %s\r\n%s%s%sContent-Length: %d\r\n\r\n", a->status, http1_reason(a->status), date(s),
+	int n = snprintf(text, sizeof text, "HTTP/1.1 %d %s\r\nDate: %s\r\n%s%s%sContent-Length: %d\r\n\r\n", a->status, http1_reason(a->status), today,
 			 page_len ? "Content-Type: text/html;charset=utf-8\r\nCache-Control: must-revalidate,no-cache,no-store\r\n" : "",
 			 which == HTTP_METHOD ? "Allow: GET, POST\r\n" : "",
 			 cookie & COOKIE_CLOSE ? "Connection: close\r\n" : cookie & COOKIE_1_0 ? "Connection: keep-alive\r\n" : "", page_len);
+	if (plain && (size_t)n <= sizeof s->ok) {
+		memcpy(s->ok, text, (size_t)n);
+		s->ok_bytes = (uint32_t)n;
+	}
 	if (stream_send(stream, text, (uint32_t)n) && page_len && !(cookie & COOKIE_HEAD))
 		stream_send(stream, page, (uint32_t)page_len);
 	if (cookie & COOKIE_CLOSE)
