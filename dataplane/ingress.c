@@ -185,6 +185,7 @@ submit(struct ingress_channel *channel)
 	seal(channel);
 	counter_add(&channel->counters.blocks, 1);
 	channel_submit(channel->link, &channel->open);
+	channel->in_flight++;
 	assert(channel->open == NULL);
 }
 
@@ -709,6 +710,7 @@ ingress_commit(struct ingress_source *in)
 			channel->held[i]->joined = count - 1 - i;
 			counter_add(&channel->counters.blocks, 1);
 			channel_submit(channel->link, &channel->held[i]);
+			channel->in_flight++;
 		}
 		channel->held_count = 0;
 	}
@@ -727,6 +729,7 @@ ingress_reap(struct ingress *ingress)
 		while ((completion = channel_completion(channel->link))) {
 			counter_add(completion->status == 0 ? &channel->counters.stored : &channel->counters.failed, completion->events);
 			set_pending(channel, -(int64_t)completion->events);
+			channel->in_flight--;
 			if (completion->status)
 				marks_failed(ingress, channel);
 			for (uint32_t i = 0; i < completion->ticket_count; i++)
@@ -743,6 +746,16 @@ ingress_reap(struct ingress *ingress)
 	}
 }
 
+/* Peers that wait for an answer send nothing more before it: a block that holds half of what is waited for need not wait for the one under way, or two
+ * halves of the peers would take turns at the device. */
+static bool
+answers_due(const struct ingress *ingress, const struct ingress_channel *channel)
+{
+	uint32_t asked = ingress->tickets.asked;
+	return asked && channel->open->ticket_count &&
+	       (channel->in_flight == 0 || (channel->in_flight == 1 && 2 * channel->open->ticket_count >= asked));
+}
+
 void
 ingress_seal_due(struct ingress *ingress, bool all)
 {
@@ -751,7 +764,7 @@ ingress_seal_due(struct ingress *ingress, bool all)
 		if (!channel->open || !channel->open->events)
 			continue;
 		/* One block on its way is what a hungry writer needs; more would spend the credit on small ones. */
-		if (all || channel->mark_failed || (channel_hungry(channel->link->channel) && !spsc_count(&channel->link->submit)))
+		if (all || channel->mark_failed || answers_due(ingress, channel) || (channel_hungry(channel->link->channel) && !spsc_count(&channel->link->submit)))
 			submit(channel);
 	}
 	if (ingress->marks)

@@ -39,6 +39,7 @@ struct ingress_channel {
 	struct intake_counters counters;
 	struct metric_set metrics;
 	uint64_t pending;
+	uint32_t in_flight;		/* blocks submitted whose completion has not come */
 	struct ledger_link *notes;	/* of marks; NULL: none is kept there */
 	struct mark_slot *marks_dirty;	/* moved since they were written */
 	bool mark_failed;

@@ -210,7 +210,12 @@ stream_ticket(struct stream *stream, uint32_t at)
 uint32_t
 stream_ticket_open(struct stream *stream, uint64_t cookie, uint32_t at)
 {
-	return open_ticket(stream, cookie, at);
+	uint32_t ticket = open_ticket(stream, cookie, at);
+	if (ticket) {
+		ticket_at(&stream->in->ingress->tickets, ticket)->asked = true;
+		stream->in->ingress->tickets.asked++;
+	}
+	return ticket;
 }
 
 void

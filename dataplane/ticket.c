@@ -130,6 +130,7 @@ void
 ticket_release(struct tickets *tickets, uint32_t ticket)
 {
 	struct ticket *t = &tickets->table[ticket];
+	tickets->asked -= t->asked;
 	*t = (struct ticket){ .next = tickets->free };
 	tickets->free = ticket;
 	tickets->open--;

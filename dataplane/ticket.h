@@ -28,12 +28,13 @@ struct ticket {
 	uint32_t next;			/* free list, or the next of its stream */
 	uint32_t due_next;
 	int status;
-	bool complete, due, settled, of_stream;
+	bool complete, due, settled, of_stream, asked;
 };
 
 struct tickets {
 	struct ticket *table;		/* 0 is no ticket */
 	uint32_t room, free, open;
+	uint32_t asked;			/* of those open: a peer waits for the answer */
 	uint32_t due_first, due_last;
 };
 
