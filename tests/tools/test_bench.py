@@ -29,4 +29,12 @@ assert json.loads(json.dumps(run.rows)) == run.rows
 table = common.markdown(run.rows).splitlines()
 assert len(table) == 2 + len(run.rows) and all(line.count(" | ") == table[0].count(" | ") for line in table[2:]), table
 assert "ratio >= 3: met" in table[2] and "<= 120: missed" in table[3], table
+run.rows[0]["group"] = "tcp"
+text = common.put_tables("a\n<!-- bench -->\nold\n<!-- /bench -->\nb\n<!-- bench tcp -->\nold\n<!-- /bench tcp -->\nc\n", run.rows, "today")
+assert "old" not in text and text.index("| one ") < text.index("\nb\n") < text.index("| pairs ") < text.index("\nc\n"), text
+try:
+    common.put_tables("nothing\n", run.rows, "today")
+    raise AssertionError("a document without a place was taken")
+except common.Trouble:
+    pass
 print("ok")

@@ -15,9 +15,13 @@ import floors
 import hdfs
 import peers
 import ringlog
+import tcp
 import udp
+import web
+from common import Trouble
 
-GROUPS = {"floors": floors.measure, "core": core.measure, "udp": udp.measure, "peers": peers.measure, "ringlog": ringlog.measure, "hdfs": hdfs.measure}
+GROUPS = {"floors": floors.measure, "core": core.measure, "udp": udp.measure, "peers": peers.measure, "ringlog": ringlog.measure, "hdfs": hdfs.measure,
+          "tcp": tcp.measure, "http": web.measure}
 
 
 def main():
@@ -25,7 +29,8 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(GROUPS) + "; all when none is given")
     parser.add_argument("--quick", action="store_true", help="two rounds and shorter runs: shows that everything works, its figures are rough")
     parser.add_argument("--markdown", action="store_true", help="the table once more as Markdown at the end")
-    parser.add_argument("--into", metavar="FILE", help="put that table into FILE too, between the lines <!-- bench --> and <!-- /bench -->")
+    parser.add_argument("--into", metavar="FILE", help="put that table into FILE too, between the lines <!-- bench --> and <!-- /bench -->; "
+                        "a group's rows between <!-- bench NAME --> and <!-- /bench NAME --> where the file has these")
     args = parser.parse_args()
     for name in args.names:
         if name not in GROUPS:
@@ -42,6 +47,7 @@ def main():
     try:
         for name in args.names or GROUPS:
             common.say(f"{name} ...")
+            run.group = name
             try:
                 GROUPS[name](run)
             except (common.Trouble, OSError, subprocess.SubprocessError) as trouble:
@@ -60,13 +66,13 @@ def main():
     if args.into:
         with open(args.into, encoding="utf-8") as file:
             text = file.read()
-        before, mark, rest = text.partition("<!-- bench -->\n")
-        _, end, after = rest.partition("<!-- /bench -->")
-        if not mark or not end:
-            common.say(f"bench: {args.into}: no lines <!-- bench --> and <!-- /bench --> in it")
+        try:
+            text = common.put_tables(text, run.rows, f"{time.strftime('%Y-%m-%d')}, {common.machine()}.")
+        except Trouble as trouble:
+            common.say(f"bench: {args.into}: {trouble}")
             return 2
         with open(args.into, "w", encoding="utf-8") as file:
-            file.write(f"{before}{mark}\n{time.strftime('%Y-%m-%d')}, {common.machine()}.\n\n{common.markdown(run.rows)}\n\n{end}{after}")
+            file.write(text)
     if args.markdown:
         print("\n" + common.markdown(run.rows))
     common.say(f"{time.monotonic() - began:.0f} s; build/bench.json")

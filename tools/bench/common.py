@@ -28,6 +28,7 @@ class Run:
         self.quick = quick
         self.rounds = 2 if quick else 5
         self.rows = []
+        self.group = None		# whose rows come now
 
     def seconds(self, full, quick):
         return quick if self.quick else full
@@ -46,14 +47,14 @@ class Run:
         judged = value if goal_of == "value" else ratio
         if goal and judged is not None:
             met = judged >= goal[1] if goal[0] == ">=" else judged <= goal[1]
-        row = {"name": name, "unit": unit, "value": value, "reference": reference, "reference_value": other, "ratio": ratio,
+        row = {"group": self.group, "name": name, "unit": unit, "value": value, "reference": reference, "reference_value": other, "ratio": ratio,
                "least": min(values), "most": max(values), "rounds": len(values), "goal": f"{goal_of} {goal[0]} {goal[1]:g}" if goal else None,
                "met": met, "note": note}
         self.rows.append(row)
         print(text_line(row), flush=True)
 
     def missing(self, name, reason):
-        row = {"name": name, "unit": "", "value": None, "reference": None, "reference_value": None, "ratio": None, "least": None, "most": None,
+        row = {"group": self.group, "name": name, "unit": "", "value": None, "reference": None, "reference_value": None, "ratio": None, "least": None, "most": None,
                "rounds": 0, "goal": None, "met": None, "note": f"not measured: {reason}"}
         self.rows.append(row)
         print(text_line(row), flush=True)
@@ -92,6 +93,21 @@ def markdown(rows):
         lines.append(f"| {row['name']}{note} | {value} | {spread} | {row['reference'] or ''} | {figure(row['reference_value'])} | "
                      f"{figure(row['ratio'])} | {goal_text(row)} |")
     return "\n".join(lines)
+
+
+def put_tables(text, rows, head):
+    """The text of a document with these rows in it: a group's where the document has a place for that group, the others in the one for all."""
+    places = {}
+    for row in rows:
+        own = f"bench {row['group']}"
+        places.setdefault(own if f"<!-- {own} -->\n" in text else "bench", []).append(row)
+    for place, its in places.items():
+        before, mark, rest = text.partition(f"<!-- {place} -->\n")
+        _, end, after = rest.partition(f"<!-- /{place} -->")
+        if not mark or not end:
+            raise Trouble(f"no lines <!-- {place} --> and <!-- /{place} --> in it")
+        text = f"{before}{mark}\n{head}\n\n{markdown(its)}\n\n{end}{after}"
+    return text
 
 
 def machine():

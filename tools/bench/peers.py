@@ -37,12 +37,13 @@ def unpacked(name, packages):
 
 
 class Rsyslog:
-    """imudp into a file: rsyslogd in the foreground with a configuration of its own."""
+    """imudp or imtcp into a file: rsyslogd in the foreground with a configuration of its own."""
 
-    def __init__(self, synced, disk_queue=False):
+    def __init__(self, synced, disk_queue=False, tcp=False):
         root = unpacked("rsyslog", RSYSLOG_PACKAGES)
         self.dir = common.fresh("rsyslog")
-        self.port = common.free_port()
+        self.tcp = tcp
+        self.port = common.free_port(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         self.out = os.path.join(self.dir, "out.txt")
         # Synced: every message is on disk in its queue before it counts, as in penstock's log. rsyslog's own words for that.
         on_disk = 'queue.type="disk" queue.filename="q" queue.size="10000000" queue.maxfilesize="64m"'
@@ -51,9 +52,10 @@ class Rsyslog:
         config = f'''global(workDirectory="{self.dir}" maxMessageSize="64k")
 main_queue(queue.size="100000")
 module(load="impstats" interval="1" format="json" log.syslog="off" log.file="{self.dir}/stats")
-module(load="imudp" batchSize="64")
+{'module(load="imtcp" maxSessions="1000")' if tcp else 'module(load="imudp" batchSize="64")'}
 template(name="raw" type="string" string="%rawmsg%\\n")
-input(type="imudp" address="127.0.0.1" port="{self.port}" rcvbufSize="32m" ruleset="w")
+{f'input(type="imtcp" address="127.0.0.1" port="{self.port}" ruleset="w")' if tcp else
+ f'input(type="imudp" address="127.0.0.1" port="{self.port}" rcvbufSize="32m" ruleset="w")'}
 ruleset(name="w" {queue}) {{ action(type="omfile" file="{self.out}" template="raw" ioBufferSize="64k" flushOnTXEnd="on") }}
 '''
         with open(os.path.join(self.dir, "r.conf"), "w", encoding="ascii") as file:
@@ -64,7 +66,8 @@ ruleset(name="w" {queue}) {{ action(type="omfile" file="{self.out}" template="ra
                                    "-f", os.path.join(self.dir, "r.conf")], self.log, env={**os.environ, "LD_LIBRARY_PATH": lib})
 
     def __enter__(self):
-        common.wait_for(lambda: udp_listens(self.port) or self.child.poll() is not None, 20, "rsyslog does not start")
+        listens = tcp_listens if self.tcp else udp_listens
+        common.wait_for(lambda: listens(self.port) or self.child.poll() is not None, 20, "rsyslog does not start")
         if self.child.poll() is not None:
             raise Trouble(f"rsyslog does not start: {common.tail(self.log)}")
         return self
@@ -94,12 +97,14 @@ ruleset(name="w" {queue}) {{ action(type="omfile" file="{self.out}" template="ra
 
 
 class Penstock(common.Agent):
-    """syslogudp over kernel sockets into the file channel."""
+    """syslogudp or syslogtcp over kernel sockets into the file channel."""
 
-    def __init__(self, synced):
-        self.port = common.free_port()
+    def __init__(self, synced, tcp=False):
+        self.tcp = tcp
+        self.port = common.free_port(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         channel = common.file_channel() if synced else common.file_channel(fsyncPerTransaction="false")
-        super().__init__(common.agent_lines({"type": "syslogudp", "host": "127.0.0.1", "port": self.port, "penstock.gro": "true"}, channel))
+        source = {"type": "syslogtcp"} if tcp else {"type": "syslogudp", "penstock.gro": "true"}
+        super().__init__(common.agent_lines({**source, "host": "127.0.0.1", "port": self.port}, channel))
 
     def stored(self):
         return self.metrics().get(("CHANNEL", "EventPutSuccessCount"), 0)
@@ -118,10 +123,14 @@ def tcp_listens(port):
     return re.search(rf":{port:04X} [0-9A-F]+:0000 0A ", text) is not None
 
 
+def sender(peer):
+    return ["--kernel", "--to", f"127.0.0.1:{peer.port}", *(["--as", "syslog-tcp"] if peer.tcp else [])]
+
+
 def offered(peer, rate, seconds):
     """What the peer has on disk of that load, a second of the time until it has all it will ever have."""
     began = time.monotonic()
-    generator = common.Generator(["--kernel", "--to", f"127.0.0.1:{peer.port}", "--seconds", str(seconds), "--rate", str(rate) if rate else "max"])
+    generator = common.Generator([*sender(peer), "--seconds", str(seconds), "--rate", str(rate) if rate else "max"])
     sent = generator.report(seconds + 30)["events"]
     generator.close()
     last, moved, deadline = -1, time.monotonic(), time.monotonic() + 20
@@ -135,11 +144,14 @@ def offered(peer, rate, seconds):
     return last / (max(moved, began + seconds) - began), sent - last
 
 
-def queue_rsyslog(synced, rate, seconds):
+def queue_rsyslog(synced, rate, seconds, tcp=False):
     """Events a second into its disk queue."""
-    with Rsyslog(synced, disk_queue=True) as peer:
-        generator = common.Generator(["--kernel", "--to", f"127.0.0.1:{peer.port}", "--seconds", str(seconds), "--rate", str(rate)])
-        generator.report(seconds + 30)
+    with Rsyslog(synced, disk_queue=True, tcp=tcp) as peer:
+        generator = common.Generator([*sender(peer), "--seconds", str(seconds), "--rate", str(rate)])
+        if tcp:		# it may take long until its queue has all that stands in sockets
+            time.sleep(seconds)
+        else:
+            generator.report(seconds + 30)
         generator.close()
         time.sleep(1.1)			# the last second's line of its statistics
         return peer.queued_a_second()
@@ -192,17 +204,18 @@ FLUME_UDP_OFFER = 100_000
 class Flume:
     """One agent with all of these sources, each into a channel and a null sink of its own."""
 
-    def __init__(self):
+    def __init__(self, sources):
         script = os.path.join(common.ROOT, "tests", "lib", "flume.sh")
         done = subprocess.run(["bash", "-c", f'. "{script}" && flume_jars && echo "$FLUME_HOME"'], capture_output=True, text=True, check=False)
         if done.returncode:
             raise Trouble(done.stderr.strip())
         self.dir = common.fresh("flume")
+        self.sources = sources
         self.ports = {}
-        names = [str(i) for i in range(len(FLUME_SOURCES))]
+        names = [str(i) for i in range(len(sources))]
         lines = [f"a1.{what}s = {' '.join(what[0].replace('s', 'r') + n for n in names)}" for what in ("source",)]
         lines += ["a1.channels = " + " ".join("c" + n for n in names), "a1.sinks = " + " ".join("k" + n for n in names)]
-        for i, (name, (options, stream, channel)) in enumerate(FLUME_SOURCES.items()):
+        for i, (name, (options, stream, channel, *_)) in enumerate(sources.items()):
             self.ports[name] = common.free_port(socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
             lines += [f"a1.sources.r{i}.{key} = {value}" for key, value in options.items()]
             lines += [f"a1.sources.r{i}.port = {self.ports[name]}", f"a1.sources.r{i}.channels = c{i}", f"a1.channels.c{i}.type = {channel}",
@@ -224,7 +237,7 @@ class Flume:
 
     def __enter__(self):
         def ready():
-            return all((tcp_listens if FLUME_SOURCES[name][1] else udp6_listens)(port) for name, port in self.ports.items()) or self.child.poll() is not None
+            return all((tcp_listens if self.sources[name][1] else udp6_listens)(port) for name, port in self.ports.items()) or self.child.poll() is not None
         common.wait_for(ready, 60, f"Flume does not come up: {common.tail(self.log)}")
         if self.child.poll() is not None:
             raise Trouble(f"Flume does not come up: {common.tail(self.log)}")
@@ -243,7 +256,7 @@ class Flume:
             return None
 
     def put(self, name):
-        return int((self.metrics() or {}).get(f"CHANNEL.c{list(FLUME_SOURCES).index(name)}", {}).get("EventPutSuccessCount", 0))
+        return int((self.metrics() or {}).get(f"CHANNEL.c{list(self.sources).index(name)}", {}).get("EventPutSuccessCount", 0))
 
 
 def udp6_listens(port):
@@ -298,8 +311,7 @@ def put_rate(port, stream, put, seconds, warm, rate=0):
         sender.close()
 
 
-def penstock_rate(name, seconds):
-    options, stream, channel = FLUME_SOURCES[name]
+def penstock_rate(options, stream, channel, seconds):
     port = common.free_port(socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
     options = {**options, "port": port}
     if not stream:
@@ -311,20 +323,22 @@ def penstock_rate(name, seconds):
         return put_rate(port, stream, lambda: agent.metrics().get(("CHANNEL", "EventPutSuccessCount"), 0), seconds, 0.5, 0 if stream else 1_500_000)
 
 
-def flume(run):
+def flume(run, sources=None, goal=None, rounds=5):
+    """sources: as FLUME_SOURCES; a fourth word is penstock's channel, where it is not Flume's."""
     seconds = run.seconds(3, 2)
-    with Flume() as peer:
-        for name, (_, stream, _) in FLUME_SOURCES.items():
+    sources = sources or FLUME_SOURCES
+    with Flume(sources) as peer:
+        for name, (options, stream, *channels) in sources.items():
             ours, theirs, trouble = [], [], None
             put_rate(peer.ports[name], stream, lambda n=name: peer.put(n), 0.1, run.seconds(3, 2), FLUME_UDP_OFFER)		# the JVM gets warm
-            for _ in range(run.rounds):
+            for _ in range(min(run.rounds, rounds)):
                 theirs.append(put_rate(peer.ports[name], stream, lambda n=name: peer.put(n), seconds, 0.5, FLUME_UDP_OFFER))
                 try:
-                    ours.append(penstock_rate(name, min(seconds, 2)))
+                    ours.append(penstock_rate(options, stream, channels[-1], min(seconds, 2)))
                 except Trouble as text:
                     trouble = str(text)
             if ours:
-                run.row(name, "events/s", ours, reference="Flume 1.11", reference_values=theirs)
+                run.row(name, "events/s", ours, reference="Flume 1.11", reference_values=theirs, goal=goal, goal_of="ratio" if goal else "value")
             else:
                 run.missing(name, f"Flume 1.11 does {common.figure(sorted(theirs)[len(theirs) // 2])} events/s; {trouble.strip().splitlines()[-1]}")
 

@@ -53,6 +53,10 @@ class Device:
         job = self.fio(self.write_options(group, depth, seconds))[0]["write"]
         return job["bw_bytes"], job["clat_ns"]["percentile"]["99.000000"] / 1e3
 
+    def sync_p50(self, group, seconds):
+        """Seconds that a write and its sync take, the median."""
+        return self.fio(self.write_options(group, 1, seconds))[0]["write"]["clat_ns"]["percentile"]["50.000000"] / 1e9
+
     def mixed(self, group, seconds):
         """One job writes as the log does, one reads whole blocks."""
         jobs = self.fio(self.write_options(group, DEPTH, seconds),
