@@ -85,3 +85,12 @@ address_from_sockaddr(struct address *a, const struct sockaddr *from)
 		a->port = ntohs(v6->sin6_port);
 	}
 }
+
+bool
+address_in_prefixes(const struct address *a, const struct address_prefix *prefixes, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (address_in_prefix(a, &prefixes[i]))
+			return true;
+	return false;
+}

@@ -52,5 +52,6 @@ struct address_prefix {
 };
 int address_parse_prefix(struct address_prefix *prefix, const char *text);
 bool address_in_prefix(const struct address *a, const struct address_prefix *prefix);
+bool address_in_prefixes(const struct address *a, const struct address_prefix *prefixes, uint32_t count);
 
 #endif

@@ -44,6 +44,24 @@ const struct option appliance_port_options[] = {
 	{ "trust_checksums", OPT_BOOL, AT(trust_checksums), "false", 0, 0, NULL,
 	  "UDP and TCP checksums are not looked at: for af_packet and af_xdp on a veth whose other end leaves them to hardware that is not there.",
 	  .effect = EFFECT_RESTART },
+	{ "allow", OPT_LIST, AT(allow), NULL, .help = "Senders whose datagrams and connections are taken at all, as prefixes (10.0.0.0/8), at most 64; all when not set. "
+	  "Sources may take fewer (penstock.allow).", .effect = EFFECT_RESTART },
+	{ "tcp.connections.max", OPT_U32, AT(tcp_connections), "131072", 1, 16777216, "connections", "Most TCP connections at once, per data core.",
+	  .effect = EFFECT_RESTART },
+	{ "tcp.half_open.max", OPT_U32, AT(tcp_half_open), "1024", 1, 16777216, "connections",
+	  "Most handshakes under way, per data core; beyond it SYNs are answered with cookies.", .effect = EFFECT_RESTART },
+	{ "tcp.half_open.timeout", OPT_U64, AT(tcp_half_open_ns), "30s", 1000000000, INT64_C(3600) * 1000000000, .help = "A handshake not complete after so long is forgotten.", .flags = OPTION_DURATION,
+	  .effect = EFFECT_RESTART },
+	{ "tcp.keepalive", OPT_U64, AT(tcp_keepalive_ns), "10m", 1000000000, INT64_C(43200) * 1000000000, .help =
+	  "Silence before a connection is probed; after nine probes without an answer, an eighth of it apart, it is reset.", .flags = OPTION_DURATION,
+	  .effect = EFFECT_RESTART },
+	{ "tcp.window.max", OPT_U64, AT(tcp_window_bytes), "2m", 4096, 64 << 20, .help = "Largest window of one connection.", .flags = OPTION_SIZE,
+	  .effect = EFFECT_RESTART },
+	{ "tcp.memory", OPT_U64, AT(tcp_memory_bytes), "32m", 1 << 18, INT64_C(1) << 36, .help =
+	  "Memory for bytes out of order, not yet taken by their source, and replies, of all connections of a data core.", .flags = OPTION_SIZE,
+	  .effect = EFFECT_RESTART },
+	{ "tcp.memory.connection", OPT_U64, AT(tcp_connection_bytes), "2m", 4096, INT64_C(1) << 30, .help =
+	  "The most of it for what one connection has sent out of order or not yet taken.", .flags = OPTION_SIZE, .effect = EFFECT_RESTART },
 	{ NULL },
 };
 #undef AT
@@ -227,6 +245,15 @@ port_parse(struct appliance *appliance, const char *name, struct wrong *wrong)
 			value_wrong(wrong, "gateway", "'%s' is a second gateway of its family: give one IPv4 and one IPv6 gateway at most", text);
 		else
 			port->gateways[port->gateway_count++] = gateway;
+	}
+	for (size_t i = 0; i < port->options.allow.count; i++) {
+		const char *text = port->options.allow.items[i];
+		if (port->allow_count == APPLIANCE_PORT_ALLOW_MAX)
+			value_wrong(wrong, "allow", "'%s' is one too many: at most %d prefixes", text, APPLIANCE_PORT_ALLOW_MAX);
+		else if (address_parse_prefix(&port->allow[port->allow_count], text))
+			value_wrong(wrong, "allow", "'%s' is no prefix: write one such as 192.0.2.0/24 or 2001:db8::/32", text);
+		else
+			port->allow_count++;
 	}
 	for (size_t i = 0; i < port->options.groups.count; i++) {
 		const char *text = port->options.groups.items[i];

@@ -13,6 +13,7 @@
 #define APPLIANCE_PORTS_MAX 16
 #define APPLIANCE_PORT_ADDRESSES_MAX 16
 #define APPLIANCE_PORT_GROUPS_MAX 32
+#define APPLIANCE_PORT_ALLOW_MAX 64
 
 enum unknown_properties { UNKNOWN_ERROR, UNKNOWN_WARN, UNKNOWN_AUTO };
 enum appliance_idle { IDLE_POLL, IDLE_SLEEP };
@@ -34,6 +35,10 @@ struct appliance_port_options {
 	struct option_list addresses, gateways, groups;
 	uint32_t vlan, mtu;			/* vlan 0: none */
 	bool trust_checksums;
+	struct option_list allow;		/* senders, as prefixes; none: all */
+	uint32_t tcp_connections, tcp_half_open;
+	uint64_t tcp_half_open_ns, tcp_keepalive_ns;
+	uint64_t tcp_window_bytes, tcp_memory_bytes, tcp_connection_bytes;
 };
 
 struct appliance_port {
@@ -45,6 +50,8 @@ struct appliance_port {
 	uint32_t gateway_count;
 	struct address groups[APPLIANCE_PORT_GROUPS_MAX];	/* multicast */
 	uint32_t group_count;
+	struct address_prefix allow[APPLIANCE_PORT_ALLOW_MAX];
+	uint32_t allow_count;
 };
 
 struct appliance_options {

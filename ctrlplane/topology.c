@@ -360,7 +360,7 @@ open_net(struct topology *t, uint32_t w, uint32_t p, struct err *err)
 	if (w >= t->ports[p].port->queues)
 		return 0;	/* the device has fewer queues than there are lcores */
 	struct worker_port *wp = &worker->ports[worker->port_count];
-	*wp = (struct worker_port){ .port = t->ports[p].port, .queue = w, .worker = worker };
+	*wp = (struct worker_port){ .port = t->ports[p].port, .queue = w, .worker = worker, .allow = from->allow, .allow_count = from->allow_count };
 	struct net_config config = { .vlan = (uint16_t)from->options.vlan, .mtu = from->options.mtu,
 				     .trust_udp_checksum = from->options.trust_checksums };
 	for (uint32_t a = 0; a < from->address_count && a < NET_ADDRESSES_MAX; a++) {
@@ -393,8 +393,14 @@ open_net(struct topology *t, uint32_t w, uint32_t p, struct err *err)
 		if (!port->tcp_group)
 			return err_prefix(err, -ENOMEM, "penstock.ports.%s", from->name);
 	}
-	struct tcp_config tcp = { .group = port->tcp_group, .member = w };
+	const struct appliance_port_options *o = &from->options;
+	struct tcp_config tcp = { .group = port->tcp_group, .member = w, .connections_max = o->tcp_connections, .half_open_max = o->tcp_half_open,
+				  .half_open_ns = o->tcp_half_open_ns, .keepalive_ns = o->tcp_keepalive_ns, .window_max = (uint32_t)o->tcp_window_bytes,
+				  .chunks = (uint32_t)(o->tcp_memory_bytes / TCP_CHUNK_BYTES),
+				  .queue_chunks_max = (uint32_t)(o->tcp_connection_bytes / TCP_CHUNK_BYTES) };
 	int rc = tcp_carrier_open(&wp->tcp, &tcp, wp->net, &worker->streams, &worker->tcp_listeners, from->name, err);
+	wp->tcp.allow = from->allow;
+	wp->tcp.allow_count = from->allow_count;
 	return rc ? err_prefix(err, rc, "penstock.ports.%s", from->name) : 0;
 }
 
@@ -408,7 +414,7 @@ listen_stream(struct topology *t, struct worker *worker, const struct source_lis
 	enum stream_edge edge;
 	int rc = tcp_stream_edge(&t->pipeline, in->spec, where, &edge, err);
 	if (!rc)
-		rc = tcp_listeners_add(&worker->tcp_listeners, at, &options->allow, &limits, edge, in, err);
+		rc = tcp_listeners_add(&worker->tcp_listeners, at, where, &limits, edge, in, err);
 	if (rc)
 		return rc;
 	struct stream_listener *listener = &worker->tcp_listeners.list[worker->tcp_listeners.count - 1]->listener;

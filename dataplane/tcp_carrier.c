@@ -48,7 +48,7 @@ tcp_stream_edge(const struct pipeline *pipeline, const struct pipeline_source *s
 }
 
 int
-tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct option_list *allow, const struct stream_limits *limits,
+tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct source_listen *where, const struct stream_limits *limits,
 		  enum stream_edge edge, struct ingress_source *in, struct err *err)
 {
 	const char *name = in->spec->name;
@@ -64,21 +64,17 @@ tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, con
 	if (list)
 		listeners->list = list;
 	struct tcp_listener *l = list ? calloc(1, sizeof *l) : NULL;
-	if (l && allow->count)
-		l->allow = calloc(allow->count, sizeof *l->allow);
-	if (!l || (allow->count && !l->allow)) {
-		free(l);
+	if (!l)
 		return err_set(err, ENOMEM, "no memory");
-	}
-	l->listener = (struct stream_listener){ .in = in, .allow = l->allow, .limits = *limits, .edge = edge };
+	l->listener = (struct stream_listener){ .in = in, .limits = *limits, .edge = edge };
 	l->at = *at;
 	l->any = address_is_any(at);
-	for (size_t i = 0; i < allow->count; i++)
-		if (address_parse_prefix(&l->allow[l->listener.allow_count++], allow->items[i])) {
-			free(l->allow);
-			free(l);
-			return err_set(err, EINVAL, "sources.%s: \"%s\" is no prefix", name, allow->items[i]);
-		}
+	int rc = source_listen_allow(where, name, &l->allow, &l->listener.allow_count, err);
+	if (rc) {
+		free(l);
+		return rc;
+	}
+	l->listener.allow = l->allow;
 	l->next = listeners->by_port[at->port];
 	list[listeners->count++] = l;
 	listeners->by_port[at->port] = (uint16_t)listeners->count;
@@ -194,6 +190,8 @@ on_listen(void *context, const struct address *from, const struct address *to, v
 	struct tcp_listener *l = find(carrier->listeners, to);
 	if (!l)
 		return DROP_NO_LISTENER;
+	if (carrier->allow_count && !address_in_prefixes(from, carrier->allow, carrier->allow_count))
+		return DROP_SENDER_NOT_ALLOWED;
 	*listener = l;
 	switch (stream_admit(&l->listener, from)) {
 	case 0:

@@ -31,6 +31,8 @@ struct tcp_carrier {
 	struct tcp *tcp;
 	struct streams *streams;
 	struct tcp_listeners *listeners;
+	const struct address_prefix *allow;	/* senders of the port; borrowed, set after open */
+	uint32_t allow_count;		/* 0: all */
 	struct tcp_stream *slots;		/* mapped, touched when first used */
 	uint32_t slots_max, slots_fresh;
 	struct tcp_stream *free_first;
@@ -45,7 +47,7 @@ int tcp_stream_edge(const struct pipeline *pipeline, const struct pipeline_sourc
 		    enum stream_edge *edge, struct err *err);
 
 /* 0; -EADDRINUSE when a source listens there already; -EINVAL, -ENOMEM. */
-int tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct option_list *allow, const struct stream_limits *limits,
+int tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct source_listen *where, const struct stream_limits *limits,
 		      enum stream_edge edge, struct ingress_source *in, struct err *err);
 void tcp_listeners_free(struct tcp_listeners *listeners);
 

@@ -23,7 +23,10 @@ const uint32_t worker_metric_count = sizeof worker_metrics / sizeof *worker_metr
 enum drop
 worker_on_udp(void *context, const struct net_datagram *dg)
 {
-	struct worker *worker = ((struct worker_port *)context)->worker;
+	const struct worker_port *port = context;
+	struct worker *worker = port->worker;
+	if (__builtin_expect(port->allow_count, 0) && !address_in_prefixes(&dg->from, port->allow, port->allow_count))
+		return DROP_SENDER_NOT_ALLOWED;
 	struct datagram datagram = { .bytes = dg->payload, .len = dg->len, .from = dg->from, .to = dg->to,
 				     .time_ns = worker->ingress.wall_ns };
 	return listeners_deliver(&worker->listeners, &datagram);

@@ -16,6 +16,8 @@ struct worker_port {
 	uint32_t queue;
 	struct net *net;
 	struct worker *worker;
+	const struct address_prefix *allow;	/* senders of this port; borrowed */
+	uint32_t allow_count;		/* 0: all */
 	struct tcp_carrier tcp;		/* .tcp NULL: no stream source listens on an address of this port */
 };
 

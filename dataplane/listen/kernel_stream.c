@@ -213,18 +213,14 @@ kernel_streams_listen(struct kernel_streams *ks, const struct source_listen *whe
 	socklen_t len = sizeof bound;
 	if (getsockname(fd, (struct sockaddr *)&bound, &len) == 0)
 		address_from_sockaddr(&l->at, (const struct sockaddr *)&bound);
-	if (options->allow.count) {
-		l->allow = calloc(options->allow.count, sizeof *l->allow);
-		if (!l->allow) {
-			stream_listener_close(&l->listener);
-			close(fd);
-			free(l);
-			return err_set(err, ENOMEM, "no memory");
-		}
-		for (size_t i = 0; i < options->allow.count; i++)
-			address_parse_prefix(&l->allow[l->listener.allow_count++], options->allow.items[i]);
-		l->listener.allow = l->allow;
+	rc = source_listen_allow(where, in->spec->name, &l->allow, &l->listener.allow_count, err);
+	if (rc) {
+		stream_listener_close(&l->listener);
+		close(fd);
+		free(l);
+		return rc;
 	}
+	l->listener.allow = l->allow;
 	l->listener.metrics = (struct metric_set){ .kind = "STREAMS", .component = in->spec->name, .metrics = stream_metrics, .count = stream_metric_count,
 						   .counters = &l->listener.counters };
 	metrics_add(&l->listener.metrics);

@@ -21,6 +21,7 @@ struct chunk {
 	uint16_t at, len;
 	uint8_t bytes[CHUNK_BYTES];
 };
+_Static_assert(sizeof(struct chunk) <= TCP_CHUNK_BYTES, "what the option says");
 
 enum conn_flags {
 	CONN_TS = 1, CONN_SACK = 2,
@@ -125,7 +126,8 @@ struct tcp {
 	bool full;			/* no credit */
 	uint32_t window_bound;
 	uint8_t shift;			/* of windows we send */
-	uint64_t keepalive_ns;
+	uint64_t keepalive_ns, half_open_ns;
+	uint32_t queue_chunks_max;
 	struct chunk *chunks, *chunk_free;
 	uint32_t chunk_count, chunk_fresh, chunks_used, chunks_kept;
 	uint64_t secret[2];

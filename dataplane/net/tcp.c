@@ -277,7 +277,7 @@ check_conn(const struct conn *c, uint64_t *chunks)
 			assert(p == c->queue_tail);
 		count++;
 	}
-	assert(count == c->queue_chunks && count <= TCP_QUEUE_CHUNKS_MAX);
+	assert(count == c->queue_chunks && count <= c->tcp->queue_chunks_max);
 	assert(queue_reach(c, c->read) == c->received);
 	uint32_t bytes = 0, sends = 0;
 	for (const struct chunk *p = c->send; p; p = p->next) {
@@ -334,6 +334,8 @@ tcp_open(const struct tcp_config *config, struct net *net, const struct tcp_user
 	tcp->half_open_max = config->half_open_max ? config->half_open_max : TCP_HALF_OPEN_DEFAULT;
 	tcp->window_bound = config->window_max ? config->window_max : TCP_WINDOW_DEFAULT;
 	tcp->keepalive_ns = config->keepalive_ns ? config->keepalive_ns : TCP_KEEPALIVE_NS;
+	tcp->half_open_ns = config->half_open_ns ? config->half_open_ns : TCP_HALF_OPEN_NS;
+	tcp->queue_chunks_max = config->queue_chunks_max ? config->queue_chunks_max : TCP_QUEUE_CHUNKS_MAX;
 	memcpy(tcp->secret, config->secret, sizeof tcp->secret);
 	if (!config->group && !tcp->secret[0] && !tcp->secret[1] && getrandom(tcp->secret, sizeof tcp->secret, 0) != sizeof tcp->secret) {
 		err_set(err, EIO, "tcp: no random numbers");

@@ -56,6 +56,8 @@ struct tcp_config {
 	uint32_t chunks;		/* 0: TCP_CHUNKS_DEFAULT; for bytes out of order, bytes not yet read, and replies */
 	uint32_t half_open_max;		/* 0: TCP_HALF_OPEN_DEFAULT; beyond it SYN cookies */
 	uint32_t window_max;		/* bytes; 0: TCP_WINDOW_DEFAULT */
+	uint32_t queue_chunks_max;	/* of one connection, received; 0: TCP_QUEUE_CHUNKS_MAX */
+	uint64_t half_open_ns;		/* from SYN to the handshake's end; 0: TCP_HALF_OPEN_NS */
 	uint64_t keepalive_ns;		/* silence before the first probe; 0: TCP_KEEPALIVE_NS */
 	uint64_t secret[2];		/* of hashes, sequence numbers and cookies; 0: random; of no use in a group */
 	struct tcp_group *group;	/* NULL: one lcore has the port to itself */
@@ -65,11 +67,13 @@ struct tcp_config {
 #define TCP_CONNECTIONS_DEFAULT (128u << 10)
 #define TCP_CHUNKS_DEFAULT (16u << 10)
 #define TCP_HALF_OPEN_DEFAULT 1024u
+#define TCP_CHUNK_BYTES 2048u		/* memory of a chunk, at most */
 #define TCP_WINDOW_DEFAULT (2u << 20)
 #define TCP_WINDOW_IDLE 16384u		/* offered to a connection that has shown no use yet */
 #define TCP_WINDOW_MULTIPLE 8u		/* sum of advertised windows <= this times the credit */
-#define TCP_QUEUE_CHUNKS_MAX 1024u	/* of one connection, received */
+#define TCP_QUEUE_CHUNKS_MAX 1024u
 #define TCP_SEND_BYTES_MAX (128u << 10)	/* of one connection, not yet acknowledged by the peer */
+#define TCP_HALF_OPEN_NS (UINT64_C(30) * 1000 * 1000 * 1000)
 #define TCP_KEEPALIVE_NS (UINT64_C(600) * 1000 * 1000 * 1000)
 #define TCP_STALL_NS (UINT64_C(100) * 1000 * 1000)	/* a commit older than this: retransmissions are answered with window 0 */
 

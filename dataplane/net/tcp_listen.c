@@ -131,6 +131,7 @@ tcp_input_syn(struct tcp *tcp, const struct segment *s, uint32_t hash, const str
 	promise_first(c);
 	conn_list(c);
 	c->rto_tick = tcp_tick_in(tcp, NS_PER_S);
+	c->life_tick = tcp_tick_in(tcp, tcp->half_open_ns);
 	conn_arm(c);
 	return DROP_NONE;
 }

@@ -55,7 +55,7 @@ fill(struct conn *c, struct chunk *before, uint32_t seq, const uint8_t *bytes, u
 		struct chunk *to = *last;
 		if (!to || chunk_end(to) != seq + done || to->at + to->len == CHUNK_BYTES) {
 			bool in_order = seq == c->received;
-			struct chunk *fresh = c->queue_chunks < TCP_QUEUE_CHUNKS_MAX ? chunk_get(c->tcp, in_order) : NULL;
+			struct chunk *fresh = c->queue_chunks < c->tcp->queue_chunks_max ? chunk_get(c->tcp, in_order) : NULL;
 			if (!fresh)
 				break;
 			c->queue_chunks++;

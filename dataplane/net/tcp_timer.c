@@ -82,6 +82,10 @@ life_due(struct conn *c)
 	struct tcp *tcp = c->tcp;
 	c->life_tick = 0;
 	switch (c->state) {
+	case TCP_SYN_RECEIVED:
+		counter_add(&tcp->counters.timeouts, 1);
+		tcp_conn_free(c);
+		return;
 	case TCP_TIME_WAIT:
 		tcp_conn_free(c);
 		return;

@@ -22,7 +22,7 @@ struct multiport_config {
 	const char *keep_fields;
 	const char *port_header, *client_ip_header, *client_hostname_header;
 	const char *charset;
-	struct option_family port_charsets;
+	struct option_family port_charsets, port_allows;
 	struct stream_options stream;
 };
 
@@ -50,6 +50,8 @@ static const struct option multiport_options[] = {
 	  "Header for the sender's host name; its address until the name is known." },
 	{ "charset.default", OPT_STRING, offsetof(struct multiport_config, charset), "UTF-8", 0, 0, NULL,
 	  "What messages are written in (UTF-8, ISO-8859-1, US-ASCII): one that is not is marked Invalid." },
+	{ "penstock.allow.port.", OPT_FAMILY, offsetof(struct multiport_config, port_allows), NULL, 0, 0, NULL,
+	  "Senders taken on one port, as prefixes separated by blanks, in place of penstock.allow." },
 	{ "charset.port.", OPT_FAMILY, offsetof(struct multiport_config, port_charsets), NULL, 0, 0, NULL, "The same for one port." },
 	NONE("batchSize", "batches form by themselves: what one read brings, up to a block"),
 	NONE("readBufferBytes", "the buffer is the carrier's"),
@@ -90,6 +92,44 @@ charset_check(const char *text, const char *name, const char *option, struct err
 		       text);
 }
 
+static const char *
+port_allow(const struct multiport_config *c, uint32_t port)
+{
+	uint32_t of;
+	for (size_t i = 0; i < c->port_allows.count; i++)
+		if (port_parse(c->port_allows.items[i].key, &of) && of == port)
+			return c->port_allows.items[i].value;
+	return NULL;
+}
+
+static bool
+has_port(const struct multiport_config *c, uint32_t port)
+{
+	uint32_t of;
+	for (size_t i = 0; i < c->ports.count; i++)
+		if (port_parse(c->ports.items[i], &of) && of == port)
+			return true;
+	return false;
+}
+
+static int
+port_allows_check(const struct multiport_config *c, const char *name, struct err *err)
+{
+	for (size_t i = 0; i < c->port_allows.count; i++) {
+		const struct option_pair *pair = &c->port_allows.items[i];
+		struct source_listen where = { .port_allow = pair->value };
+		struct address_prefix *allow;
+		uint32_t count;
+		if (!port_parse(pair->key, &where.port) || !has_port(c, where.port))
+			return err_set(err, EINVAL, "sources.%s: penstock.allow.port.%s: \"%s\" is none of its ports", name, pair->key, pair->key);
+		int rc = source_listen_allow(&where, name, &allow, &count, err);
+		free(allow);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 static int
 check(const void *config, const char *name, struct err *err)
 {
@@ -107,6 +147,8 @@ check(const void *config, const char *name, struct err *err)
 			return err_set(err, EINVAL, "sources.%s: charset.port.%s: \"%s\" is no port", name, pair->key, pair->key);
 		rc = charset_check(pair->value, name, pair->key, err);
 	}
+	if (!rc)
+		rc = port_allows_check(c, name, err);
 	return rc ? rc : stream_options_check(&c->stream, name, err);
 }
 
@@ -117,7 +159,8 @@ listens(const void *config, struct source_listen *out, uint32_t max)
 	uint32_t count = 0, port;
 	for (size_t i = 0; i < c->ports.count; i++)
 		if (port_parse(c->ports.items[i], &port) && count++ < max)
-			out[count - 1] = (struct source_listen){ .host = c->host, .port = port, .allow = c->stream.allow, .stream = &c->stream };
+			out[count - 1] = (struct source_listen){ .host = c->host, .port = port, .allow = c->stream.allow, .port_allow = port_allow(c, port),
+								.stream = &c->stream };
 	return count;
 }
 

@@ -27,6 +27,7 @@ struct source_listen {
 	uint32_t port;
 	bool datagram;		/* else a stream */
 	struct option_list allow;	/* allowed sender prefixes; none: all */
+	const char *port_allow;		/* the same for this port alone, separated by blanks; NULL: `allow` */
 	bool gro;		/* kernel sockets: UDP_GRO */
 	const char *interface;	/* kernel sockets: where the group that host is gets joined; NULL: the kernel chooses */
 	const struct stream_options *stream;	/* streams: limits and what is promised */
@@ -68,6 +69,8 @@ struct source_ops {
 	void (*close)(void *source);
 };
 
+/* The sender prefixes of one listener, *allow the caller's to free (NULL: all senders). 0, -EINVAL with the bad one named, -ENOMEM. Control. */
+int source_listen_allow(const struct source_listen *where, const char *source, struct address_prefix **allow, uint32_t *count, struct err *err);
 /* Every sender prefix of penstock.allow can be read. 0 or -EINVAL. Control. */
 int source_allow_check(const struct option_list *allow, const char *source, struct err *err);
 

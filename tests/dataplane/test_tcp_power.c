@@ -130,7 +130,7 @@ worker_start(enum stream_edge edge)
 	struct address at = ip("192.0.2.10");
 	at.port = 6514;
 	rc = streams_init(&w->streams, &w->ingress, 0);
-	rc |= tcp_listeners_add(&w->tcp_listeners, &at, &(struct option_list){ 0 }, &(struct stream_limits){ 0 }, edge, &w->ingress.sources[0], &err);
+	rc |= tcp_listeners_add(&w->tcp_listeners, &at, &(struct source_listen){ 0 }, &(struct stream_limits){ 0 }, edge, &w->ingress.sources[0], &err);
 	rc |= tcp_carrier_open(&w->ports[0].tcp, &tcp_config, w->ports[0].net, &w->streams, &w->tcp_listeners, "p0", &err);
 	assert(rc == 0);
 	P.b.port = R.port;

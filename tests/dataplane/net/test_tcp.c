@@ -546,6 +546,44 @@ half_open_and_refused(void **state)
 }
 
 static void
+limits_are_as_said(void **state)
+{
+	(void)state;
+	peer_close();
+	static const struct tcp_config tight = { .secret = { 1, 2 }, .connections_max = 2, .half_open_ns = 3 * NS_PER_S, .queue_chunks_max = 3, .window_max = 8192,
+						 .keepalive_ns = 80 * NS_PER_S };
+	peer_open(&tight);
+	peer_syn();
+	peer_turn();
+	peer_wait(2 * NS_PER_S);
+	assert_int_equal(COUNT(half_open), 1);
+	peer_wait(1100 * NS_PER_MS);
+	assert_int_equal(COUNT(half_open), 0);
+	assert_int_equal(COUNT(timeouts), 1);
+	P.from.port++;
+	struct peer_stream *s = peer_connect();
+	s->allow = 0;			/* takes nothing: three chunks, and no byte more */
+	for (uint32_t i = 0; i < 4; i++)
+		peer_data(1400 * i, 1400, 0);
+	assert_in_range(COUNT(chunks_used), 1, 3);
+	peer_turn();
+	while (peer_take())
+		assert_true(P.s_window <= 8192);
+	for (uint32_t i = 0; i < 3; i++) {
+		P.from.port++;
+		peer_syn();
+	}
+	assert_int_equal(bench_dropped(&P.b), DROP_TCP_NO_ROOM);
+	assert_int_equal(COUNT(connections), 2);
+	for (uint32_t i = 0; i < 9 && !s->gone; i++) {
+		assert_int_equal(s->gone, 0);
+		peer_wait(18 * NS_PER_S);
+	}
+	peer_wait(40 * NS_PER_S);
+	assert_int_equal(s->why, -ETIMEDOUT);
+}
+
+static void
 flood_of_syns(void **state)
 {
 	(void)state;
@@ -632,7 +670,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(received_mode_delays_and_joins_acks), T(durable_mode_withholds), T(fin_is_acknowledged_last), T(late_commit_shuts_the_window),
 		T(hole_is_told_when_durable_reaches_it), T(hole_inside_a_frame), T(split_at_every_byte), T(overlaps_old_and_future), T(fin_out_of_order), T(resets),
-		T(every_flag_in_every_state), T(paws), T(timestamp_echo_follows_durable), T(half_open_and_refused), T(flood_of_syns),
+		T(every_flag_in_every_state), T(paws), T(timestamp_echo_follows_durable), T(half_open_and_refused), T(limits_are_as_said), T(flood_of_syns),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
