@@ -3,12 +3,10 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "sinks/sink_hdfs_ledger.h"
@@ -39,7 +37,7 @@ static const struct option hdfs_options[] = {
 	{ "hdfs.fileType", OPT_CHOICE, AT(file_type), "SequenceFile", .help = "SequenceFile, DataStream or CompressedStream.", .choices = type_choices },
 	{ "hdfs.maxOpenFiles", OPT_U32, AT(max_open_files), "5000", 1, 1000000, "files", "Open files; above, the least recently used one is closed." },
 	{ "hdfs.minBlockReplicas", OPT_U32, AT(min_replicas), "0", 0, 512, "replicas",
-		"Replicas a file's blocks must have; HDFS itself ensures dfs.namenode.replication.min." },
+		"Replicas each block of a closed file should have before its rename; waited for half a minute at most. 0, 1: not looked at." },
 	{ "hdfs.writeFormat", OPT_STRING, AT(write_format), "Writable", .help = "SequenceFile values: Writable (bytes) or Text." },
 	{ "hdfs.threadsPoolSize", OPT_U32, AT(threads), "10", 1, 1000, NULL, "A fourth of the requests that may be open at a time (there are no threads)." },
 	{ "hdfs.rollTimerPoolSize", OPT_U32, .flags = OPTION_NO_MEANING, .help = "Threads of timers.", .note = "timers need no threads here" },
@@ -64,7 +62,8 @@ static const struct option hdfs_options[] = {
 	{ "penstock.hdfs.in_doubt", OPT_CHOICE, AT(in_doubt), "redeliver",
 		.help = "exactly_once: a file that is gone before its rename was recorded: redeliver its events, or assume it was consumed.",
 		.choices = in_doubt_choices },
-	{ "penstock.hdfs.memory", OPT_U64, AT(memory_bytes), "256m", .help = "Memory for encoded bytes of open files.", .flags = OPTION_SIZE },
+	{ "penstock.hdfs.memory", OPT_U64, AT(memory_bytes), "256m", .flags = OPTION_SIZE,
+		.help = "Memory for encoded bytes of open files; beyond it nothing is taken until some went out. One take may go over it." },
 	{ "penstock.hdfs.settle_interval", OPT_U64, AT(settle_ns), "1s",
 		.help = "at_least_once: longest time to the end of a request, when its events are settled.", .flags = OPTION_DURATION },
 	{ "penstock.hdfs.http_address", OPT_STRING, AT(http_address), .help = "host:port of the NameNodes' HTTP (or of HttpFS), comma separated." },
@@ -74,7 +73,8 @@ static const struct option hdfs_options[] = {
 	{ "penstock.hdfs.calls_per_second", OPT_U32, AT(calls_per_s), "0", 0, 100000, "calls/s", "Limit on NameNode calls; 0: none." },
 	{ "penstock.hdfs.sync_block", OPT_BOOL, AT(sync_block), "false", .help = "DataNodes bring each block to their disks before it counts." },
 	{ "penstock.hdfs.rejects", OPT_STRING, AT(rejects),
-		.help = "Local directory for events no path can be made for; unset: the sink stops on them." },
+		.help = "For events no path can be made for: a local directory (with a '/'), or the name of a bucket beside the others; unset: the sink stops on "
+		"them." },
 	{ NULL },
 };
 
@@ -134,15 +134,14 @@ hdfs_check(const void *config_, const char *name, struct err *err)
 		rc = format_check(config, err);
 	if (rc)
 		return rc;
-	if (config->min_replicas > 1)
-		return err_set(err, ENOTSUP, "hdfs.minBlockReplicas %u is not supported: set dfs.namenode.replication.min on the cluster, without which no "
-			       "file is taken as written", config->min_replicas);
 	if (!hdfs_in_use_named(config) && config->delivery == DELIVERY_EXACTLY_ONCE)
 		return err_set(err, EINVAL, "hdfs.inUsePrefix and inUseSuffix are both empty: exactly_once needs one of them, so that readers can skip open files");
 	if (strchr(config->in_use_suffix, '/') || (config->file_suffix && strchr(config->file_suffix, '/')))
 		return err_set(err, EINVAL, "hdfs.inUseSuffix and fileSuffix cannot have a '/'");
 	if (config->memory_bytes < (4u << 20))
 		return err_set(err, EINVAL, "penstock.hdfs.memory is too small: give at least 4m");
+	if (rejects_check(config->rejects, err))
+		return -EINVAL;
 	if (!config->principal != !config->keytab)
 		return err_set(err, EINVAL, "hdfs.kerberosPrincipal and hdfs.kerberosKeytab belong together: give both or none");
 	return 0;
@@ -328,50 +327,6 @@ bucket_of(struct hdfs_sink *sink, const struct event_view *event, const char **w
 	return bucket;
 }
 
-/* ---- events no path can be made for ---- */
-
-static int
-rejects_open(struct hdfs_sink *sink, struct err *err)
-{
-	char path[4096];
-	const char *directory = sink->config->rejects;
-	if (!directory)
-		return 0;
-	if ((size_t)snprintf(path, sizeof path, "%s/%s.rejects", directory, sink->env->name) >= sizeof path)
-		return err_set(err, ENAMETOOLONG, "penstock.hdfs.rejects: the path is too long");
-	sink->rejects_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-	if (sink->rejects_fd < 0)
-		return err_set(err, errno, "penstock.hdfs.rejects: %s cannot be written: %s; make the directory", path, strerror(errno));
-	if (!(sink->rejects = out_new()))
-		return err_set(err, ENOMEM, "no memory for the sink");
-	out_reset(sink->rejects, sink->rejects_fd, 0);
-	return serializer_header_and_text.open(&sink->reject_serializer, &(struct serializer_config){ .append_newline = true }, err);
-}
-
-/* A line of the event's number, headers and body; it counts when rejects_sync has been well. */
-static int
-reject(struct hdfs_sink *sink, const struct event_view *event)
-{
-	char number[32];
-	int n = snprintf(number, sizeof number, "%llu ", (unsigned long long)event->number);
-	int rc = out_copy(sink->rejects, number, (size_t)n);
-	return rc ? rc : serializer_header_and_text.write(sink->reject_serializer, sink->rejects, event);
-}
-
-static int
-rejects_sync(struct hdfs_sink *sink)
-{
-	int rc = out_flush(sink->rejects);
-	if (!rc && fdatasync(sink->rejects_fd))
-		rc = -errno;
-	if (rc) {
-		static struct log_limit limit;
-		log_limited(&limit, LOG_ERROR, "sink %s: %s cannot be written: %s", sink->env->name, sink->config->rejects, strerror(-rc));
-		out_reset(sink->rejects, sink->rejects_fd, 0);
-	}
-	return rc;
-}
-
 /* ---- the sink ---- */
 
 static enum sink_result
@@ -387,12 +342,16 @@ hdfs_deliver(void *self, struct span *span)
 	if (spans_add(sink, span))
 		return SINK_FAILED;
 	uint32_t runs_max = ledger_runs_max(sink);
-	struct run_set undone = { 0 }, rejected = { 0 };
+	struct run_set undone = { 0 };
 	uint64_t end = span->first + span->events;
 	while (sink->env->channel->span_next(span, &cursor, &event)) {
 		const char *why;
 		uint64_t number = event.number;
 		struct bucket *bucket = bucket_of(sink, &event, &why);
+		if (why && sink->reject_path && (bucket = bucket_get(sink, sink->reject_path, "rejects"))) {
+			why = NULL;
+			counter_add(&sink->counters.rejected, 1);
+		}
 		struct hdfs_file *file = bucket ? bucket->file : NULL;
 		if (file && ((config->roll_events && file->events >= config->roll_events) || (config->roll_bytes && file->body_bytes >= config->roll_bytes) ||
 			     file->waiting_set.count + file->flight_set.count + file->set.count >= runs_max)) {
@@ -405,10 +364,8 @@ hdfs_deliver(void *self, struct span *span)
 			continue;
 		if (file)
 			file_fail(file, FS_FAILED, "an event cannot be encoded");
-		if (why && sink->rejects && reject(sink, &event) == 0 && run_set_add(&rejected, number) == 0) {
-			sink->open_events++;
+		if (why && sink->rejects && rejects_put(sink, &event) == 0)
 			continue;
-		}
 		if (why) {
 			static struct log_limit limit;
 			log_limited(&limit, LOG_ERROR, "sink %s stops on event %llu: %s; name a directory for such events with penstock.hdfs.rejects",
@@ -426,15 +383,8 @@ hdfs_deliver(void *self, struct span *span)
 		break;
 	}
 	file_out_end(sink);
-	int rejects_rc = rejected.events ? rejects_sync(sink) : 0;
 	if (sink->env->channel->span_release)
 		sink->env->channel->span_release(span->taker, span);
-	if (rejected.events && rejects_rc == 0)
-		counter_add(&sink->counters.rejected, rejected.events);
-	if (rejects_rc)
-		sink->pause_until_ns = now_ns + STOP_NS;
-	if (rejected.events)
-		spans_end(sink, &rejected, rejects_rc == 0);
 	if (undone.events)
 		spans_end(sink, &undone, false);
 	return SINK_PENDING;
@@ -467,6 +417,8 @@ hdfs_step(void *self, uint64_t now_ns)
 	uint64_t due_ns = UINT64_MAX, fs_ns;
 	if (sink->ledger)
 		due_ns = ledger_step(sink, now_ns);
+	uint64_t rejects_ns = rejects_step(sink, now_ns);
+	due_ns = rejects_ns < due_ns ? rejects_ns : due_ns;
 	/* With thousands of open files, not all are looked at for each span. */
 	if (now_ns >= sink->tick_ns) {
 		uint64_t files_ns = files_step(sink, now_ns);
@@ -528,7 +480,7 @@ hdfs_finish(void *self, uint64_t deadline_ns)
 	struct hdfs_sink *sink = self;
 	sink->finishing = true;
 	files_close(sink);
-	while (sink->files && clock_now_ns(sink->env->clock) < deadline_ns) {
+	while ((sink->files || rejects_busy(sink)) && clock_now_ns(sink->env->clock) < deadline_ns) {
 		sink->tick_ns = 0;
 		uint64_t wait_ns = hdfs_step(sink, clock_now_ns(sink->env->clock));
 		struct pollfd poll = { .fd = fs_fd(sink->fs), .events = POLLIN };
@@ -544,6 +496,7 @@ hdfs_finish(void *self, uint64_t deadline_ns)
 		spans_end(sink, &sink->files->set, false);
 		file_free(sink->files);
 	}
+	rejects_drop(sink);
 	assert(!sink->span_count);
 }
 
@@ -564,11 +517,7 @@ hdfs_close(void *self)
 	escape_free(sink->prefix);
 	calendar_close(sink->time.calendar);
 	out_free(sink->out);
-	if (sink->reject_serializer)
-		serializer_header_and_text.close(sink->reject_serializer);
-	out_free(sink->rejects);
-	if (sink->rejects_fd >= 0)
-		close(sink->rejects_fd);
+	rejects_close(sink);
 	free(sink->buckets);
 	free(sink->spans);
 	board_close(sink);
@@ -591,6 +540,7 @@ static const struct metric hdfs_metrics[] = {
 	GAUGE(intents, "records", "INTENTs without DONE: files whose rename is under way or in doubt."),
 	COUNTER(in_doubt, "files", "Files that were gone before their rename was recorded."),
 	COUNTER(rejected, "events", "Events no path could be made for, put aside."),
+	COUNTER(under_replicated, "files", "Files renamed with fewer replicas than hdfs.minBlockReplicas after half a minute."),
 	COUNTER(name_node_calls, "calls", "Calls to NameNodes."),
 	COUNTER(retries, "calls", "Calls repeated after a NameNode or DataNode could not serve."),
 	COUNTER(failovers, "times", "Turns to another NameNode."),
@@ -611,7 +561,6 @@ hdfs_open(void **made, const void *config_, struct sink_env *env, struct err *er
 	sink->env = env;
 	sink->config = config;
 	board_open(sink);
-	sink->rejects_fd = -1;
 	sink->requests_max = config->threads * 4;
 	sink->in_use_suffix = config->empty_in_use_suffix ? "" : config->in_use_suffix;
 	sink->suffix = config->file_suffix ? config->file_suffix : format_suffix(config);
@@ -636,7 +585,7 @@ hdfs_open(void **made, const void *config_, struct sink_env *env, struct err *er
 	if (!rc)
 		rc = escape_parse(&sink->prefix, config->file_prefix, err);
 	if (!rc)
-		rc = rejects_open(sink, err);
+		rc = rejects_open(sink, path, err);
 	if (!rc)
 		rc = ledger_begin(sink, err);
 	if (rc) {

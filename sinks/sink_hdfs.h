@@ -74,6 +74,7 @@ int format_end(struct hdfs_format *format, struct out *out);
 enum file_state {
 	FILE_OPEN,		/* takes events, or (closing) its last bytes go out */
 	FILE_NOTE,		/* exactly once: the name is being noted before the file is made */
+	FILE_REPLICAS,		/* closed; its blocks' replicas are looked at (hdfs.minBlockReplicas) */
 	FILE_STAT,		/* exactly once: its identity is asked */
 	FILE_INTENT,		/* exactly once: the INTENT is on its way to the disk */
 	FILE_PUBLISH,		/* it gets its final name */
@@ -127,7 +128,7 @@ struct hdfs_file {
 
 struct hdfs_counters {
 	struct counter open_files, open_bytes, open_events, oldest_unsettled_s, requests, files_closed, files_failed, files_retried,
-		rolled_for_room, in_doubt, intents, rejected, name_node_calls, retries, failovers, memory;
+		rolled_for_room, in_doubt, intents, rejected, under_replicated, name_node_calls, retries, failovers, memory;
 };
 
 struct hdfs_ledger;
@@ -160,9 +161,9 @@ struct hdfs_sink {
 	struct out *out;
 	struct hdfs_file *out_file;	/* whose bytes `out` gathers; NULL none */
 	uint32_t wanting;		/* files that wait for a request to be free, at the last tick */
-	int rejects_fd;			/* -1: none */
-	struct out *rejects;
-	void *reject_serializer;
+	struct hdfs_rejects *rejects;	/* events no path can be made for: a file here (NULL: none) ... */
+	char *reject_path;		/* ... or a bucket (NULL: none) */
+	bool no_append;			/* the file system refused an append: files end where a request has to */
 	uint64_t pause_until_ns;	/* after an event no path can be made for */
 	struct hdfs_file *files;	/* all */
 	struct bucket **buckets;	/* hash table */
@@ -200,6 +201,16 @@ uint64_t file_step(struct hdfs_file *file, uint64_t now_ns);	/* ns until its nex
 void file_free(struct hdfs_file *file);
 uint64_t file_pace_ns(const struct hdfs_file *file);	/* pause before its next try */
 void file_out_end(struct hdfs_sink *sink);		/* what `out` gathered is the file's */
+
+/* sink_hdfs_reject.c: events no path can be made for */
+int rejects_check(const char *name, struct err *err);
+int rejects_open(struct hdfs_sink *sink, const char *path, struct err *err);	/* path: hdfs.path within the file system */
+void rejects_close(struct hdfs_sink *sink);
+int rejects_put(struct hdfs_sink *sink, const struct event_view *event);
+uint64_t rejects_step(struct hdfs_sink *sink, uint64_t now_ns);
+bool rejects_busy(const struct hdfs_sink *sink);
+void rejects_drop(struct hdfs_sink *sink);
+bool rejects_left(const char *path, uint64_t offset, uint64_t bytes);
 
 /* sink_hdfs_room.c: room in the channel, what is shown, and advice. */
 void room_make(struct hdfs_sink *sink, uint64_t now_ns);

@@ -14,9 +14,10 @@
 #define SETTLE_BYTES (64u << 20)	/* at least once: a request is ended when so much went into it */
 #define REQUEST_IDLE_NS (20 * NS_PER_S)	/* a request without a byte for so long is ended, the file goes on by append */
 #define PACE_MAX_NS (30 * NS_PER_S)
+#define REPLICA_TRIES 5u		/* looks, 1, 2, 4, 8, 16 s apart */
 
 const char *const file_state_names[] = {
-	[FILE_OPEN] = "open", [FILE_NOTE] = "noting", [FILE_STAT] = "checking", [FILE_INTENT] = "intent", [FILE_PUBLISH] = "renaming",
+	[FILE_OPEN] = "open", [FILE_NOTE] = "noting", [FILE_REPLICAS] = "replicating", [FILE_STAT] = "checking", [FILE_INTENT] = "intent", [FILE_PUBLISH] = "renaming",
 	[FILE_RESOLVE] = "resolving", [FILE_REMOVE] = "removing",
 };
 
@@ -282,6 +283,11 @@ request_ended(void *context, const struct fs_answer *answer)
 	file->request = NULL;
 	sink->requests--;
 	if (answer->class != FS_OK) {
+		/* Erasure coding, or dfs.support.append off: then a file is one request. */
+		if (file->made && (answer->class == FS_INVALID || strcmp(answer->exception, "UnsupportedOperationException") == 0) && !sink->no_append) {
+			log_warn("sink %s: %s takes no append (%s): files end early where a request has to end", sink->env->name, file->in_use, answer->text);
+			sink->no_append = true;
+		}
 		file_fail(file, answer->class, answer->text);
 		return;
 	}
@@ -419,6 +425,33 @@ removed(void *context, const struct fs_answer *answer)
 		file->state = FILE_RESOLVE;
 }
 
+static void
+replicas_seen(void *context, const struct fs_answer *answer)
+{
+	struct hdfs_file *file = context;
+	struct hdfs_sink *sink = file->sink;
+	uint32_t wanted = sink->config->min_replicas;
+	static struct log_limit limit;
+	bool few = answer->class == FS_OK && answer->replicas < wanted;
+	bool later = answer->class == FS_BUSY || answer->class == FS_UNKNOWN || answer->class == FS_LOGIN;
+	file->call = NULL;
+	if (later || (few && file->tries < REPLICA_TRIES)) {
+		file->retry_ns = clock_now_ns(sink->env->clock) + file_pace_ns(file);
+		file->tries++;
+		return;
+	}
+	if (few) {
+		counter_add(&sink->counters.under_replicated, 1);
+		log_limited(&limit, LOG_WARN, "sink %s: %s has a block with %u of %u replicas (hdfs.minBlockReplicas); it gets its final name all the same",
+			    sink->env->name, file->in_use, answer->replicas, wanted);
+	} else if (answer->class != FS_OK) {
+		log_limited(&limit, LOG_WARN, "sink %s: the replicas of %s cannot be looked at: %s", sink->env->name, file->in_use, answer->text);
+	}
+	file->tries = 0;
+	file->retry_ns = 0;
+	file->state = sink->exactly_once ? FILE_STAT : FILE_PUBLISH;
+}
+
 static uint64_t
 open_step(struct hdfs_file *file, uint64_t now_ns)
 {
@@ -455,6 +488,15 @@ open_step(struct hdfs_file *file, uint64_t now_ns)
 		}
 		if (file->flight.bytes)
 			fs_file_more(sink->fs, file->request);
+		if (sink->no_append && !file->closing && (due || give_way)) {
+			struct bucket *bucket = file->bucket;
+			file_close(file);
+			bucket_drop(sink, bucket);
+			if (file->failed)
+				return 0;
+			if (file->flight.bytes)
+				fs_file_more(sink->fs, file->request);
+		}
 		if (file->closing || due || give_way)
 			request_end(file, now_ns);
 		bytes_counted(file);
@@ -463,7 +505,7 @@ open_step(struct hdfs_file *file, uint64_t now_ns)
 		return due_ns <= now_ns ? 0 : due_ns - now_ns;
 	}
 	if (file->closing && file->made && !file->waiting.bytes) {
-		file->state = sink->exactly_once ? FILE_STAT : FILE_PUBLISH;
+		file->state = config->min_replicas > 1 && sink->fs->service[0] ? FILE_REPLICAS : sink->exactly_once ? FILE_STAT : FILE_PUBLISH;
 		return 0;
 	}
 	bool due = !sink->exactly_once && now_ns >= file->settle_at_ns;
@@ -477,6 +519,11 @@ open_step(struct hdfs_file *file, uint64_t now_ns)
 	} else if (wants && sink->requests >= sink->requests_max) {
 		sink->wanting++;
 		return 5 * NS_PER_MS;
+	} else if (wants && sink->no_append && !file->closing && (due || file->waiting.bytes < REQUEST_BYTES)) {
+		struct bucket *bucket = file->bucket;
+		file_close(file);
+		bucket_drop(sink, bucket);
+		return 0;
 	} else if (wants) {
 		if (due && !file->closing) {
 			int rc = format_flush(file->format, out_begin(file));
@@ -487,7 +534,8 @@ open_step(struct hdfs_file *file, uint64_t now_ns)
 			}
 		}
 		request_begin(file, now_ns);
-		if (file->request && (due || file->closing))
+		bool pressed = pressure && file->request_from + REQUEST_BYTES > file->encoded;
+		if (file->request && (due || file->closing || pressed))
 			request_end(file, now_ns);
 		return 0;
 	}
@@ -516,6 +564,9 @@ file_step(struct hdfs_file *file, uint64_t now_ns)
 		}
 		file->publish = publish_begin(sink->fs, file->in_use, file->final, file->file_id, sink->exactly_once ? file->encoded : PUBLISH_ANY_LENGTH,
 					      file->intended && file->tries, published, file);
+		return 0;
+	case FILE_REPLICAS:
+		file->call = fs_begin(sink->fs, &(struct fs_request){ .op = FS_REPLICAS, .path = file->in_use, .done = replicas_seen, .context = file });
 		return 0;
 	case FILE_REMOVE:
 		file->call = fs_begin(sink->fs, &(struct fs_request){ .op = FS_DELETE, .path = file->in_use, .done = removed, .context = file });

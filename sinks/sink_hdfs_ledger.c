@@ -2,6 +2,7 @@
  * renamed (INTENT), and that it was (DONE); so a restart finds every file of an earlier life by name, and lists nothing.
  *
  * Keys: of a file: channel/file_note.h;  "hdfs" 0 "n" 0 sink: file numbers up to here may be in use;
+ * "hdfs" 0 "r" 0 sink 0 number: rejects on their way into a local file (u64 offset, u64 bytes, path);
  * "hdfs" 0 "id": the log's id in names. */
 #include "sinks/sink_hdfs_ledger.h"
 
@@ -22,6 +23,7 @@
 #define ORPHAN_NS (3 * NS_PER_S)	/* by then every sink of this process has opened */
 #define RETRY_NS (5 * NS_PER_MS)
 #define MORE_BYTES (3 * FS_PATH_BYTES)
+#define REJECT_AT 5u			/* in a key: 'f' a file, 'r' rejects */
 
 /* A file of an earlier life. */
 struct leftover {
@@ -30,6 +32,7 @@ struct leftover {
 	uint8_t *key;
 	uint16_t key_len;
 	bool intent, exactly_once;
+	bool reject;		/* in_use: the local file; file_id: the offset in it */
 	uint64_t file_id, length;
 	char *in_use, *final;
 	struct fs_call *call;
@@ -319,6 +322,61 @@ ledger_in_doubt(struct hdfs_file *file)
 	file->state = FILE_RESOLVE;
 }
 
+/* ---- rejects ---- */
+
+static uint16_t
+reject_key(uint8_t *key, const char *sink, uint64_t number)
+{
+	uint16_t len = file_key(key, sink, number);
+	key[REJECT_AT] = 'r';
+	return len;
+}
+
+int
+ledger_reject_note(struct hdfs_sink *sink, uint64_t number, struct run_set *set, const char *path, uint64_t offset, uint64_t bytes, uint64_t *note)
+{
+	struct hdfs_ledger *l = sink->ledger;
+	uint8_t key[LEDGER_KEY_MAX];
+	uint64_t place[2] = { htole64(offset), htole64(bytes) };
+	struct set_writer writer;
+	size_t path_len = strlen(path) + 1;
+	qsort(set->runs, set->count, sizeof *set->runs, run_order);
+	set_begin(&writer, l->set, l->set_room);
+	for (uint32_t i = 0; i < set->count; i++)
+		set_add(&writer, set->runs[i].first, set->runs[i].count);
+	memcpy(l->more, place, sizeof place);
+	memcpy(l->more + sizeof place, path, path_len);
+	struct consumer_record record = { .state = CONSUMER_INTENT, .set = l->set, .set_len = set_end(&writer), .more = l->more,
+		.more_len = (uint32_t)(sizeof place + path_len) };
+	int rc = writer.full ? -EMSGSIZE : ledger_note_consumer(l->link, key, reject_key(key, l->sink, number), number, &record, note);
+	if (rc) {
+		*note = 0;
+		(void)note_again(sink, rc);
+	}
+	return rc;
+}
+
+bool
+ledger_reject_durable(struct hdfs_sink *sink, uint64_t *note)
+{
+	if (*note && ledger_status(sink->ledger->link)) {
+		(void)note_again(sink, -EIO);
+		*note = 0;
+	}
+	return *note && ledger_durable(sink->ledger->link) >= *note;
+}
+
+int
+ledger_reject_resolve(struct hdfs_sink *sink, uint64_t number, bool written)
+{
+	uint8_t key[LEDGER_KEY_MAX];
+	uint64_t note;
+	int rc = ledger_resolve(sink->ledger->link, key, reject_key(key, sink->ledger->sink, number), written ? CONSUMER_ASIDE : CONSUMER_ABANDON, NULL, 0, &note);
+	if (rc && rc != -ENOENT)
+		(void)note_again(sink, rc);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* ---- what an earlier run left ---- */
 
 static void
@@ -340,31 +398,50 @@ struct look {
 };
 
 static bool
+reject_read(const uint8_t *more, uint32_t len, struct file_note *note)
+{
+	uint64_t place[2];
+	if (len < 18 || more[len - 1])
+		return false;
+	memcpy(place, more, sizeof place);
+	note->file_id = le64toh(place[0]);
+	note->length = le64toh(place[1]);
+	note->in_use = note->final = (const char *)more + 16;
+	return true;
+}
+
+static bool
 leftover_found(const struct state_record *record, void *context)
 {
 	struct look *look = context;
 	struct hdfs_sink *sink = look->sink;
 	struct hdfs_ledger *l = sink->ledger;
 	struct consumer_record consumer;
-	struct file_note note;
+	struct file_note note = { .service = "" };
 	const char *owner;
 	uint32_t owner_len;
 	uint64_t number;
-	if (!file_note_key(record->key, record->key_len, &owner, &owner_len, &number) || !consumer_decode(record->value, record->value_len, &consumer) ||
-	    !file_note_read(consumer.more, consumer.more_len, &note))
+	uint8_t key[LEDGER_KEY_MAX];
+	if (record->key_len <= REJECT_AT || !consumer_decode(record->value, record->value_len, &consumer))
+		return true;
+	memcpy(key, record->key, record->key_len);
+	bool reject = key[REJECT_AT] == 'r';
+	key[REJECT_AT] = 'f';
+	if (!file_note_key(key, record->key_len, &owner, &owner_len, &number) ||
+	    !(reject ? reject_read(consumer.more, consumer.more_len, &note) : file_note_read(consumer.more, consumer.more_len, &note)))
 		return true;
 	bool mine = strlen(l->sink) == owner_len && memcmp(owner, l->sink, owner_len) == 0;
 	if (look->orphans ? name_live(l, owner, owner_len) : !mine)
 		return true;
 	if (consumer.state != CONSUMER_INTENT && consumer.state != CONSUMER_BOUND)
 		return true;
-	if (strcmp(note.service, sink->fs->service) != 0)
+	if (!reject && strcmp(note.service, sink->fs->service) != 0)
 		return true;	/* of another cluster: its own sink, or one that is to come, sees to it */
 	struct leftover *left = calloc(1, sizeof *left);
 	if (!left)
 		return false;
 	*left = (struct leftover){
-		.sink = sink, .key_len = record->key_len, .intent = consumer.state == CONSUMER_INTENT, .exactly_once = note.exactly_once,
+		.sink = sink, .reject = reject, .key_len = record->key_len, .intent = consumer.state == CONSUMER_INTENT, .exactly_once = note.exactly_once,
 		.file_id = note.file_id, .length = note.length, .in_use = strdup(note.in_use), .final = strdup(note.final), .key = malloc(record->key_len),
 	};
 	if (!left->in_use || !left->final || !left->key) {
@@ -375,6 +452,14 @@ leftover_found(const struct state_record *record, void *context)
 	left->next = l->leftovers;
 	l->leftovers = left;
 	return true;
+}
+
+static void
+leftovers_find(struct hdfs_sink *sink, bool orphans)
+{
+	static const char keys[2][FILE_NOTE_KEY_LEN + 1] = { FILE_NOTE_KEY, "hdfs\0r\0" };
+	for (int i = 0; i < 2; i++)
+		ledger_each(sink->ledger->ledger, STATE_CONSUMER, keys[i], FILE_NOTE_KEY_LEN, leftover_found, &(struct look){ sink, orphans });
 }
 
 static void
@@ -441,6 +526,10 @@ left_step(struct leftover *left, uint64_t now_ns)
 		return false;
 	switch (left->step) {
 	case LEFT_LOOK:
+		if (left->reject) {
+			left->step = rejects_left(left->in_use, left->file_id, left->length) ? LEFT_DONE : LEFT_ABANDON;
+			return false;
+		}
 		if (left->intent || !left->exactly_once)
 			left->publish = publish_begin(sink->fs, left->in_use, left->final, left->intent ? left->file_id : 0, left->intent ? left->length :
 						      PUBLISH_ANY_LENGTH, true, left_published, left);
@@ -448,7 +537,7 @@ left_step(struct leftover *left, uint64_t now_ns)
 			left->call = fs_begin(sink->fs, &(struct fs_request){ .op = FS_DELETE, .path = left->in_use, .done = left_removed, .context = left });
 		return false;
 	case LEFT_DONE: case LEFT_ABANDON:
-		rc = ledger_resolve(l->link, left->key, left->key_len, left->step == LEFT_DONE ? CONSUMER_DONE : CONSUMER_ABANDON, NULL, 0, &number);
+		rc = ledger_resolve(l->link, left->key, left->key_len, left->step == LEFT_ABANDON ? CONSUMER_ABANDON : left->reject ? CONSUMER_ASIDE : CONSUMER_DONE, NULL, 0, &number);
 		break;
 	default:
 		rc = ledger_remove(l->link, STATE_CONSUMER, left->key, left->key_len, &number);
@@ -468,7 +557,7 @@ ledger_step(struct hdfs_sink *sink, uint64_t now_ns)
 	uint32_t count = 0;
 	if (now_ns >= l->orphans_ns) {
 		l->orphans_ns = UINT64_MAX;
-		ledger_each(l->ledger, STATE_CONSUMER, FILE_NOTE_KEY, FILE_NOTE_KEY_LEN, leftover_found, &(struct look){ sink, true });
+		leftovers_find(sink, true);
 	}
 	for (struct leftover **at = &l->leftovers; *at;) {
 		struct leftover *left = *at;
@@ -502,6 +591,10 @@ ledger_begin(struct hdfs_sink *sink, struct err *err)
 	struct hdfs_ledger *l = calloc(1, sizeof *l);
 	if (!l)
 		return err_set(err, ENOMEM, "no memory for the sink");
+	if (ledger_value_max(ledger) < 2 * MORE_BYTES) {
+		free(l);
+		return err_set(err, EINVAL, "channel %s takes no ledger notes of %u bytes: give it larger blocks", channel->name, 2 * MORE_BYTES);
+	}
 	l->ledger = ledger;
 	l->sink = sink->env->name;
 	l->set_room = ledger_value_max(ledger) - MORE_BYTES - 64;
@@ -537,7 +630,7 @@ ledger_begin(struct hdfs_sink *sink, struct err *err)
 	bool named = (sink->config->in_use_prefix && sink->config->in_use_prefix[0]) || sink->in_use_suffix[0];
 	sink->exactly_once = asked == DELIVERY_EXACTLY_ONCE || (asked == DELIVERY_AUTO && named);
 	sink->ledger = l;
-	ledger_each(ledger, STATE_CONSUMER, FILE_NOTE_KEY, FILE_NOTE_KEY_LEN, leftover_found, &(struct look){ sink, false });
+	leftovers_find(sink, false);
 	l->orphans_ns = clock_now_ns(sink->env->clock) + ORPHAN_NS;
 	pthread_mutex_lock(&live_lock);
 	l->next = live;

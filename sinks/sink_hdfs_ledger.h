@@ -17,4 +17,10 @@ uint64_t ledger_file_resolve(struct hdfs_file *file);
 void ledger_file_removed(struct hdfs_file *file);
 void ledger_in_doubt(struct hdfs_file *file);
 
+/* Rejects. Note: INTENT of lines at an offset of a local file; 0, or it did not go in now. Durable: *note 0 then, when it has to be noted again.
+ * Resolve: set aside (written) or abandoned; 0, or it did not go in now. */
+int ledger_reject_note(struct hdfs_sink *sink, uint64_t number, struct run_set *set, const char *path, uint64_t offset, uint64_t bytes, uint64_t *note);
+bool ledger_reject_durable(struct hdfs_sink *sink, uint64_t *note);
+int ledger_reject_resolve(struct hdfs_sink *sink, uint64_t number, bool written);
+
 #endif

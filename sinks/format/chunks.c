@@ -21,7 +21,8 @@ chunks_put(struct chunks *chunks, const void *bytes, size_t len)
 	size_t here = last ? last->room - last->used : 0;
 	struct chunk *more = NULL;
 	if (here < len) {
-		size_t need = len - here, room = chunks->memory < CHUNK_MIN ? CHUNK_MIN : chunks->memory < CHUNK_MAX ? chunks->memory : CHUNK_MAX;
+		size_t need = len - here, room = chunks->memory / 4 / CHUNK_MIN * CHUNK_MIN;
+		room = room < CHUNK_MIN ? CHUNK_MIN : room < CHUNK_MAX ? room : CHUNK_MAX;	/* thousands of queues: little more than is needed */
 		while (room < need)
 			room *= 2;
 		if (room > UINT32_MAX / 2 || !(more = malloc(sizeof *more + room)))

@@ -52,6 +52,7 @@ enum fs_op {
 	FS_READ,		/* length bytes (0: all, at most FS_READ_BYTES) at offset */
 	FS_CONCAT,		/* appends `sources` (same directory) to path and removes them; webhdfs only */
 	FS_SUMMARY,		/* length, files, directories, quotas of a tree; webhdfs only (localfs: quotas -1) */
+	FS_REPLICAS,		/* live replicas of the file's block that has the fewest; localfs: 1 */
 };
 
 struct fs_status {
@@ -80,6 +81,7 @@ struct fs_answer {
 	const uint8_t *bytes;		/* FS_READ, terminated by a 0 that is not counted */
 	size_t len;
 	struct fs_summary summary;
+	uint32_t replicas;		/* FS_REPLICAS; UINT32_MAX: it has no block */
 	const char *exception;		/* of the server, or "" */
 	const char *text;		/* in words, one line; "" with FS_OK */
 };

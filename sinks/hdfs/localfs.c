@@ -302,6 +302,10 @@ call_do(struct fs_call *call)
 	case FS_READ:
 		read_tell(call, &answer);
 		return;
+	case FS_REPLICAS:
+		rc = lstat(call->path, &stat) ? -errno : 0;
+		answer.replicas = 1;
+		break;
 	case FS_CONCAT:
 		rc = -EOPNOTSUPP;
 		break;

@@ -188,6 +188,18 @@ answer_tell(struct fs_call *call, const struct http_answer *http)
 			.space_quota = json_integer_value(json_object_get(part, "spaceQuota")),
 		};
 		break;
+	case FS_REPLICAS: {
+		const json_t *block;
+		size_t i;
+		part = json_object_get(json_object_get(root, "BlockLocations"), "BlockLocation");
+		good = json_is_array(part);
+		answer.replicas = UINT32_MAX;
+		json_array_foreach (part, i, block) {
+			size_t count = json_array_size(json_object_get(block, "hosts"));
+			answer.replicas = count < answer.replicas ? (uint32_t)count : answer.replicas;
+		}
+		break;
+	}
 	case FS_CONCAT: case FS_READ:
 		break;
 	}
@@ -280,10 +292,11 @@ call_start(struct fs_call *call)
 	static const char *const names[] = {
 		[FS_STAT] = "GETFILESTATUS", [FS_LIST] = "LISTSTATUS", [FS_MKDIRS] = "MKDIRS", [FS_RENAME] = "RENAME", [FS_DELETE] = "DELETE",
 		[FS_READ] = "OPEN", [FS_CONCAT] = "CONCAT", [FS_SUMMARY] = "GETCONTENTSUMMARY",
+		[FS_REPLICAS] = "GETFILEBLOCKLOCATIONS",
 	};
 	static const char *const methods[] = {
 		[FS_STAT] = "GET", [FS_LIST] = "GET", [FS_MKDIRS] = "PUT", [FS_RENAME] = "PUT", [FS_DELETE] = "DELETE", [FS_READ] = "GET",
-		[FS_CONCAT] = "POST", [FS_SUMMARY] = "GET",
+		[FS_CONCAT] = "POST", [FS_SUMMARY] = "GET", [FS_REPLICAS] = "GET",
 	};
 	struct webhdfs *w = call->w;
 	char *url = malloc(URL_BYTES);

@@ -8,6 +8,9 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
   lost_before    the connection is closed, nothing is done        lost_after     done, then the connection is closed
   late           the connection is closed, done `ms` later        hang           no answer for `ms`, nothing is done
   early          SEND: an error is answered while the body is still coming
+  unsupported    as for a file with erasure coding
+GET /replicas?n=1,2  what the next looks at a file's blocks find, the last one for ever. GET /asked?op=CREATE&name=umask  1: the last
+call of the op had name=value (&value=) in it.
 GET /count?op=RENAME  how often it was called; GET /tree  all paths with lengths; GET /reset  forgets everything.
 """
 import json
@@ -28,12 +31,13 @@ ERRORS = {
     "denied": ("AccessControlException", "Permission denied: user=bob, access=WRITE"),
     "lease": ("AlreadyBeingCreatedException", "Failed to APPEND_FILE /p because this file lease is currently owned by x"),
     "space": ("IOException", "Failed to find datanode, suggest to check cluster health. excludeDatanodes=null"),
+    "unsupported": ("UnsupportedOperationException", "Append to EC file without new block is not supported."),
     "early": ("DSQuotaExceededException", "The DiskSpace quota of /q is exceeded\n\tat org.apache.hadoop"),
 }
 
 
 def reset():
-    state.update(nodes={"/": {"id": 16385, "dir": True, "data": b"", "time": 1, "mode": "755"}}, next=16386, faults=[], count={})
+    state.update(nodes={"/": {"id": 16385, "dir": True, "data": b"", "time": 1, "mode": "755"}}, next=16386, faults=[], count={}, replicas=[1], asked={})
 
 
 class Lost(Exception):
@@ -133,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         q = {k: v[0] for k, v in urllib.parse.parse_qs(url.query, keep_blank_values=True).items()}
         path = urllib.parse.unquote(url.path)
-        if path in ("/fault", "/count", "/tree", "/reset", "/jmx", "/get"):
+        if path in ("/fault", "/count", "/tree", "/reset", "/jmx", "/get", "/replicas", "/asked"):
             return self.admin(path, q)
         try:
             if path.startswith("/dn/"):
@@ -141,6 +145,7 @@ class Handler(BaseHTTPRequestHandler):
             assert path.startswith("/webhdfs/v1"), path
             path = path[len("/webhdfs/v1"):] or "/"
             op = q["op"]
+            state["asked"][op] = q
             f = self.fault(op, path)
             if f and f["kind"] in ERRORS:
                 raise Refused(403, *ERRORS[f["kind"]])
@@ -183,6 +188,10 @@ class Handler(BaseHTTPRequestHandler):
                                         "path": q.get("path", "")})
             elif path == "/count":
                 return self.answer(200, raw=str(state["count"].get(q["op"], 0)).encode())
+            elif path == "/replicas":
+                state["replicas"] = [int(n) for n in q["n"].split(",")]
+            elif path == "/asked":
+                return self.answer(200, raw=b"1" if state["asked"].get(q["op"], {}).get(q["name"]) == q["value"] else b"0")
             elif path == "/get":
                 return self.answer(200, raw=bytes(find(q["path"])["data"]))
             elif path == "/tree":
@@ -203,6 +212,10 @@ class Handler(BaseHTTPRequestHandler):
                 return {"Location": here + "/dn" + urllib.parse.quote(path) + "?" + urllib.parse.urlencode(q)}
             if op == "GETFILESTATUS":
                 return {"FileStatus": status(find(path))}
+            if op == "GETFILEBLOCKLOCATIONS":
+                find(path)
+                n = state["replicas"].pop(0) if len(state["replicas"]) > 1 else state["replicas"][0]
+                return {"BlockLocations": {"BlockLocation": [{"hosts": ["h%d" % i for i in range(k)], "length": 9} for k in (n + 1, n)]}}
             if op == "LISTSTATUS":
                 node = find(path)
                 names = sorted(p for p in below(path) if parent(p) == (path.rstrip("/") or "/"))

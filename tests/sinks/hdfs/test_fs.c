@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -16,71 +15,7 @@
 #include "sinks/hdfs/retry.h"
 #include "sinks/http_client.h"
 #include "tests/conformance/fs_conformance.h"
-
-static char double_address[64];
-static int double_stdin;
-static pid_t double_pid;
-
-static int
-double_start(void **state)
-{
-	int in[2], out[2];
-	(void)state;
-	if (pipe(in) || pipe(out))
-		return -1;
-	double_pid = fork();
-	if (double_pid == 0) {
-		dup2(in[0], 0);
-		dup2(out[1], 1);
-		close(in[1]);
-		close(out[0]);
-		execlp("python3", "python3", SOURCE_ROOT "/tests/lib/webhdfs_double.py", (char *)NULL);
-		_exit(127);
-	}
-	close(in[0]);
-	close(out[1]);
-	double_stdin = in[1];
-	char port[16] = "";
-	if (read(out[0], port, sizeof port - 1) <= 0)
-		return -1;
-	close(out[0]);
-	port[strcspn(port, "\n")] = '\0';
-	snprintf(double_address, sizeof double_address, "127.0.0.1:%s", port);
-	return 0;
-}
-
-static int
-double_stop(void **state)
-{
-	(void)state;
-	close(double_stdin);
-	waitpid(double_pid, NULL, 0);
-	return 0;
-}
-
-static void
-told(void *context, const struct http_answer *answer)
-{
-	long *value = context;
-	assert_int_equal(answer->status, 200);
-	*value = strtol(answer->body, NULL, 10);
-}
-
-/* Orders something of the double; its answer as a number. */
-static long
-order(const char *query)
-{
-	struct http_client *client;
-	long value = 0;
-	char url[256];
-	assert_int_equal(http_client_open(&client, &clock_system, NULL, NULL), 0);
-	snprintf(url, sizeof url, "http://%s%s", double_address, query);
-	http_begin(client, &(struct http_request){ .method = "GET", .url = url, .done = told, .context = &value });
-	while (http_client_busy(client))
-		http_client_step(client);
-	http_client_close(client);
-	return value;
-}
+#include "tests/lib/webhdfs_double.h"
 
 static struct fs *
 double_open(uint64_t call_ns, uint64_t retry_ns)
@@ -133,49 +68,49 @@ test_retries(void **state)
 {
 	(void)state;
 	bool yes;
-	order("/reset");
+	double_order("/reset");
 	struct fs *fs = double_open(500 * NS_PER_MS, 20 * NS_PER_S);
 	assert_int_equal(fs_put_wait(fs, "/a", "1", 1, false, NULL, NULL), FS_OK);
 	/* Nothing was done: repeated. */
-	order("/fault?op=RENAME&kind=retriable&count=2");
+	double_order("/fault?op=RENAME&kind=retriable&count=2");
 	assert_int_equal(simple(fs, FS_RENAME, "/a", "/b", &yes), FS_OK);
 	assert_true(yes);
 	assert_int_equal(fs->counters.retries, 2);
-	order("/fault?op=MKDIRS&kind=safemode");
+	double_order("/fault?op=MKDIRS&kind=safemode");
 	assert_int_equal(simple(fs, FS_MKDIRS, "/d", NULL, NULL), FS_OK);
 	/* Safe to repeat: repeated though the answer was lost or never came. */
-	order("/fault?op=GETFILESTATUS&kind=lost_before&count=2");
+	double_order("/fault?op=GETFILESTATUS&kind=lost_before&count=2");
 	assert_int_equal(simple(fs, FS_STAT, "/b", NULL, NULL), FS_OK);
-	order("/fault?op=GETFILESTATUS&kind=hang&ms=1500");
+	double_order("/fault?op=GETFILESTATUS&kind=hang&ms=1500");
 	assert_int_equal(simple(fs, FS_STAT, "/b", NULL, NULL), FS_OK);
-	order("/fault?op=DELETE&kind=lost_after");
+	double_order("/fault?op=DELETE&kind=lost_after");
 	assert_int_equal(simple(fs, FS_DELETE, "/b", NULL, &yes), FS_OK);
 	assert_false(yes);	/* the repetition's answer */
 	/* Not safe: told. */
 	assert_int_equal(fs_put_wait(fs, "/a", "1", 1, false, NULL, NULL), FS_OK);
-	order("/fault?op=RENAME&kind=lost_after");
-	long before = order("/count?op=RENAME");
+	double_order("/fault?op=RENAME&kind=lost_after");
+	long before = double_order("/count?op=RENAME");
 	assert_int_equal(simple(fs, FS_RENAME, "/a", "/b", NULL), FS_UNKNOWN);
-	assert_int_equal(order("/count?op=RENAME"), before + 1);
+	assert_int_equal(double_order("/count?op=RENAME"), before + 1);
 	/* Writing: step 1 is repeated, step 2 only while it did nothing. */
-	order("/fault?op=CREATE&kind=lost_before&count=2");
+	double_order("/fault?op=CREATE&kind=lost_before&count=2");
 	assert_int_equal(fs_put_wait(fs, "/w1", "12", 2, false, NULL, NULL), FS_OK);
-	order("/fault?op=SEND&kind=standby&count=2");
+	double_order("/fault?op=SEND&kind=standby&count=2");
 	assert_int_equal(fs_put_wait(fs, "/w2", "34", 2, false, NULL, NULL), FS_OK);
-	order("/fault?op=SEND&kind=lost_after");
+	double_order("/fault?op=SEND&kind=lost_after");
 	struct err err;
 	assert_int_equal(fs_put_wait(fs, "/w3", "56", 2, false, NULL, &err), FS_UNKNOWN);
 	assert_non_null(strstr(err.text, "/w3"));
-	order("/fault?op=SEND&kind=quota");
+	double_order("/fault?op=SEND&kind=quota");
 	assert_int_equal(fs_put_wait(fs, "/w4", "78", 2, false, NULL, &err), FS_QUOTA);
 	assert_non_null(strstr(err.text, "NSQuotaExceededException"));
 	/* An error answered while the body still comes. */
-	order("/fault?op=SEND&kind=early");
+	double_order("/fault?op=SEND&kind=early");
 	char *big = calloc(1, 8u << 20);
 	assert_int_equal(fs_put_wait(fs, "/w5", big, 8u << 20, false, NULL, &err), FS_QUOTA);
 	assert_null(strstr(err.text, "at org"));
 	free(big);
-	order("/fault?op=APPEND&kind=lease");
+	double_order("/fault?op=APPEND&kind=lease");
 	struct fs_answer a;
 	assert_int_equal(fs_call_wait(fs, &(struct fs_request){ .op = FS_STAT, .path = "/w2" }, &a, NULL), FS_OK);
 	assert_int_equal(a.status.length, 2);
@@ -217,7 +152,7 @@ test_publish_faults(void **state)
 {
 	(void)state;
 	struct fs_status status;
-	order("/reset");
+	double_order("/reset");
 	struct fs *fs = double_open(NS_PER_S, 5 * NS_PER_S);
 	/* Done, but the answer was lost; not done, and the answer lost; done only after we gave it up. */
 	static const char *const kinds[] = { "lost_after", "lost_before", "late&ms=0", "late&ms=30", "retriable" };
@@ -227,14 +162,14 @@ test_publish_faults(void **state)
 		snprintf(to, sizeof to, "/x%zu", i);
 		assert_int_equal(fs_put_wait(fs, from, "abc", 3, false, &status, NULL), FS_OK);
 		snprintf(query, sizeof query, "/fault?op=RENAME&kind=%s", kinds[i]);
-		order(query);
+		double_order(query);
 		assert_int_equal(publish(fs, from, to, status.file_id, 3), PUBLISH_DONE);
 		assert_int_equal(simple(fs, FS_STAT, to, NULL, NULL), FS_OK);
 		assert_int_equal(simple(fs, FS_STAT, from, NULL, NULL), FS_MISSING);
 	}
 	/* Rights taken away: later. */
 	assert_int_equal(fs_put_wait(fs, "/y.tmp", "abc", 3, false, &status, NULL), FS_OK);
-	order("/fault?op=RENAME&kind=denied");
+	double_order("/fault?op=RENAME&kind=denied");
 	assert_int_equal(publish(fs, "/y.tmp", "/y", status.file_id, 3), PUBLISH_LATER);
 	assert_int_equal(publish(fs, "/y.tmp", "/y", status.file_id, 3), PUBLISH_DONE);
 	fs_close(fs);
@@ -246,7 +181,7 @@ test_failover(void **state)
 	(void)state;
 	struct fs *fs;
 	char addresses[128];
-	order("/reset");
+	double_order("/reset");
 	/* The first NameNode is not there; the second is. */
 	snprintf(addresses, sizeof addresses, "127.0.0.1:1,%s", double_address);
 	assert_int_equal(fs_open(&fs, &(struct fs_config){ .uri = "hdfs://ns1/x", .conf_dir = "/", .http_address = addresses }, &clock_system, NULL, NULL), 0);
@@ -258,10 +193,10 @@ test_failover(void **state)
 	/* A standby answers step 1 of CREATE as if it were active, and other calls with its name. */
 	snprintf(addresses, sizeof addresses, "%s,%s", double_address, double_address);
 	assert_int_equal(fs_open(&fs, &(struct fs_config){ .uri = "hdfs://ns1/x", .conf_dir = "/", .http_address = addresses }, &clock_system, NULL, NULL), 0);
-	order("/fault?op=MKDIRS&kind=standby");
+	double_order("/fault?op=MKDIRS&kind=standby");
 	assert_int_equal(simple(fs, FS_MKDIRS, "/f", NULL, NULL), FS_OK);
 	assert_int_equal(fs->counters.failovers, 1);
-	order("/fault?op=SEND&kind=standby");
+	double_order("/fault?op=SEND&kind=standby");
 	assert_int_equal(fs_put_wait(fs, "/w", "34", 2, false, NULL, NULL), FS_OK);
 	assert_int_equal(fs->counters.failovers, 2);
 	fs_close(fs);
@@ -273,7 +208,7 @@ test_limit(void **state)
 	(void)state;
 	struct fs *fs;
 	char uri[128];
-	order("/reset");
+	double_order("/reset");
 	snprintf(uri, sizeof uri, "webhdfs://%s/", double_address);
 	assert_int_equal(fs_open(&fs, &(struct fs_config){ .uri = uri, .conf_dir = "/", .calls_per_s = 20 }, &clock_system, NULL, NULL), 0);
 	uint64_t begun_ns = clock_now_ns(&clock_system);

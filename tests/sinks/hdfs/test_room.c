@@ -25,7 +25,8 @@ static int
 begin(void **state)
 {
 	struct sink_fixture *f = calloc(1, sizeof *f);
-	snprintf(dir, sizeof dir, "/tmp/penstock-room-XXXXXX");
+	/* In memory where there is such a place: thousands of files are synced here. */
+	snprintf(dir, sizeof dir, "%s/penstock-room-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path_option, sizeof path_option, "hdfs.path=file://%s/%%{b}", dir);
@@ -167,6 +168,100 @@ test_backlog(void **state)
 	finish(f);
 }
 
+/* ---- many buckets, little memory ---- */
+
+#define BUCKETS 5000u
+#define EACH 80u
+
+static void
+test_many_buckets(void **state)
+{
+	struct sink_fixture *f = *state;
+	char text[256], header[32];
+	uint64_t memory = 0, requests = 0, open_files = 0;
+	memset(text, 'x', sizeof text);
+	OPEN(f, "hdfs.rollInterval=600", "hdfs.threadsPoolSize=3", "penstock.hdfs.memory=64m");
+	/* 103 MB in all, round and round the buckets. */
+	for (uint32_t i = 0; i < EACH; i++) {
+		for (uint32_t b = 0; b < BUCKETS; b++) {
+			snprintf(header, sizeof header, "b=%u", b);
+			int n = snprintf(text, sizeof text, "%u-%u ", b, i);
+			text[n] = 'x';
+			fake_put(&f->channel, text, sizeof text, header);
+		}
+		for (int k = 0; k < 1000 && f->channel.next < f->channel.count; k++) {
+			clock_manual_advance(&f->clock, 5 * NS_PER_MS);
+			fixture_step(f);
+			clock_manual_advance(&f->clock, 100 * NS_PER_MS);	/* so that the metrics are of now */
+			fixture_step(f);
+			memory = fixture_metric("memory") > memory ? fixture_metric("memory") : memory;
+			requests = fixture_metric("requests") > requests ? fixture_metric("requests") : requests;
+			open_files = fixture_metric("open_files") > open_files ? fixture_metric("open_files") : open_files;
+		}
+		assert_int_equal(f->channel.next, f->channel.count);
+	}
+	assert_int_equal(open_files, BUCKETS);
+	assert_in_range(requests, 1, 12);
+	assert_in_range(memory, 32u << 20, (64u + 21u) << 20);	/* one take's piece of 4 KiB for each may come on top */
+	assert_int_equal(fixture_metric("files_failed"), 0);
+	finish(f);
+	for (uint32_t b = 0; b < BUCKETS; b += 999) {
+		char sub[16], path[128];
+		snprintf(sub, sizeof sub, "%u", b);
+		snprintf(path, sizeof path, "%s/%u", dir, b);
+		char *list = files_list(path);
+		assert_int_equal(words_count(list), 1);
+		size_t len;
+		char *bytes = file_read(path, list, &len);
+		assert_int_equal(len, EACH * (sizeof text + 1));
+		for (uint32_t i = 0; i < EACH; i++) {
+			int n = snprintf(text, sizeof text, "%u-%u ", b, i);
+			assert_memory_equal(bytes + i * (sizeof text + 1), text, (size_t)n);
+		}
+		free(bytes);
+		free(list);
+	}
+}
+
+/* A request that gets nothing for 20 s is ended; the file goes on, and its end comes behind what is there. */
+static void
+test_idle_request(void **state)
+{
+	struct sink_fixture *f = *state;
+	OPEN(f, "hdfs.rollInterval=300");
+	char line[1000];
+	memset(line, 'l', sizeof line - 1);
+	line[sizeof line - 1] = '\0';
+	fake_put_many(&f->channel, 2000, line);
+	for (int i = 0; i < 40; i++) {
+		clock_manual_advance(&f->clock, 100 * NS_PER_MS);
+		fixture_step(f);
+	}
+	assert_int_equal(fixture_metric("requests"), 1);
+	for (int i = 0; i < 200; i++) {
+		clock_manual_advance(&f->clock, 100 * NS_PER_MS);
+		fixture_step(f);
+	}
+	assert_int_equal(fixture_metric("requests"), 0);
+	assert_int_equal(fixture_metric("open_files"), 1);
+	assert_int_equal(f->channel.settled, 0);
+	fake_put(&f->channel, "last", 4, NULL);
+	for (int i = 0; i < 310; i++) {
+		clock_manual_advance(&f->clock, NS_PER_S);
+		fixture_step(f);
+		fixture_step(f);
+	}
+	assert_int_equal(f->channel.settled, 2001);
+	finish(f);
+	size_t len;
+	char *list = files_list(dir), *bytes = file_read(dir, list, &len);
+	assert_int_equal(words_count(list), 1);
+	assert_int_equal(len, 2000 * sizeof line + 5);
+	assert_string_equal(bytes + len - 6, "\nlast\n");
+	free(bytes);
+	free(list);
+}
+
 /* ---- what is shown ---- */
 
 struct shown {
@@ -268,7 +363,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_hourly_rolls), T(test_no_rolls), T(test_slow_bucket), T(test_backlog), T(test_status), T(test_advice),
+		T(test_hourly_rolls), T(test_no_rolls), T(test_slow_bucket), T(test_backlog), T(test_many_buckets), T(test_idle_request), T(test_status), T(test_advice),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

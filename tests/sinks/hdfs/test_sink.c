@@ -212,6 +212,25 @@ test_rejects(void **state)
 }
 
 static void
+test_rejects_bucket(void **state)
+{
+	struct sink_fixture *f = *state;
+	char path[256];
+	fake_put(&f->channel, "one", 3, "timestamp=#1065910455003");
+	fake_put(&f->channel, "two", 3, "a=b");
+	fake_put(&f->channel, "three", 5, "timestamp=#1065910455003");
+	snprintf(path, sizeof path, "hdfs.path=file://%s/logs/y=%%Y/z", dir);
+	assert_int_equal(fixture_open(f, &sink_hdfs, NULL, path, "penstock.hdfs.rejects=no-path", "hdfs.fileType=DataStream", NULL), 0);
+	fixture_step(f);
+	steps(f, 60 * NS_PER_S);
+	assert_int_equal(f->channel.settled, 3);
+	assert_file("logs/no-path/rejects.1500000000001", "two\n");
+	assert_file("logs/y=2003/z/FlumeData.1500000000001", "one\nthree\n");
+	assert_int_equal(fixture_metric("rejected"), 1);
+	fixture_stop(f);
+}
+
+static void
 test_many_buckets(void **state)
 {
 	struct sink_fixture *f = *state;
@@ -244,7 +263,8 @@ test_refusals(void **state)
 	assert_non_null(strstr(f->err.text, "Mars/Olympus"));
 	assert_int_not_equal(fixture_open(f, &sink_hdfs, NULL, "hdfs.path=s3a://b/x", "hdfs.fileType=DataStream", NULL), 0);
 	assert_non_null(strstr(f->err.text, "s3a"));
-	assert_int_not_equal(fixture_open(f, &sink_hdfs, NULL, path_option, "hdfs.fileType=DataStream", "hdfs.minBlockReplicas=2", NULL), 0);
+	assert_int_not_equal(fixture_open(f, &sink_hdfs, NULL, path_option, "hdfs.fileType=DataStream", "penstock.hdfs.rejects=a:b", NULL), 0);
+	assert_non_null(strstr(f->err.text, "a:b"));
 	assert_int_not_equal(fixture_open(f, &sink_hdfs, NULL, path_option, "hdfs.fileType=DataStream", "hdfs.round=true", "hdfs.roundUnit=hour",
 		"hdfs.roundValue=30", NULL), 0);
 }
@@ -255,7 +275,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_rolls_by_count), T(test_buckets), T(test_size_idle_and_limit), T(test_one_bucket_denied), T(test_no_path), T(test_rejects),
+		T(test_rolls_by_count), T(test_buckets), T(test_size_idle_and_limit), T(test_one_bucket_denied), T(test_no_path), T(test_rejects), T(test_rejects_bucket),
 		T(test_many_buckets), T(test_refusals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

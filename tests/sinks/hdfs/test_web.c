@@ -1,0 +1,154 @@
+/* test_web: the hdfs sink over WebHDFS as a double serves it: what goes into each CREATE, replicas before the rename, appends that are refused, a limit
+ * of calls. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/sink_fixture.h"
+#include "tests/lib/webhdfs_double.h"
+
+#define WALL_MS UINT64_C(1500000000000)
+
+static char path_option[128];
+
+static int
+begin(void **state)
+{
+	struct sink_fixture *f = calloc(1, sizeof *f);
+	fixture_init(f, WALL_MS);
+	f->channel.notes = true;
+	snprintf(path_option, sizeof path_option, "hdfs.path=webhdfs://%s/x", double_address);
+	double_order("/reset");
+	*state = f;
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	fixture_free(*state);
+	free(*state);
+	return 0;
+}
+
+#define OPEN(f, ...) assert_int_equal(fixture_open(f, &sink_hdfs, NULL, path_option, "hdfs.fileType=DataStream", "hdfs.rollCount=0", "hdfs.rollSize=0", \
+	__VA_ARGS__, NULL), 0)
+
+/* The sink's clock goes `ms` for each real millisecond or so, until `wanted` events are settled or 20 s are over. */
+static void
+run(struct sink_fixture *f, uint64_t ms, uint32_t wanted)
+{
+	for (int i = 0; i < 20000 && f->channel.settled < wanted; i++) {
+		clock_manual_advance(&f->clock, ms * NS_PER_MS);
+		sink_runner_step(f->runner, NS_PER_MS);
+		usleep(1000);	/* the double is another process */
+	}
+	if (f->channel.settled != wanted)
+		fail_msg("%u of %u settled; CREATE %ld, SEND %ld, GETFILESTATUS %ld, RENAME %ld", f->channel.settled, wanted, double_order("/count?op=CREATE"),
+			 double_order("/count?op=SEND"), double_order("/count?op=GETFILESTATUS"), double_order("/count?op=RENAME"));
+}
+
+static void
+test_site(void **state)
+{
+	struct sink_fixture *f = *state;
+	char dir[] = "/tmp/penstock-web-XXXXXX", path[64], option[96], command[64];
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/hdfs-site.xml", dir);
+	FILE *file = fopen(path, "w");
+	fputs("<configuration><property><name>dfs.replication</name><value>2</value></property><property><name>dfs.blocksize</name><value>1m</value></property>"
+	      "<property><name>fs.permissions.umask-mode</name><value>027</value></property></configuration>", file);
+	fclose(file);
+	snprintf(option, sizeof option, "penstock.hdfs.conf=%s", dir);
+	OPEN(f, option, "hdfs.rollInterval=1", "penstock.hdfs.sync_block=true");
+	fake_put(&f->channel, "one", 3, NULL);
+	run(f, 20, 1);
+	assert_int_equal(double_order("/asked?op=CREATE&name=replication&value=2"), 1);
+	assert_int_equal(double_order("/asked?op=CREATE&name=blocksize&value=1048576"), 1);
+	assert_int_equal(double_order("/asked?op=CREATE&name=permission&value=640"), 1);
+	assert_int_equal(double_order("/asked?op=CREATE&name=createflag&value=CREATE,SYNC_BLOCK"), 1);
+	/* CREATE, the look at its identity, RENAME: no more calls for a file. */
+	assert_int_equal(fixture_metric("name_node_calls"), 3);
+	snprintf(command, sizeof command, "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
+static void
+test_replicas(void **state)
+{
+	struct sink_fixture *f = *state;
+	OPEN(f, "hdfs.rollInterval=1", "hdfs.minBlockReplicas=3", "penstock.hdfs.conf=/");
+	double_order("/replicas?n=1,2,3");
+	fake_put(&f->channel, "one", 3, NULL);
+	run(f, 50, 1);
+	assert_int_equal(double_order("/count?op=GETFILEBLOCKLOCATIONS"), 3);
+	assert_int_equal(fixture_metric("under_replicated"), 0);
+	/* Never enough: after half a minute it goes all the same, and is counted. */
+	double_order("/replicas?n=1");
+	fake_put(&f->channel, "two", 3, NULL);
+	uint64_t from_ns = f->clock.now;
+	run(f, 50, 2);
+	assert_int_equal(double_order("/count?op=GETFILEBLOCKLOCATIONS"), 9);
+	assert_int_equal(fixture_metric("under_replicated"), 1);
+	assert_in_range((f->clock.now - from_ns) / NS_PER_S, 30, 60);
+	/* A cluster that does not know the question. */
+	double_order("/fault?op=GETFILEBLOCKLOCATIONS&kind=unsupported");
+	fake_put(&f->channel, "three", 5, NULL);
+	run(f, 20, 3);
+	assert_int_equal(fixture_metric("under_replicated"), 1);
+}
+
+/* Where nothing can be appended, each request is a file. */
+static void
+test_no_append(void **state)
+{
+	struct sink_fixture *f = *state;
+	OPEN(f, "hdfs.rollInterval=300", "penstock.hdfs.conf=/", "penstock.delivery=at_least_once");
+	double_order("/fault?op=APPEND&kind=unsupported&count=1000");
+	fake_put(&f->channel, "one", 3, NULL);
+	run(f, 20, 1);		/* settled by the end of its request; the file goes on */
+	fake_put(&f->channel, "two", 3, NULL);
+	run(f, 20, 2);		/* refused, offered again, settled in the next file */
+	assert_int_equal(double_order("/count?op=APPEND"), 1);
+	assert_int_equal(fixture_metric("files_failed"), 1);
+	fake_put(&f->channel, "three", 5, NULL);
+	run(f, 20, 3);
+	fake_put(&f->channel, "four", 4, NULL);
+	run(f, 20, 4);
+	sink_runner_finish(f->runner, f->clock.now + NS_PER_S);
+	f->runner = NULL;
+	assert_int_equal(double_order("/count?op=APPEND"), 1);
+}
+
+static void
+test_calls(void **state)
+{
+	struct sink_fixture *f = *state;
+	assert_int_equal(fixture_open(f, &sink_hdfs, &clock_system, path_option, "hdfs.fileType=DataStream", "hdfs.rollCount=1", "hdfs.idleTimeout=1", "penstock.hdfs.conf=/",
+		"penstock.hdfs.calls_per_second=20", NULL), 0);
+	for (int i = 0; i < 20; i++)
+		fake_put(&f->channel, "event", 5, NULL);
+	uint64_t from_ns = clock_now_ns(&clock_system);
+	run(f, 0, 20);
+	/* 20 files of 3 calls at 20 a second, of which one second's worth at once. */
+	assert_in_range((clock_now_ns(&clock_system) - from_ns) / NS_PER_MS, 1900, 10000);
+	for (const char *const *op = (const char *const []){ "CREATE", "GETFILESTATUS", "RENAME", NULL }; *op; op++) {
+		char query[64];
+		snprintf(query, sizeof query, "/count?op=%s", *op);
+		assert_int_equal(double_order(query), 20);
+	}
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { T(test_site), T(test_replicas), T(test_no_append), T(test_calls) };
+	return cmocka_run_group_tests(tests, double_start, double_stop);
+}
