@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static const char *const hugepages_choices[] = { "auto", "2m", "1g", "none", NULL };
 static const char *const idle_choices[] = { "poll", "sleep", NULL };
 static const char *const unknown_choices[] = { "error", "warn", "auto", NULL };
@@ -28,7 +30,6 @@ const struct option appliance_options[] = {
 	{ "user", OPT_STRING, AT(user), NULL, .help = "User to become after start; unchanged when not set.", .effect = EFFECT_RESTART },
 	{ "stop_deadline", OPT_U64, AT(stop_deadline_ns), "10s", .help = "How long a stop drains before it leaves the rest in the log.", .flags = OPTION_DURATION,
 	  .effect = EFFECT_LIVE },
-	{ "camus.", OPT_FAMILY, 0, NULL, .help = "Scheduled batch loads.", .flags = OPTION_REFUSED, .note = "scheduled batch loads are not supported yet; leave it out" },
 	{ NULL },
 };
 #undef AT
@@ -62,6 +63,17 @@ const struct option appliance_port_options[] = {
 	  .effect = EFFECT_RESTART },
 	{ "tcp.memory.connection", OPT_U64, AT(tcp_connection_bytes), "2m", 4096, INT64_C(1) << 30, .help =
 	  "The most of it for what one connection has sent out of order or not yet taken.", .flags = OPTION_SIZE, .effect = EFFECT_RESTART },
+	{ NULL },
+};
+#undef AT
+
+#define AT(field) offsetof(struct appliance_load_options, field)
+const struct option appliance_load_options[] = {
+	{ "conf", OPT_STRING, AT(conf), NULL, .help = "Properties file of the batch load, as penstock-camus -P reads it.", .flags = OPTION_REQUIRED,
+	  .effect = EFFECT_RESTART },
+	{ "schedule", OPT_U64, AT(schedule_ns), NULL, NS_PER_S, INT64_C(366) * 86400 * NS_PER_S, .flags = OPTION_REQUIRED | OPTION_DURATION,
+	  .help = "From the start of one run to the start of the next; the first begins with the agent. A run that is still at work is not joined by another.",
+	  .effect = EFFECT_RESTART },
 	{ NULL },
 };
 #undef AT
@@ -159,8 +171,10 @@ wrong_tell(struct option_report *report, bool fatal, const char *origin, const c
 	struct wrong *wrong = (struct wrong *)report;
 	char full[256];
 	snprintf(full, sizeof full, "%s%s", wrong->prefix, key);
+	/* What is not set has no place: that of a port is the list of ports, that of a load its other property. */
+	bool port = strncmp(wrong->prefix, "ports.", 6) == 0;
 	for (size_t i = 0; !origin && i < wrong->prop_count; i++) {
-		if (strcmp(wrong->props[i].key, "ports") == 0)
+		if (port ? strcmp(wrong->props[i].key, "ports") == 0 : strncmp(wrong->props[i].key, wrong->prefix, strlen(wrong->prefix)) == 0)
 			origin = wrong->props[i].origin;
 	}
 	if (fatal)
@@ -204,12 +218,11 @@ prefixed_parse(struct appliance_address *out, const char *text)
 	return bits >= 1 && bits <= (address_is_v4(&out->address) ? 32 : 128) && !address_is_any(&out->address);
 }
 
+/* The properties below `prefix` by a table of their own; wrong->prefix is set for what is said. */
 static void
-port_parse(struct appliance *appliance, const char *name, struct wrong *wrong)
+below_parse(struct appliance *appliance, const char *prefix, const struct option *table, void *options, struct wrong *wrong)
 {
-	struct appliance_port *port = &appliance->ports[appliance->port_count++];
-	char prefix[128];
-	size_t count = 0, len = (size_t)snprintf(prefix, sizeof prefix, "ports.%s.", name);
+	size_t count = 0, len = strlen(prefix);
 	struct property *props = calloc(wrong->prop_count + 1, sizeof *props), **from = calloc(wrong->prop_count + 1, sizeof *from);
 	if (!props || !from)
 		abort();
@@ -221,12 +234,21 @@ port_parse(struct appliance *appliance, const char *name, struct wrong *wrong)
 		}
 	}
 	wrong->prefix = prefix;
-	port->name = name;
-	(void)option_parse(appliance_port_options, props, count, &port->options, &appliance->values, &wrong->report);
+	(void)option_parse(table, props, count, options, &appliance->values, &wrong->report);
 	for (size_t i = 0; i < count; i++)
 		from[i]->used = props[i].used;
 	free(props);
 	free(from);
+}
+
+static void
+port_parse(struct appliance *appliance, const char *name, struct wrong *wrong)
+{
+	struct appliance_port *port = &appliance->ports[appliance->port_count++];
+	char prefix[128];
+	snprintf(prefix, sizeof prefix, "ports.%s.", name);
+	port->name = name;
+	below_parse(appliance, prefix, appliance_port_options, &port->options, wrong);
 	for (size_t i = 0; i < port->options.addresses.count; i++) {
 		const char *text = port->options.addresses.items[i];
 		if (port->address_count == APPLIANCE_PORT_ADDRESSES_MAX)
@@ -268,6 +290,33 @@ port_parse(struct appliance *appliance, const char *name, struct wrong *wrong)
 	wrong->prefix = "";
 }
 
+/* camus.NAME.*: no list names them, each NAME that has a property is one. */
+static void
+loads_parse(struct appliance *appliance, struct wrong *wrong)
+{
+	for (size_t i = 0; i < wrong->prop_count; i++) {
+		const char *key = wrong->props[i].key, *name = key + 6, *dot = strncmp(key, "camus.", 6) == 0 ? strchr(name, '.') : NULL;
+		size_t len = dot ? (size_t)(dot - name) : 0;
+		bool known = false;
+		for (uint32_t j = 0; j < appliance->load_count; j++)
+			known |= strncmp(appliance->loads[j].name, name, len) == 0 && !appliance->loads[j].name[len];
+		if (!len || known)
+			continue;
+		if (len > 32 || appliance->load_count == APPLIANCE_LOADS_MAX) {
+			value_wrong(wrong, key, len > 32 ? "the name of a load has at most 32 characters: choose a shorter one"
+				: "is one load more than the %d there may be: take it out", APPLIANCE_LOADS_MAX);
+			wrong->props[i].used = true;
+			continue;
+		}
+		struct appliance_load *load = &appliance->loads[appliance->load_count++];
+		char prefix[64];
+		snprintf(load->name, sizeof load->name, "%.*s", (int)len, name);
+		snprintf(prefix, sizeof prefix, "camus.%s.", load->name);
+		below_parse(appliance, prefix, appliance_load_options, &load->options, wrong);
+		wrong->prefix = "";
+	}
+}
+
 int
 appliance_parse(struct appliance *appliance, struct property *props, size_t prop_count, struct option_report *report)
 {
@@ -302,6 +351,7 @@ appliance_parse(struct appliance *appliance, struct property *props, size_t prop
 		else
 			port_parse(appliance, options->ports.items[i], &wrong);
 	}
+	loads_parse(appliance, &wrong);
 	if (appliance->port_count > 0 && !options->lcores)
 		value_wrong(&wrong, "ports", "ports need data cores: set penstock.lcores, for example 1");
 	for (uint32_t a = 0; a < appliance->lcores.count; a++) {

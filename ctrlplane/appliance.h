@@ -14,6 +14,7 @@
 #define APPLIANCE_PORT_ADDRESSES_MAX 16
 #define APPLIANCE_PORT_GROUPS_MAX 32
 #define APPLIANCE_PORT_ALLOW_MAX 64
+#define APPLIANCE_LOADS_MAX 64
 
 enum unknown_properties { UNKNOWN_ERROR, UNKNOWN_WARN, UNKNOWN_AUTO };
 enum appliance_idle { IDLE_POLL, IDLE_SLEEP };
@@ -54,6 +55,15 @@ struct appliance_port {
 	uint32_t allow_count;
 };
 
+/* A batch load that is run by schedule. */
+struct appliance_load {
+	char name[33];				/* hourly, of penstock.camus.hourly.conf */
+	struct appliance_load_options {
+		const char *conf;
+		uint64_t schedule_ns;
+	} options;
+};
+
 struct appliance_options {
 	const char *lcores, *control_cores, *control_socket, *metrics_bind, *user;
 	uint64_t memory_bytes, stop_deadline_ns;
@@ -66,12 +76,14 @@ struct appliance {
 	struct appliance_cores lcores, control_cores;	/* count 0: not set */
 	struct appliance_port ports[APPLIANCE_PORTS_MAX];
 	uint32_t port_count;
+	struct appliance_load loads[APPLIANCE_LOADS_MAX];
+	uint32_t load_count;
 	bool metrics_on;
 	struct address metrics;			/* where HTTP listens */
 	struct option_values values;
 };
 
-extern const struct option appliance_options[], appliance_port_options[];
+extern const struct option appliance_options[], appliance_port_options[], appliance_load_options[];
 
 /* props: keys without "penstock."; used marks what was taken. Everything wrong goes to report. 0 or -EINVAL. */
 int appliance_parse(struct appliance *appliance, struct property *props, size_t prop_count, struct option_report *report);

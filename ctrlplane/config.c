@@ -240,6 +240,9 @@ appliance_unknown(struct load *load, const struct property *prop)
 		}
 		for (const struct option *option = appliance_port_options; option->name; option++)
 			near_word(key, option->name, &near, &best);
+	} else if (strncmp(prop->key, "camus.", 6) == 0 && strchr(prop->key + 6, '.')) {
+		for (const struct option *option = appliance_load_options; option->name; option++)
+			near_word(strchr(prop->key + 6, '.') + 1, option->name, &near, &best);
 	} else {
 		for (const struct option *option = appliance_options; option->name; option++)
 			near_word(prop->key, option->name, &near, &best);

@@ -307,4 +307,9 @@ config_print(struct text *text, const struct config *config)
 		snprintf(key, sizeof key, "penstock.ports.%s.", port->name);
 		table_write(text, config, key, appliance_port_options, &port->options);
 	}
+	for (uint32_t i = 0; i < config->appliance.load_count; i++) {
+		const struct appliance_load *load = &config->appliance.loads[i];
+		snprintf(key, sizeof key, "penstock.camus.%s.", load->name);
+		table_write(text, config, key, appliance_load_options, &load->options);
+	}
 }

@@ -16,6 +16,7 @@
 #include "ctrlplane/control.h"
 #include "ctrlplane/metrics_http.h"
 #include "ctrlplane/reference.h"
+#include "ctrlplane/schedule.h"
 #include "ctrlplane/stats.h"
 #include "ctrlplane/topology.h"
 
@@ -218,6 +219,7 @@ struct agent {
 	struct topology topology;
 	struct control *control;
 	struct metrics_http *http;
+	struct schedule *schedule;
 	int signals;
 	unsigned stops;			/* times somebody asked */
 };
@@ -260,6 +262,14 @@ give_up_rights(const char *user, struct err *err)
 	return 0;
 }
 
+static void
+status_more(json_t *answer, void *context)
+{
+	struct agent *agent = context;
+	commands_status(answer, &agent->topology);
+	schedule_status(agent->schedule, answer);
+}
+
 static int
 open_outside(struct agent *agent, struct err *err)
 {
@@ -270,7 +280,7 @@ open_outside(struct agent *agent, struct err *err)
 	int rc = control_open(&agent->control, path, &clock_system, err);
 	if (rc)
 		return rc;
-	control_add_basics(agent->control, agent->stats, commands_status, &agent->topology);
+	control_add_basics(agent->control, agent->stats, status_more, agent);
 	control_add_stop(agent->control, stop_asked, agent);
 	commands_add(agent->control, &agent->topology);
 	control_watch(agent->control, agent->signals, false, read_signal, agent);
@@ -304,11 +314,22 @@ serve(struct agent *agent)
 		log_info("agent %s is up: %zu sources, %zu channels, %zu sinks, %u lcores; control socket %s", agent->config->agent,
 			 agent->config->source_count, agent->config->channel_count, agent->config->sink_count, agent->topology.worker_count,
 			 control_path(agent->control));
+	if (!rc)
+		rc = schedule_open(&agent->schedule, appliance, &clock_system, &err);
+	if (rc)
+		fprintf(stderr, "penstock: %s\n", err.text);
+	else
+		control_watch(agent->control, -1, true, schedule_step, agent->schedule);
 	while (!rc && !agent->stops)
 		control_step(agent->control, 1000);
+	schedule_stop(agent->schedule);		/* a batch load commits what it has while the agent drains */
 	if (!rc)
 		log_info("stopping: intake ends, sinks drain for at most %.0f s", (double)appliance->options.stop_deadline_ns / 1e9);
-	topology_stop(&agent->topology, clock_now_ns(&clock_system) + appliance->options.stop_deadline_ns, rc ? NULL : hurry, agent);
+	uint64_t deadline = clock_now_ns(&clock_system) + appliance->options.stop_deadline_ns;
+	topology_stop(&agent->topology, deadline, rc ? NULL : hurry, agent);
+	while (schedule_busy(agent->schedule) && agent->stops < 2 && clock_now_ns(&clock_system) < deadline)
+		control_step(agent->control, 50);
+	schedule_close(agent->schedule);
 	metrics_http_close(agent->http);
 	control_close(agent->control);
 	return rc ? 1 : 0;

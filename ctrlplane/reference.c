@@ -99,4 +99,6 @@ reference_print(struct text *text)
 	options_print(text, "penstock.", appliance_options);
 	text_print(text, "\nOf each port:\n");
 	options_print(text, "penstock.ports.NAME.", appliance_port_options);
+	text_print(text, "\nOf each batch load that is run by schedule ([camus.md](camus.md)):\n");
+	options_print(text, "penstock.camus.NAME.", appliance_load_options);
 }

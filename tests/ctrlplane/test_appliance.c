@@ -112,7 +112,7 @@ test_mistakes(void **state)
 		"E f:3 ports.p0.device: is required and not set", "E f:4 ports.p0.addresses: '192.0.2.10' is no address with prefix", "'192.0.2.0/33'", "'::/0'",
 		"E f:5 ports.p0.gateway: '192.0.2.2' is a second gateway", "E f:5 ports.p0.gateway: 'x' is no address", "E f:3 ports.p1.addresses: is required",
 		"E f:7 ports.p1.mtu: '70000' cannot be used: write a whole number from 576 to 9216", "E f:8 metrics.bind: '80' is no ADDRESS:PORT",
-		"E f:9 user: there is no user", "E f:17 ports.p1.groups: '192.0.2.9' is no multicast address", "E f:10 camus.x.conf: is not supported",
+		"E f:9 user: there is no user", "E f:17 ports.p1.groups: '192.0.2.9' is no multicast address", "E f:10 camus.x.schedule: is required and not set",
 	};
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
 		if (!strstr(told.text, wanted[i]))

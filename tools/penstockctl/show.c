@@ -7,7 +7,7 @@
 
 /* ---- a table: cells are collected, widths follow ---- */
 
-#define COLUMNS 6
+#define COLUMNS 8
 
 struct table {
 	char *(*rows)[COLUMNS];
@@ -166,10 +166,20 @@ show_status(const json_t *answer)
 				  number_of(c, "age_seconds"), number_of(c, "bytes"), number_of(c, "events"));
 		table_print(&files);
 	}
+	if (json_object_get(answer, "loads")) {
+		struct table loads = { .right = { [2] = true, [3] = true, [4] = true, [5] = true, [6] = true } };
+		puts("");
+		table_row(&loads, "BATCH LOAD\tSTATE\tNEXT IN s\tRUNS\tFAILED\tRECORDS\tLAG\tLAST FAILURE");
+		json_array_foreach(json_object_get(answer, "loads"), i, c)
+			table_row(&loads, "%s\t%s\t%.0f\t%lld\t%lld\t%lld\t%lld\t%s", text_of(c, "name"), text_of(c, "state"),
+				  json_number_value(json_object_get(c, "next_in_seconds")), number_of(c, "runs"), number_of(c, "runs_failed"),
+				  number_of(c, "records"), number_of(c, "record_lag"), text_of(c, "last_failure"));
+		table_print(&loads);
+	}
 	const char *key;
 	json_t *value;
 	json_object_foreach((json_t *)answer, key, value) {
-		static const char *const shown[] = { "ok", "version", "pid", "uptime_seconds", "components", "open_files" };
+		static const char *const shown[] = { "ok", "version", "pid", "uptime_seconds", "components", "open_files", "loads" };
 		bool done = false;
 		for (size_t k = 0; k < sizeof shown / sizeof *shown; k++)
 			done = done || strcmp(key, shown[k]) == 0;
