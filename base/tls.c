@@ -29,6 +29,101 @@ struct tls_session {
 	char error[120];
 };
 
+/* ---- what holds for every component ---- */
+
+static const struct global {
+	const char *property, *variable;
+} globals[] = {
+	{ "javax.net.ssl.keyStore", "FLUME_SSL_KEYSTORE_PATH" },
+	{ "javax.net.ssl.keyStorePassword", "FLUME_SSL_KEYSTORE_PASSWORD" },
+	{ "javax.net.ssl.keyStoreType", "FLUME_SSL_KEYSTORE_TYPE" },
+	{ "javax.net.ssl.trustStore", "FLUME_SSL_TRUSTSTORE_PATH" },
+	{ "javax.net.ssl.trustStorePassword", "FLUME_SSL_TRUSTSTORE_PASSWORD" },
+	{ "javax.net.ssl.trustStoreType", "FLUME_SSL_TRUSTSTORE_TYPE" },
+	{ "flume.ssl.include.protocols", "FLUME_SSL_INCLUDE_PROTOCOLS" },
+	{ "flume.ssl.exclude.protocols", "FLUME_SSL_EXCLUDE_PROTOCOLS" },
+	{ "flume.ssl.include.cipherSuites", "FLUME_SSL_INCLUDE_CIPHERSUITES" },
+	{ "flume.ssl.exclude.cipherSuites", "FLUME_SSL_EXCLUDE_CIPHERSUITES" },
+};
+
+bool
+tls_system_property(const char *name, const char *value)
+{
+	for (size_t i = 0; i < sizeof globals / sizeof *globals; i++)
+		if (strcmp(globals[i].property, name) == 0) {
+			setenv(globals[i].variable, value, 1);
+			return true;
+		}
+	return false;
+}
+
+#define GLOBAL_WORDS_MAX 64
+
+/* Options of a component with the holes filled; lists may point into it. */
+struct effective {
+	struct tls_options o;
+	char text[4][4096];
+	const char *words[4][GLOBAL_WORDS_MAX];
+};
+
+static const char *
+global_text(const char *own, const char *variable)
+{
+	const char *text = own ? own : getenv(variable);
+	return text && *text ? text : NULL;
+}
+
+static int
+global_type(uint32_t *type, const char *variable, struct err *err)
+{
+	const char *text = getenv(variable);
+	if (*type != TLS_STORE_JKS || !text || !*text)	/* JKS is what an option says that is not set */
+		return 0;
+	for (uint32_t i = 0; tls_store_choices[i]; i++)
+		if (strcasecmp(tls_store_choices[i], text) == 0) {
+			*type = i;
+			return 0;
+		}
+	return err_set(err, EINVAL, "%s: \"%s\" is no type of store: want JKS, PKCS12 or PEM", variable, text);
+}
+
+static int
+global_list(struct effective *e, uint32_t n, struct option_list *list, const char *variable, struct err *err)
+{
+	const char *text = getenv(variable);
+	if (list->count || !text || !*text)
+		return 0;
+	if (strlen(text) >= sizeof e->text[n])
+		return err_set(err, E2BIG, "%s: longer than %zu bytes", variable, sizeof e->text[n] - 1);
+	memcpy(e->text[n], text, strlen(text) + 1);
+	list->items = e->words[n];
+	char *rest = e->text[n], *word;
+	while ((word = strsep(&rest, ", \t"))) {
+		if (!*word)
+			continue;
+		if (list->count == GLOBAL_WORDS_MAX)
+			return err_set(err, E2BIG, "%s: more than %d words", variable, GLOBAL_WORDS_MAX);
+		e->words[n][list->count++] = word;
+	}
+	return 0;
+}
+
+static int
+effective_of(struct effective *e, const struct tls_options *o, struct err *err)
+{
+	e->o = *o;
+	e->o.keystore = global_text(o->keystore, "FLUME_SSL_KEYSTORE_PATH");
+	e->o.keystore_password = global_text(o->keystore_password, "FLUME_SSL_KEYSTORE_PASSWORD");
+	e->o.truststore = global_text(o->truststore, "FLUME_SSL_TRUSTSTORE_PATH");
+	e->o.truststore_password = global_text(o->truststore_password, "FLUME_SSL_TRUSTSTORE_PASSWORD");
+	int rc = global_type(&e->o.keystore_type, "FLUME_SSL_KEYSTORE_TYPE", err);
+	rc = rc ? rc : global_type(&e->o.truststore_type, "FLUME_SSL_TRUSTSTORE_TYPE", err);
+	rc = rc ? rc : global_list(e, 0, &e->o.include_protocols, "FLUME_SSL_INCLUDE_PROTOCOLS", err);
+	rc = rc ? rc : global_list(e, 1, &e->o.exclude_protocols, "FLUME_SSL_EXCLUDE_PROTOCOLS", err);
+	rc = rc ? rc : global_list(e, 2, &e->o.include_ciphers, "FLUME_SSL_INCLUDE_CIPHERSUITES", err);
+	return rc ? rc : global_list(e, 3, &e->o.exclude_ciphers, "FLUME_SSL_EXCLUDE_CIPHERSUITES", err);
+}
+
 /* ---- stores ---- */
 
 static const char *
@@ -115,10 +210,9 @@ use_keystore(SSL_CTX *ctx, const struct tls_options *o, struct err *err)
 {
 	char text[200];
 	struct store s;
-	const char *keystore = o->keystore ? o->keystore : getenv("FLUME_SSL_KEYSTORE_PATH");
-	const char *password = o->keystore_password ? o->keystore_password : getenv("FLUME_SSL_KEYSTORE_PASSWORD");
+	const char *keystore = o->keystore, *password = o->keystore_password;
 	if (!keystore)
-		return err_set(err, EINVAL, "keystore: must be set with ssl = true (or FLUME_SSL_KEYSTORE_PATH)");
+		return err_set(err, EINVAL, "keystore: must be set with ssl = true (or javax.net.ssl.keyStore, or FLUME_SSL_KEYSTORE_PATH)");
 	int rc = store_open(&s, "keystore", keystore, password, o->keystore_type, err);
 	if (rc)
 		return rc;
@@ -216,8 +310,13 @@ use_ciphers(SSL_CTX *ctx, const struct tls_options *o, struct err *err)
 }
 
 int
-tls_server_open(struct tls_server **out, const struct tls_options *o, bool tickets, struct err *err)
+tls_server_open(struct tls_server **out, const struct tls_options *options, bool tickets, struct err *err)
 {
+	struct effective effective = { 0 };
+	const struct tls_options *o = &effective.o;
+	int rc = effective_of(&effective, options, err);
+	if (rc)
+		return rc;
 	struct tls_server *server = calloc(1, sizeof *server);
 	if (!server || !(server->ctx = SSL_CTX_new(TLS_server_method()))) {
 		free(server);
@@ -230,7 +329,7 @@ tls_server_open(struct tls_server **out, const struct tls_options *o, bool ticke
 	SSL_CTX_set_session_id_context(ctx, (const uint8_t *)"penstock", 8);
 	if (!tickets)
 		SSL_CTX_set_num_tickets(ctx, 0);
-	int rc = use_keystore(ctx, o, err);
+	rc = use_keystore(ctx, o, err);
 	if (!rc && o->client != TLS_CLIENT_NONE)
 		rc = use_truststore(ctx, o, err);
 	if (!rc)

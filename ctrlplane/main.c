@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/tls.h"
 #include "ctrlplane/commands.h"
 #include "ctrlplane/config.h"
 #include "ctrlplane/config_print.h"
@@ -60,6 +61,7 @@ add_define(struct arguments *args, char *text)
 	if (equals)
 		*equals = 0;
 	args->defines[args->define_count++] = (struct define){ text, equals ? equals + 1 : "" };
+	tls_system_property(text, equals ? equals + 1 : "");
 	return 0;
 }
 

@@ -32,9 +32,9 @@ struct stream_options {
 	  "A message, request or handshake not complete after so long resets its connection; 0: never.", OPTION_DURATION }, \
 	{ "ssl", OPT_BOOL, offsetof(config, member.tls.on), "false", 0, 0, NULL, "Speak TLS.", .old_names = "enableSSL" }, \
 	{ "keystore", OPT_STRING, offsetof(config, member.tls.keystore), NULL, 0, 0, NULL, \
-	  "File with private key and certificate; FLUME_SSL_KEYSTORE_PATH when not set." }, \
+	  "File with private key and certificate; javax.net.ssl.keyStore or FLUME_SSL_KEYSTORE_PATH when not set." }, \
 	{ "keystore-password", OPT_STRING, offsetof(config, member.tls.keystore_password), NULL, 0, 0, NULL, \
-	  "Its password; FLUME_SSL_KEYSTORE_PASSWORD when not set.", OPTION_SECRET, .old_names = "keystorePassword" }, \
+	  "Its password; javax.net.ssl.keyStorePassword or FLUME_SSL_KEYSTORE_PASSWORD when not set.", OPTION_SECRET, .old_names = "keystorePassword" }, \
 	{ "keystore-type", OPT_CHOICE, offsetof(config, member.tls.keystore_type), "JKS", 0, 0, NULL, \
 	  "JKS (as today's keytool writes it), PKCS12, or PEM.", .choices = tls_store_choices }, \
 	{ "include-protocols", OPT_LIST, offsetof(config, member.tls.include_protocols), NULL, 0, 0, NULL, \
@@ -45,7 +45,7 @@ struct stream_options {
 	  "Only these, by names such as TLS_AES_128_GCM_SHA256." }, \
 	{ "exclude-cipher-suites", OPT_LIST, offsetof(config, member.tls.exclude_ciphers), NULL, 0, 0, NULL, "Not these." }, \
 	{ "truststore", OPT_STRING, offsetof(config, member.tls.truststore), NULL, 0, 0, NULL, \
-	  "File with the certificates that client certificates must come from." }, \
+	  "File with the certificates that client certificates must come from; javax.net.ssl.trustStore or FLUME_SSL_TRUSTSTORE_PATH when not set." }, \
 	{ "truststore-password", OPT_STRING, offsetof(config, member.tls.truststore_password), NULL, 0, 0, NULL, "Its password.", OPTION_SECRET }, \
 	{ "truststore-type", OPT_CHOICE, offsetof(config, member.tls.truststore_type), "JKS", 0, 0, NULL, "JKS, PKCS12, or PEM.", \
 	  .choices = tls_store_choices }, \

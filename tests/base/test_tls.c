@@ -294,11 +294,51 @@ test_mistakes(void **state)
 	}
 }
 
+static void
+test_globals(void **state)
+{
+	(void)state;
+	static const char *const names[] = { "KEYSTORE_PATH", "KEYSTORE_PASSWORD", "KEYSTORE_TYPE", "INCLUDE_PROTOCOLS", "EXCLUDE_PROTOCOLS", "EXCLUDE_CIPHERSUITES" };
+	struct err err = { "" };
+	struct tls_server *server = NULL;
+	struct tls_options o = { .on = true };
+	setenv("FLUME_SSL_KEYSTORE_PATH", "/nowhere", 1);
+	assert_int_equal(tls_server_open(&server, &o, false, &err), -ENOENT);
+	assert_true(tls_system_property("javax.net.ssl.keyStore", at("store.pem")));	/* stronger than the environment */
+	assert_true(tls_system_property("javax.net.ssl.keyStoreType", "pem"));
+	assert_false(tls_system_property("javax.net.debug", "all"));
+	assert_int_equal(tls_server_open(&server, &o, false, &err), 0);
+	tls_server_close(server);
+	o.keystore = at("store.p12");		/* the component's own wins */
+	o.keystore_password = "secret";
+	o.keystore_type = TLS_STORE_PKCS12;
+	assert_true(tls_system_property("javax.net.ssl.keyStorePassword", "wrong"));
+	assert_int_equal(tls_server_open(&server, &o, false, &err), 0);
+	tls_server_close(server);
+	assert_true(tls_system_property("flume.ssl.include.protocols", "TLSv1.3, TLSv1.2"));
+	assert_true(tls_system_property("flume.ssl.exclude.protocols", "TLSv1.2,TLSv1.3"));
+	assert_int_equal(tls_server_open(&server, &o, false, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "exclude-protocols"));
+	const char *none[] = { "SSLv3" };
+	o.exclude_protocols = (struct option_list){ 1, none };
+	assert_int_equal(tls_server_open(&server, &o, false, &err), 0);
+	tls_server_close(server);
+	setenv("FLUME_SSL_KEYSTORE_TYPE", "nonsense", 1);
+	o.keystore_type = TLS_STORE_JKS;
+	assert_int_equal(tls_server_open(&server, &o, false, &err), -EINVAL);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char variable[64];
+		snprintf(variable, sizeof variable, "FLUME_SSL_%s", names[i]);
+		unsetenv(variable);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines), cmocka_unit_test(test_client_certificate), cmocka_unit_test(test_garbage), cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_globals),
 	};
 	unsetenv("FLUME_SSL_KEYSTORE_PATH");
 	return cmocka_run_group_tests_name("tls", tests, make_stores, remove_stores);
