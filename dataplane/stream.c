@@ -98,8 +98,8 @@ slot_give(struct streams *streams, struct stream *stream)
 	streams->open--;
 }
 
-static struct stream *
-slot_stream(const struct streams *streams, uint32_t slot)
+struct stream *
+streams_at(const struct streams *streams, uint32_t slot)
 {
 	struct stream *stream = streams->table[slot];
 	return (uintptr_t)stream & 1 ? NULL : stream;
@@ -771,7 +771,7 @@ streams_run(struct streams *streams, uint64_t now_ns)
 	uint32_t count = streams->room / SWEEP_TURNS + 1;
 	for (uint32_t i = 0; i < count; i++) {
 		streams->swept = (streams->swept + 1) % streams->room;
-		struct stream *stream = slot_stream(streams, streams->swept);
+		struct stream *stream = streams_at(streams, streams->swept);
 		if (stream)
 			sweep_one(streams, stream);
 	}

@@ -131,6 +131,8 @@ int streams_init(struct streams *streams, struct ingress *ingress, uint64_t tail
 void streams_free(struct streams *streams);
 /* Once a turn, after ingress_reap: time, streams that waited for credit, limits of a part of the table. Its carriers' close, reset and reading are called. */
 void streams_run(struct streams *streams, uint64_t now_ns);
+/* The open stream in a slot below streams->room, or NULL. */
+struct stream *streams_at(const struct streams *streams, uint32_t slot);
 /* A stream waits for credit or a ticket is due: do not sleep for long. */
 bool streams_waiting(const struct streams *streams);
 

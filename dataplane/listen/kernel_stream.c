@@ -498,7 +498,7 @@ kernel_streams_flows(struct kernel_streams *ks, struct flow_query *query)
 	uint32_t begin = query->cursor;
 	query->count = 0;
 	for (; query->cursor < streams->room && query->count < FLOW_ROWS && query->cursor - begin < FLOW_LOOKS; query->cursor++) {
-		const struct stream *s = streams->table[query->cursor];
+		const struct stream *s = streams_at(streams, query->cursor);
 		if (!s)
 			continue;
 		const struct kernel_stream *k = (const struct kernel_stream *)s;
