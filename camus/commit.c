@@ -12,13 +12,14 @@
 
 struct publishing {
 	struct round *round;
-	const struct manifest_file *file;
+	struct manifest_file *file;
 	bool begun, ended;
 };
 
 struct round {
 	struct commit_result *result;
 	struct publishing *files;
+	uint64_t number;
 	bool again, folder_there, later;
 	size_t open;
 	struct err *err;
@@ -30,7 +31,7 @@ one_done(void *context, enum publish_result result, enum fs_class class, const c
 {
 	struct publishing *one = context;
 	struct round *round = one->round;
-	const struct manifest_file *file = one->file;
+	struct manifest_file *file = one->file;
 	one->ended = true;
 	round->open--;
 	round->finished = true;
@@ -46,14 +47,15 @@ one_done(void *context, enum publish_result result, enum fs_class class, const c
 		return;
 	case PUBLISH_GONE:
 		/* While the run's folder stands, only our own rename took the file out of it: a consumer has it. */
-		if (round->again && round->folder_there) {
+		if (round->again && round->folder_there && !file->missing) {
 			round->result->taken_away++;
 			return;
 		}
+		file->missing = true;
 		if (round->result->missing++ == 0)
 			err_set(round->err, EIO, "%s: gone before it could be published (topic %s, partition %d, offsets %lld to %lld): penstock-camus "
-				"redo %s fetches them again", file->temporary, file->topic, file->partition, (long long)file->first,
-				(long long)file->last, "N");
+				"redo %llu fetches them again", file->temporary, file->topic, file->partition, (long long)file->first,
+				(long long)file->last, (unsigned long long)round->number);
 		return;
 	case PUBLISH_LATER:
 		if (!round->later)
@@ -89,7 +91,7 @@ commit_publish(struct fs *fs, const struct manifest *manifest, bool again, struc
 	memset(result, 0, sizeof *result);
 	if (manifest->file_count == 0)
 		return 0;
-	struct round round = { .result = result, .again = again, .err = err };
+	struct round round = { .result = result, .number = manifest->number, .again = again, .err = err };
 	round.files = calloc(manifest->file_count, sizeof *round.files);
 	if (!round.files)
 		return err_set(err, ENOMEM, "no memory");

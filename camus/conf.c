@@ -15,7 +15,6 @@
 #define HADOOP_JOB "belongs to the job that Hadoop ran; penstock-camus is one process"
 #define JAVA_CLASS "Java classes cannot be loaded"
 #define DEAD "Camus reads it nowhere"
-#define NOT_PRUNED "the history is not pruned yet: old folders and manifests stay until they are removed by hand"
 #define AS_JSON "Java classes cannot be loaded: audit counts are sent as JSON"
 #define NO_STATSD "use the numbers of --json instead"
 
@@ -28,6 +27,10 @@ const struct option camus_options[] = {
 	{ "etl.execution.base.path", OPT_STRING, AT(base_path), .flags = OPTION_REQUIRED,
 	  .help = "Folder of the job's state: manifests, running executions." },
 	{ "etl.execution.history.path", OPT_STRING, AT(history_path), .flags = OPTION_REQUIRED, .help = "Folder of finished executions." },
+	{ "etl.execution.history.max.of.quota", OPT_STRING, AT(history_share_text), "0.5", .unit = "share",
+	  .help = "Share of the base path's name quota (none: 50000 entries) above which old executions are removed." },
+	{ "etl.basedir.quota.overide", OPT_U64, AT(history_entries), "0", 0, UINT64_C(1) << 40, .unit = "entries",
+	  .help = "Files and folders below the base path above which old executions are removed, instead of the share; 0: the share." },
 	{ "etl.counts.path", OPT_STRING, AT(counts_path), .help = "Where count files go when they are kept." },
 	{ "etl.keep.count.files", OPT_BOOL, AT(keep_counts), "false", .help = "Keep the files of audit counts." },
 	{ "etl.fail.on.errors", OPT_BOOL, AT(fail_on_errors), "false", .help = "Any error record fails the run." },
@@ -109,8 +112,6 @@ const struct option camus_options[] = {
 	{ "penstock.camus.kafka.", OPT_FAMILY, AT(kafka), .help = "Properties of a Kafka consumer: security.protocol, isolation.level, ..." },
 
 	{ "etl.counts.class", OPT_STRING, .flags = OPTION_REFUSED, .note = JAVA_CLASS "; counts are written as Camus's EtlCounts does" },
-	{ "etl.execution.history.max.of.quota", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NOT_PRUNED },
-	{ "etl.basedir.quota.overide", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NOT_PRUNED },
 	{ "max.schemas.per.subject", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "every schema of a run is kept" },
 	{ "camus.max.group.size.reduction.factor", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "partitions are not grouped" },
 	{ "monitoring.event.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = AS_JSON },
@@ -338,6 +339,7 @@ conf_load(struct camus_conf *conf)
 		return -EINVAL;
 	double_read(&tell, "etl.max.percent.skipped.schemanotfound", conf->skip_schema_text, 100, &conf->skip_schema);
 	double_read(&tell, "etl.max.percent.skipped.other", conf->skip_other_text, 100, &conf->skip_other);
+	double_read(&tell, "etl.execution.history.max.of.quota", conf->history_share_text, 1, &conf->history_share);
 	if (!conf->brokers && !conf->host_url)
 		conf_tell(&tell.report, true, NULL, "kafka.brokers", "required: host:port of at least one broker");
 	writer_choose(conf, &tell);

@@ -21,6 +21,9 @@ struct camus_conf {
 	uint32_t count_minutes;
 	struct option_list count_plain;	/* topics whose counts bear no server and service */
 	bool keep_counts, fail_on_errors, fail_out_of_range, run_tracking, move_data;
+	const char *history_share_text;
+	double history_share;		/* of the name quota */
+	uint64_t history_entries;	/* instead of it; 0: not */
 	const char *skip_schema_text, *skip_other_text;
 	double skip_schema, skip_other;	/* percent */
 	uint32_t errors_printed, map_tasks;

@@ -42,6 +42,11 @@ enum start_why {
 };
 const char *start_why_name(enum start_why why);
 
+/* Of what is read again: only records of this bucket with such offsets. */
+struct only {
+	int64_t bucket, first, last;
+};
+
 struct part {
 	const char *topic;
 	int32_t partition;
@@ -53,6 +58,10 @@ struct part {
 	bool pull;			/* has something to be read in this run */
 	bool proven;			/* the record before `start` is the one that was read */
 	bool falling_behind;		/* in the oldest quarter of what Kafka retains */
+
+	const struct only *only;	/* NULL: all */
+	size_t only_count;
+	int64_t wanted_end;		/* with only: behind the last of them */
 
 	/* the task's */
 	struct saved now;		/* after the run; next == start when nothing was read */
@@ -86,6 +95,8 @@ struct job {
 	const struct camus_conf *conf;
 	struct pool pool;
 	char run[64];			/* names this run: yyyy-MM-dd-HH-mm-ss (UTC) and a random end */
+	char before[64], history_before[64];	/* the newest manifest's run and its name in the history; "" */
+	char history[64];		/* name of its execution in Camus's history; "": none is written */
 	uint64_t started_ns;		/* wall */
 	uint64_t number;		/* of the newest manifest; 0: none */
 	struct part **parts;

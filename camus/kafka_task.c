@@ -162,6 +162,16 @@ active_find(struct loop *loop, const rd_kafka_message_t *message)
 	return NULL;
 }
 
+/* A record of a file that is fetched again. */
+static bool
+wanted(const struct part *part, int64_t bucket, int64_t offset)
+{
+	for (size_t i = 0; i < part->only_count; i++)
+		if (part->only[i].bucket == bucket && offset >= part->only[i].first && offset <= part->only[i].last)
+			return true;
+	return false;
+}
+
 /* One record. True when its partition is done. */
 static bool
 record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *message)
@@ -223,6 +233,8 @@ record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *
 		active->bucket_end = route_bucket_end(active->route, active->bucket);
 		active->bucket_known = true;
 	}
+	if (part->only && !wanted(part, active->bucket, message->offset))
+		return last;
 	const char *folder = route_folder(active->route, active->bucket);
 	if (!folder) {
 		part->skipped_other++;

@@ -14,11 +14,17 @@ usage(FILE *to)
 		"usage: penstock-camus [run] -P FILE [-p FILE] [-D name=value]... [--json] [--quiet]\n"
 		"       penstock-camus plan  -P FILE [-p FILE] [-D name=value]... [--json]\n"
 		"       penstock-camus reset TOPIC[:PARTITION] --to earliest|latest|OFFSET|TIME -P FILE ...\n"
+		"       penstock-camus import -P FILE ...\n"
+		"       penstock-camus backfill TOPIC --from TIME --to TIME --into DIR -P FILE ...\n"
+		"       penstock-camus redo N [--accept-loss] -P FILE ...\n"
 		"\n"
 		"Loads Kafka topics into dated folders, as LinkedIn's Camus does; its property files are read unchanged.\n"
 		"  run        one run: topics, offsets, tasks, commit, report (default)\n"
 		"  plan       what a run would do; changes nothing\n"
 		"  reset      sets where a topic goes on, once\n"
+		"  import     goes on where Camus's newest execution ended\n"
+		"  backfill   a topic's records of a time (by Kafka's index) into a folder of their own\n"
+		"  redo       fetches again what was taken out of _penstock before manifest N was finished\n"
 		"  -P FILE    properties;  -p FILE  properties read before -P's;  -D  one more, wins\n"
 		"  --json     report as JSON on standard output\n"
 		"  --quiet    no progress\n"
@@ -48,86 +54,140 @@ inputs_load(struct camus_conf *conf, const struct inputs *inputs)
 	return rc ? rc : conf_load(conf);
 }
 
+enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, COMMANDS };
+static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo" };
+static const char *const later[] = { "sweep", "clean", "bundle", NULL };
+
+struct asked {
+	enum command command;
+	const char *what;		/* TOPIC, N */
+	const char *from, *to, *into;
+	bool accept_loss;
+	struct inputs inputs;
+	struct run_options options;
+};
+
+static int
+command_parse(const char *name, enum command *command)
+{
+	for (size_t i = 0; later[i]; i++)
+		if (strcmp(name, later[i]) == 0) {
+			fprintf(stderr, "penstock-camus: %s is not there yet\n", name);
+			return 2;
+		}
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(name, commands[i]) == 0) {
+			*command = (enum command)i;
+			return 0;
+		}
+	fprintf(stderr, "penstock-camus: no command \"%s\"\n", name);
+	usage(stderr);
+	return 2;
+}
+
+/* One argument, with its value the next one. Arguments used; 0: not understood; -1: a value is missing. */
+static int
+argument_take(struct asked *asked, const char *arg, const char *next)
+{
+	const struct {
+		const char *name;
+		unsigned commands;
+		const char **value;
+	} valued[] = {
+		{ "--to", 1u << RESET | 1u << BACKFILL, &asked->to }, { "--from", 1u << BACKFILL, &asked->from },
+		{ "--into", 1u << BACKFILL, &asked->into },
+	};
+	for (size_t i = 0; i < sizeof valued / sizeof *valued; i++)
+		if (strcmp(arg, valued[i].name) == 0 && valued[i].commands & 1u << asked->command) {
+			*valued[i].value = next;
+			return next ? 2 : -1;
+		}
+	if (arg[0] != '-' && !asked->what && (asked->command == RESET || asked->command == BACKFILL || asked->command == REDO)) {
+		asked->what = arg;
+		return 1;
+	}
+	if (strcmp(arg, "--accept-loss") == 0 && asked->command == REDO)
+		return asked->accept_loss = true, 1;
+	if (strcmp(arg, "--json") == 0)
+		return asked->options.json = true, 1;
+	if (strcmp(arg, "--quiet") == 0)
+		return asked->options.quiet = true, 1;
+	if (arg[0] != '-' || !arg[1] || !strchr("PpD", arg[1]))
+		return 0;
+	const char *value = arg[2] ? arg + 2 : next;
+	if (!value)
+		return -1;
+	if (arg[1] == 'P')
+		asked->inputs.second = value;
+	else if (arg[1] == 'p')
+		asked->inputs.first = value;
+	else if (asked->inputs.define_count < sizeof asked->inputs.defines / sizeof *asked->inputs.defines)
+		asked->inputs.defines[asked->inputs.define_count++] = value;
+	else
+		return 0;
+	return arg[2] ? 1 : 2;
+}
+
+static int
+command_run(const struct asked *asked, const struct camus_conf *conf)
+{
+	switch (asked->command) {
+	case PLAN:
+		return run_plan(conf, &asked->options);
+	case RESET:
+		return run_reset(conf, &asked->options, asked->what, asked->to);
+	case IMPORT:
+		return run_import(conf, &asked->options);
+	case BACKFILL:
+		return run_backfill(conf, &asked->options, asked->what, asked->from, asked->to, asked->into);
+	case REDO:
+		return run_redo(conf, &asked->options, strtoull(asked->what, NULL, 10), asked->accept_loss);
+	default:
+		return run_job(conf, &asked->options);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
-	static const char *const later[] = { "import", "backfill", "redo", "sweep", "clean", "bundle", NULL };
-	const char *command = "run";
-	struct inputs inputs = { NULL };
-	struct run_options options = { false };
-	int at = 1;
-	if (at < argc && argv[at][0] != '-')
-		command = argv[at++];
-	for (size_t i = 0; later[i]; i++)
-		if (strcmp(command, later[i]) == 0) {
-			fprintf(stderr, "penstock-camus: %s is not there yet: run, plan and reset are\n", command);
-			return 2;
-		}
-	bool reset = strcmp(command, "reset") == 0;
-	const char *what = NULL, *to = NULL;
-	if (strcmp(command, "run") != 0 && strcmp(command, "plan") != 0 && !reset) {
-		fprintf(stderr, "penstock-camus: no command \"%s\"\n", command);
-		usage(stderr);
-		return 2;
-	}
-	for (; at < argc; at++) {
-		const char *arg = argv[at];
-		const char *value = NULL;
-		if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+	static struct asked asked;
+	int at = 1, used;
+	if (at < argc && argv[at][0] != '-' && (used = command_parse(argv[at++], &asked.command)))
+		return used;
+	for (; at < argc; at += used) {
+		if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
 			usage(stdout);
 			return 0;
 		}
-		if (strcmp(arg, "--version") == 0) {
+		if (strcmp(argv[at], "--version") == 0) {
 			puts("penstock-camus " PENSTOCK_VERSION);
 			return 0;
 		}
-		if (reset && strcmp(arg, "--to") == 0 && at + 1 < argc) {
-			to = argv[++at];
-			continue;
-		}
-		if (reset && arg[0] != '-' && !what) {
-			what = arg;
-			continue;
-		}
-		if (strcmp(arg, "--json") == 0) {
-			options.json = true;
-			continue;
-		}
-		if (strcmp(arg, "--quiet") == 0) {
-			options.quiet = true;
-			continue;
-		}
-		if (arg[0] == '-' && arg[1] && strchr("PpD", arg[1])) {
-			value = arg[2] ? arg + 2 : at + 1 < argc ? argv[++at] : NULL;
-			if (!value) {
-				fprintf(stderr, "penstock-camus: %s needs a value\n", arg);
-				return 2;
-			}
-		}
-		if (value && arg[1] == 'P')
-			inputs.second = value;
-		else if (value && arg[1] == 'p')
-			inputs.first = value;
-		else if (value && inputs.define_count < sizeof inputs.defines / sizeof *inputs.defines)
-			inputs.defines[inputs.define_count++] = value;
-		else {
-			fprintf(stderr, "penstock-camus: \"%s\" is not understood\n", arg);
-			usage(stderr);
+		used = argument_take(&asked, argv[at], at + 1 < argc ? argv[at + 1] : NULL);
+		if (used <= 0) {
+			fprintf(stderr, used ? "penstock-camus: %s needs a value\n" : "penstock-camus: \"%s\" is not understood\n", argv[at]);
+			if (!used)
+				usage(stderr);
 			return 2;
 		}
 	}
-	if (!inputs.first && !inputs.second && inputs.define_count == 0) {
+	if (!asked.inputs.first && !asked.inputs.second && asked.inputs.define_count == 0) {
 		usage(stderr);
 		return 2;
 	}
-	if (reset && (!what || !to)) {
-		fprintf(stderr, "penstock-camus: reset needs TOPIC[:PARTITION] and --to earliest|latest|OFFSET|TIME\n");
+	const char *wanting = NULL;
+	if (asked.command == RESET && (!asked.what || !asked.to))
+		wanting = "reset needs TOPIC[:PARTITION] and --to earliest|latest|OFFSET|TIME";
+	if (asked.command == BACKFILL && (!asked.what || !asked.from || !asked.to || !asked.into))
+		wanting = "backfill needs TOPIC, --from TIME, --to TIME and --into DIR";
+	if (asked.command == REDO && (!asked.what || strspn(asked.what, "0123456789") != strlen(asked.what)))
+		wanting = "redo needs the number of a manifest";
+	if (wanting) {
+		fprintf(stderr, "penstock-camus: %s\n", wanting);
 		return 2;
 	}
 	struct camus_conf conf = { .values = { NULL } };
-	int status = 2;
-	if (inputs_load(&conf, &inputs) == 0)
-		status = reset ? run_reset(&conf, &options, what, to) : strcmp(command, "plan") == 0 ? run_plan(&conf, &options) : run_job(&conf, &options);
+	int status = inputs_load(&conf, &asked.inputs) ? 2 : command_run(&asked, &conf);
 	conf_free(&conf);
 	return status;
 }

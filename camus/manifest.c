@@ -100,6 +100,8 @@ manifest_read(struct fs *fs, const char *state, uint64_t number, struct manifest
 		manifest->text = strndup((const char *)answer.bytes, answer.len);
 		manifest->folder = strdup(get_text(root, "folder"));
 		snprintf(manifest->run, sizeof manifest->run, "%s", get_text(root, "run"));
+		snprintf(manifest->history, sizeof manifest->history, "%s", get_text(root, "history"));
+		snprintf(manifest->command, sizeof manifest->command, "%s", get_text(root, "command"));
 		manifest->file_count = json_array_size(files);
 		manifest->files = calloc(manifest->file_count + 1, sizeof *manifest->files);
 		for (size_t i = 0; manifest->files && i < manifest->file_count; i++) {
@@ -109,7 +111,7 @@ manifest_read(struct fs *fs, const char *state, uint64_t number, struct manifest
 				.file_id = (uint64_t)get_int(file, "fileId", 0), .length = (uint64_t)get_int(file, "length", 0),
 				.records = (uint64_t)get_int(file, "records", 0), .topic = strdup(get_text(file, "topic")),
 				.partition = (int32_t)get_int(file, "partition", 0), .first = get_int(file, "first", 0),
-				.last = get_int(file, "last", 0),
+				.last = get_int(file, "last", 0), .bucket = get_int(file, "bucket", 0),
 			};
 		}
 		json_decref(root);
@@ -157,7 +159,7 @@ print_write(const struct fingerprint *print)
 }
 
 char *
-manifest_text(const struct job *job, const char *command, uint64_t number, const char *folder)
+manifest_text(const struct job *job, const char *command, uint64_t number, const char *folder, json_t *counts)
 {
 	json_t *files = json_array(), *parts = json_array(), *errors = json_array();
 	for (size_t i = 0; i < job->file_count; i++) {
@@ -181,9 +183,10 @@ manifest_text(const struct job *job, const char *command, uint64_t number, const
 	for (size_t i = 0; i < job->error_count && i < 1000; i++)
 		json_array_append_new(errors, json_pack("{s:s, s:i, s:I, s:s}", "topic", job->errors[i].part->topic, "partition",
 			(int)job->errors[i].part->partition, "offset", (json_int_t)job->errors[i].offset, "words", job->errors[i].words));
-	json_t *root = json_pack("{s:i, s:I, s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "version", VERSION, "number", (json_int_t)number,
-		"command", command, "job", job->conf->job_name, "run", job->run, "started", (json_int_t)(job->started_ns / NS_PER_MS), "folder",
-		folder, "files", files, "partitions", parts, "counts", counts_json(job), "errorCount", (json_int_t)job->error_count, "errors", errors);
+	json_t *root = json_pack("{s:i, s:I, s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "version", VERSION, "number", (json_int_t)number,
+		"command", command, "job", job->conf->job_name, "run", job->run, "history", job->history, "started", (json_int_t)(job->started_ns / NS_PER_MS), "folder",
+		folder, "files", files, "partitions", parts, "counts",
+		counts ? json_incref(counts) : counts_json(job), "errorCount", (json_int_t)job->error_count, "errors", errors);
 	char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
 	json_decref(root);
 	if (!text)
@@ -234,6 +237,47 @@ manifest_done(struct fs *fs, const char *state, uint64_t number, struct err *err
 	char path[FS_PATH_BYTES];
 	snprintf(path, sizeof path, "%s/manifest-%010" PRIu64 ".done", state, number);
 	return fs_put_wait(fs, path, "", 0, true, NULL, err) == FS_OK ? 0 : err_prefix(err, -EIO, "%s", path);
+}
+
+static void
+missing_path(char path[static FS_PATH_BYTES], const char *state, uint64_t number)
+{
+	snprintf(path, FS_PATH_BYTES, "%s/manifest-%010" PRIu64 ".missing", state, number);
+}
+
+int
+manifest_missing_store(struct fs *fs, const char *state, const struct manifest *manifest, struct err *err)
+{
+	char path[FS_PATH_BYTES];
+	struct text lines = { NULL };
+	for (size_t i = 0; i < manifest->file_count; i++)
+		if (manifest->files[i].missing)
+			text_print(&lines, "%s\n", manifest->files[i].temporary);
+	missing_path(path, state, manifest->number);
+	enum fs_class class = fs_put_wait(fs, path, lines.text, lines.len, true, NULL, err);
+	text_free(&lines);
+	return class == FS_OK ? 0 : err_prefix(err, -EIO, "%s", path);
+}
+
+int
+manifest_missing_read(struct fs *fs, const char *state, struct manifest *manifest, struct err *err)
+{
+	char path[FS_PATH_BYTES];
+	struct fs_answer answer;
+	void *memory = NULL;
+	missing_path(path, state, manifest->number);
+	struct fs_request request = { .op = FS_READ, .path = path };
+	enum fs_class class = fs_call_wait(fs, &request, &answer, &memory);
+	int rc = class == FS_OK || class == FS_MISSING ? 0 : err_set(err, EIO, "%s: cannot be read: %s", path, answer.text);
+	for (const char *line = class == FS_OK ? (const char *)answer.bytes : ""; *line;) {
+		size_t len = strcspn(line, "\n");
+		for (size_t i = 0; i < manifest->file_count; i++)
+			if (strlen(manifest->files[i].temporary) == len && memcmp(manifest->files[i].temporary, line, len) == 0)
+				manifest->files[i].missing = true;
+		line += len + (line[len] == '\n');
+	}
+	free(memory);
+	return rc;
 }
 
 void

@@ -4,6 +4,8 @@
 #ifndef PENSTOCK_CAMUS_MANIFEST_H
 #define PENSTOCK_CAMUS_MANIFEST_H
 
+#include <jansson.h>
+
 #include "camus/job.h"
 #include "sinks/hdfs/fs.h"
 
@@ -12,13 +14,16 @@ struct manifest_file {
 	uint64_t file_id, length, records;
 	char *topic;
 	int32_t partition;
-	int64_t first, last;
+	int64_t first, last, bucket;
+	bool missing;			/* known to be gone from _penstock, not taken by a consumer */
 };
 
 struct manifest {
 	uint64_t number;
 	bool done;			/* carried out */
 	char run[64];
+	char history[64];		/* name of its execution in Camus's history; "": none */
+	char command[300];		/* what made it */
 	char *folder;			/* the run's, below _penstock */
 	struct manifest_file *files;
 	size_t file_count;
@@ -30,11 +35,14 @@ int manifest_newest(struct fs *fs, const char *state, uint64_t *number, bool *do
 int manifest_read(struct fs *fs, const char *state, uint64_t number, struct manifest *manifest, struct err *err);
 /* Saved offsets and fingerprints into the job's parts. */
 int manifest_saved(const struct manifest *manifest, struct job *job, struct err *err);
-/* The job's outcome as text; free it. `command` is what made it: run, reset, import ... */
-char *manifest_text(const struct job *job, const char *command, uint64_t number, const char *folder);
+/* The job's outcome as text; free it. `command` is what made it: run, reset, import ...; counts: audit counts instead of the job's; NULL. */
+char *manifest_text(const struct job *job, const char *command, uint64_t number, const char *folder, json_t *counts);
 /* Puts the text as manifest `number`. 0; -EEXIST: another run was first; -errno. */
 int manifest_put(struct fs *fs, const char *state, uint64_t number, const char *run, const char *text, struct err *err);
 int manifest_done(struct fs *fs, const char *state, uint64_t number, struct err *err);
+/* Files that were found missing are written down, so that a later life does not take them for taken by a consumer; and read again. */
+int manifest_missing_store(struct fs *fs, const char *state, const struct manifest *manifest, struct err *err);
+int manifest_missing_read(struct fs *fs, const char *state, struct manifest *manifest, struct err *err);
 void manifest_free(struct manifest *manifest);
 
 #endif

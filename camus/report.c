@@ -96,8 +96,10 @@ report_print(const struct run_report *report, const struct job *job, int status,
 				start_why_name(part->why), part->words[0] ? ": " : "", part->words, (long long)part->earliest,
 				part->saved.known ? (long long)part->saved.next : -1LL, (long long)part->latest);
 		if (part->pull && part->why == START_SAVED && !part->proven)
-			fprintf(stderr, "%s:%d: identity not proven: the record before offset %lld is gone (retention or compaction)\n", part->topic,
-				part->partition, (long long)part->start);
+			fprintf(stderr, "%s:%d: identity not proven: %s %lld %s\n", part->topic, part->partition,
+				part->saved.last.offset < 0 ? "offset" : "the record before offset", (long long)part->start,
+				part->saved.last.offset < 0 ? "was set or imported, what is before it was not read by us" :
+				"is gone (retention or compaction)");
 		if (part->falling_behind)
 			fprintf(stderr, "%s:%d: falling behind: offset %lld is in the oldest quarter of %lld to %lld\n", part->topic, part->partition,
 				(long long)part->start, (long long)part->earliest, (long long)part->latest);
@@ -185,11 +187,9 @@ base64(const void *bytes, size_t len)
 	return text;
 }
 
-void
-report_errors_store(const struct job *job, struct place *place, struct err *err)
+int
+report_errors_store(const struct job *job, struct place *place, const char *folder, struct err *err)
 {
-	if (job->error_count == 0)
-		return;
 	struct text lines = { NULL };
 	for (size_t i = 0; i < job->error_count; i++) {
 		const struct error_record *error = &job->errors[i];
@@ -208,11 +208,10 @@ report_errors_store(const struct job *job, struct place *place, struct err *err)
 		free(line);
 		json_decref(object);
 	}
-	char folder[FS_PATH_BYTES], path[FS_PATH_BYTES];
-	struct err trouble = { "" };
-	(void)err;
-	if (fs_path_join(folder, sizeof folder, place->history, job->run) || fs_path_join(path, sizeof path, folder, "errors.jsonl") ||
-	    fs_put_wait(place->fs, path, lines.text, lines.len, true, NULL, &trouble) != FS_OK)
-		log_error("the errors of this run could not be stored in %s: %s", place->history, trouble.text);
+	char path[FS_PATH_BYTES];
+	int rc = fs_path_join(path, sizeof path, folder, "errors.jsonl");
+	if (!rc && fs_put_wait(place->fs, path, lines.text, lines.len, true, NULL, err) != FS_OK)
+		rc = err_prefix(err, -EIO, "%s", path);
 	text_free(&lines);
+	return rc;
 }

@@ -18,7 +18,7 @@ struct run_report {
 void report_task(struct run_report *report, const struct task *task);
 void report_print(const struct run_report *report, const struct job *job, int status, const struct run_options *options);
 void report_plan(const struct job *job, const struct run_options *options);
-/* Errors of the run, one JSON object a line, in <history>/<run>/errors.jsonl; failures are told only. */
-void report_errors_store(const struct job *job, struct place *place, struct err *err);
+/* Errors of the run, one JSON object a line, as errors.jsonl in `folder`. 0 or -errno. */
+int report_errors_store(const struct job *job, struct place *place, const char *folder, struct err *err);
 
 #endif

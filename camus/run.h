@@ -14,6 +14,13 @@ int run_job(const struct camus_conf *conf, const struct run_options *options);
 /* Sets where TOPIC[:PARTITION] goes on, once, as a manifest of its own; `to`: earliest, latest, an offset, or a time (2026-11-21T10:00Z, or
  * milliseconds behind an @). */
 int run_reset(const struct camus_conf *conf, const struct run_options *options, const char *what, const char *to);
+/* Camus's newest execution becomes the next manifest. */
+int run_import(const struct camus_conf *conf, const struct run_options *options);
+/* A topic's records between two times (of Kafka's index) into a tree of its own; the job's state is not touched. */
+int run_backfill(const struct camus_conf *conf, const struct run_options *options, const char *topic, const char *from, const char *to,
+		 const char *into);
+/* Files of manifest `number` that are gone before they were published are fetched again. accept_loss: as far as Kafka still has them. */
+int run_redo(const struct camus_conf *conf, const struct run_options *options, uint64_t number, bool accept_loss);
 int run_plan(const struct camus_conf *conf, const struct run_options *options);
 
 #endif

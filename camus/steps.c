@@ -1,0 +1,212 @@
+#include "camus/steps.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "camus/commit.h"
+#include "camus/counts.h"
+#include "camus/kafka.h"
+
+void
+steps_job(struct job *job, const struct camus_conf *conf)
+{
+	memset(job, 0, sizeof *job);
+	job->conf = conf;
+	job->started_ns = clock_wall_ns(&clock_system);
+	uint32_t random = 0;
+	if (getrandom(&random, sizeof random, 0) != sizeof random)
+		random = (uint32_t)getpid();
+	time_t seconds = (time_t)(job->started_ns / NS_PER_S);
+	struct tm tm;
+	gmtime_r(&seconds, &tm);
+	char text[32];
+	strftime(text, sizeof text, "%Y-%m-%d-%H-%M-%S", &tm);
+	snprintf(job->run, sizeof job->run, "%s-%08x", text, random);
+}
+
+/* Audit counts of a manifest: into the history (or etl.counts.path) and to Kafka. */
+static int
+counts_tell(const struct camus_conf *conf, struct place *place, const struct manifest *manifest, struct err *err)
+{
+	char folder[FS_PATH_BYTES];
+	int rc = fs_path_join(folder, sizeof folder, place->history, manifest->run);
+	if (!rc && conf->keep_counts && conf->counts_path) {
+		struct fs *fs = NULL;
+		struct fs_config config = place->config;
+		config.uri = conf->counts_path;
+		rc = fs_open(&fs, &config, &clock_system, folder, err);
+		if (!rc)
+			rc = counts_store(fs, conf, manifest, folder, err);
+		if (fs)
+			fs_close(fs);
+	} else if (!rc) {
+		rc = counts_store(place->fs, conf, manifest, folder, err);
+	}
+	kill_point("counts");
+	return rc ? rc : counts_send(conf, manifest, err);
+}
+
+int
+steps_publish(struct place *place, struct manifest *manifest, bool again, struct commit_result *result, struct err *err)
+{
+	int rc = again ? manifest_missing_read(place->fs, place->state, manifest, err) : 0;
+	if (!rc)
+		rc = commit_publish(place->fs, manifest, again, result, err);
+	struct err trouble = { "" };
+	if (rc && result->missing && manifest_missing_store(place->fs, place->state, manifest, &trouble))
+		log_warn("%s", trouble.text);
+	return rc;
+}
+
+/* What the newest manifest decided is carried out before anything new is begun. 0 or -errno. */
+static int
+unfinished_finish(const struct camus_conf *conf, struct place *place, struct manifest *manifest, struct run_report *report, struct err *err)
+{
+	struct commit_result result = { 0 };
+	int rc = steps_publish(place, manifest, true, &result, err);
+	if (rc)
+		return err_prefix(err, rc, "manifest %" PRIu64 " of run %s is not finished", manifest->number, manifest->run);
+	kill_point("recovered");
+	rc = history_show(place, manifest, err);
+	if (!rc)
+		rc = counts_tell(conf, place, manifest, err);
+	if (rc)
+		return rc;
+	rc = manifest_done(place->fs, place->state, manifest->number, err);
+	if (rc)
+		return rc;
+	commit_clean(place->fs, manifest->folder);
+	report->recovered = manifest->number;
+	report->recovered_files = result.published;
+	report->taken_away = result.taken_away;
+	return 0;
+}
+
+int
+steps_state(struct place *place, struct job *job, bool finish, bool history, struct run_report *report, struct err *err)
+{
+	uint64_t number;
+	bool done;
+	struct manifest manifest = { 0 };
+	int rc = manifest_newest(place->fs, place->state, &number, &done, err);
+	if (!rc && number)
+		rc = manifest_read(place->fs, place->state, number, &manifest, err);
+	if (!rc && history) {
+		char newest[HISTORY_NAME_BYTES];
+		rc = history_newest(place, newest, err);
+		/* before anything is finished: what Camus has read since would come twice */
+		if (!rc)
+			rc = history_choose(job, newest, manifest.history[0] ? manifest.history : manifest.run, err);
+	}
+	if (!rc && number && !done && finish)
+		rc = unfinished_finish(job->conf, place, &manifest, report, err);
+	if (!rc)
+		rc = manifest_saved(&manifest, job, err);
+	snprintf(job->before, sizeof job->before, "%s", manifest.run);
+	snprintf(job->history_before, sizeof job->history_before, "%s", manifest.history[0] ? manifest.history : manifest.run);
+	manifest_free(&manifest);
+	return rc;
+}
+
+#define LEFT_NS (24 * 3600 * NS_PER_S)
+
+static void
+leftovers_remove(struct place *place, const char *path, const struct job *job)
+{
+	struct fs_answer answer;
+	void *memory = NULL;
+	struct fs_request list = { .op = FS_LIST, .path = path };
+	if (fs_call_wait(place->fs, &list, &answer, &memory) == FS_OK)
+		for (size_t i = 0; i < answer.list_count; i++) {
+			const struct fs_status *entry = &answer.list[i];
+			char one[FS_PATH_BYTES];
+			if (!entry->directory || strcmp(entry->name, job->before) == 0 || strcmp(entry->name, job->run) == 0 || entry->name[0] != '2' ||
+			    clock_wall_ns(&clock_system) < entry->modified_ms * NS_PER_MS + LEFT_NS || fs_path_join(one, sizeof one, path, entry->name))
+				continue;
+			log_info("%s: left by a run that decided nothing: removed", one);
+			commit_clean(place->fs, one);
+		}
+	free(memory);
+}
+
+void
+steps_leftovers(struct place *place, const struct job *job)
+{
+	leftovers_remove(place, place->state, job);
+	if (strcmp(place->state, place->work) != 0)
+		leftovers_remove(place, place->work, job);
+}
+
+int
+steps_decide(struct job *job, struct place *place, const char *command, const char *folder, json_t *counts, struct run_report *report,
+	     struct err *err)
+{
+	int rc = job->history[0] && strcmp(command, "import") != 0 ? history_build(job, place, err) : 0;
+	if (rc)
+		return rc;
+	char *text = manifest_text(job, command, job->number + 1, folder, counts);
+	kill_point("before-manifest");
+	rc = manifest_put(place->fs, place->state, job->number + 1, job->run, text, err);
+	free(text);
+	if (rc)
+		return rc;
+	report->manifest = ++job->number;
+	struct manifest manifest;
+	rc = manifest_read(place->fs, place->state, job->number, &manifest, err);
+	struct commit_result result = { 0 };
+	if (!rc)
+		rc = steps_publish(place, &manifest, false, &result, err);
+	report->published = result.published;
+	if (!rc) {
+		kill_point("published");
+		rc = history_show(place, &manifest, err);
+	}
+	if (!rc) {
+		kill_point("history");
+		rc = counts_tell(job->conf, place, &manifest, err);
+	}
+	manifest_free(&manifest);
+	if (rc)
+		return rc;
+	struct err group = { "" };
+	if (job->history[0] && kafka_group_store(job, &group))
+		log_warn("%s", group.text);
+	kill_point("group");
+	rc = manifest_done(place->fs, place->state, job->number, err);
+	kill_point("done");
+	return rc;
+}
+
+/* Share of skipped records above which nothing is committed. */
+int
+steps_judge(const struct job *job, struct err *err)
+{
+	uint64_t decoded = 0, schema = 0, other = 0;
+	for (size_t i = 0; i < job->part_count; i++) {
+		decoded += job->parts[i]->decoded;
+		schema += job->parts[i]->skipped_schema;
+		other += job->parts[i]->skipped_other;
+	}
+	const struct {
+		const char *key;
+		uint64_t skipped;
+		double limit;
+	} rules[] = {
+		{ "etl.max.percent.skipped.schemanotfound", schema, job->conf->skip_schema },
+		{ "etl.max.percent.skipped.other", other, job->conf->skip_other },
+	};
+	for (size_t i = 0; i < 2; i++) {
+		double percent = rules[i].skipped ? (double)rules[i].skipped * 100 / (double)(rules[i].skipped + decoded) : 0;
+		if (percent > rules[i].limit)
+			return err_set(err, ERANGE, "%" PRIu64 " of %" PRIu64 " records were skipped, %.3g %%, more than %s = %g: nothing is committed",
+				rules[i].skipped, rules[i].skipped + decoded, percent, rules[i].key, rules[i].limit);
+	}
+	return 0;
+}
