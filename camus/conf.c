@@ -50,6 +50,10 @@ const struct option camus_options[] = {
 	  .help = "Topics (or all) whose audit counts are not told apart by server and service." },
 	{ "mapred.map.tasks", OPT_U32, AT(map_tasks), "30", 1, 100000, .unit = "tasks", .help = "Most tasks of a run.",
 	  .old_names = "mapreduce.job.maps" },
+	{ "camus.work.allocator.class", OPT_STRING, AT(allocator), "BaseAllocator",
+	  .help = "BaseAllocator, or TopicGroupingAllocator: small partitions of a topic go to one task." },
+	{ "camus.max.group.size.reduction.factor", OPT_U32, AT(group_factor), "3", 1, 1000000,
+	  .help = "TopicGroupingAllocator: a group is at most the average partition's bytes divided by this." },
 	{ "mapred.output.compress", OPT_BOOL, AT(compress), "false", .help = "Compress what is written.",
 	  .old_names = "mapreduce.output.fileoutputformat.compress" },
 
@@ -83,6 +87,7 @@ const struct option camus_options[] = {
 	{ "camus.message.timestamp.field", OPT_STRING, AT(time_field), "timestamp", .help = "Top-level field of a JSON record." },
 	{ "camus.message.timestamp.format", OPT_STRING, AT(time_format), "[dd/MMM/yyyy:HH:mm:ss Z]",
 	  .help = "unix_seconds, unix_milliseconds, ISO-8601 or a pattern of SimpleDateFormat." },
+	{ "camus.message.schema.id.field", OPT_STRING, AT(schema_id_field), "schemaID", .help = "Field with the schema's number, of JSONToAvroMessageDecoder." },
 	{ "penstock.camus.timestamp.missing", OPT_CHOICE, AT(time_missing), "record", .choices = missing_words,
 	  .help = "record: a record without a time gets its Kafka timestamp; now: the clock's." },
 	{ "penstock.camus.tombstones", OPT_CHOICE, AT(tombstones), "skip", .choices = tombstone_words,
@@ -113,10 +118,8 @@ const struct option camus_options[] = {
 
 	{ "etl.counts.class", OPT_STRING, .flags = OPTION_REFUSED, .note = JAVA_CLASS "; counts are written as Camus's EtlCounts does" },
 	{ "max.schemas.per.subject", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "every schema of a run is kept" },
-	{ "camus.max.group.size.reduction.factor", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "partitions are not grouped" },
 	{ "monitoring.event.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = AS_JSON },
 	{ "camus.message.encoder.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = AS_JSON },
-	{ "camus.message.schema.id.field", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "only JSONToAvroMessageDecoder reads it" },
 	{ "etl.reporter.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "the report is TimeReporter's; the same numbers come with --json" },
 	{ "statsd.enabled", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NO_STATSD },
 	{ "statsd.host", OPT_STRING, .flags = OPTION_NO_MEANING, .note = NO_STATSD },
@@ -270,7 +273,6 @@ static const struct {
 	{ "penstock.hdfs.keytab", NULL, false },
 	{ "user.name", NULL, false },
 	{ "is.new.producer", NULL, false },
-	{ "camus.work.allocator.class", NULL, false },
 	{ "mapred.output.compression.", NULL, false },
 	{ "mapreduce.output.fileoutputformat.compress.", NULL, false },
 	{ "penstock.", "penstock-camus has no such option", true },
@@ -345,9 +347,11 @@ conf_load(struct camus_conf *conf)
 	writer_choose(conf, &tell);
 	if (conf->tombstones == TOMBSTONE_WRITE && conf->kind == WRITER_AVRO)
 		conf_tell(&tell.report, true, NULL, "penstock.camus.tombstones", "write: an Avro file has no empty record; want skip or error");
-	const char *allocator = conf_text(conf, "camus.work.allocator.class"), *producer = conf_text(conf, "is.new.producer");
-	if (allocator && !conf_class_is(allocator, "BaseAllocator"))
-		conf_tell(&tell.report, true, NULL, "camus.work.allocator.class", "only BaseAllocator is there: leave it out");
+	const char *producer = conf_text(conf, "is.new.producer");
+	conf->group_topics = conf_class_is(conf->allocator, "TopicGroupingAllocator");
+	if (!conf->group_topics && !conf_class_is(conf->allocator, "BaseAllocator"))
+		conf_tell(&tell.report, true, NULL, "camus.work.allocator.class",
+			"want BaseAllocator or TopicGroupingAllocator: Java classes cannot be loaded");
 	if (producer && strcasecmp(producer, "true") != 0)
 		conf_tell(&tell.report, true, NULL, "is.new.producer", "only true is there: subjects are <topic>-value");
 	if (!conf->brokers && conf->host_url)

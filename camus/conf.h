@@ -27,6 +27,9 @@ struct camus_conf {
 	const char *skip_schema_text, *skip_other_text;
 	double skip_schema, skip_other;	/* percent */
 	uint32_t errors_printed, map_tasks;
+	const char *allocator;
+	bool group_topics;
+	uint32_t group_factor;
 
 	/* kafka */
 	const char *brokers, *host_url, *client_name;
@@ -40,7 +43,7 @@ struct camus_conf {
 	const char *decoder;
 	struct option_family decoders;	/* by topic */
 	uint32_t decode_errors_written;
-	const char *time_field, *time_format;
+	const char *time_field, *time_format, *schema_id_field;
 	uint32_t time_missing;		/* enum conf_time_missing */
 	uint32_t tombstones;
 

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/pool.h"
 
 int64_t
 decode_fallback_ms(const struct camus_conf *conf, const struct message *message)
@@ -51,6 +53,67 @@ json_close(void *context)
 	free(decoder);
 }
 
+/* ---- JSON wrapped: payload and key in an object with where they came from ---- */
+
+struct wrapped_decoder {
+	const struct camus_conf *conf;
+	struct json_time *payload, *key;
+	struct text out;
+};
+
+static int
+wrapped_open(void **out, const struct camus_conf *conf, const char *topic, struct err *err)
+{
+	(void)topic;
+	struct wrapped_decoder *decoder = calloc(1, sizeof *decoder);
+	if (!decoder)
+		return err_set(err, ENOMEM, "no memory");
+	decoder->conf = conf;
+	*out = decoder;
+	int rc = json_time_open(&decoder->payload, conf, err);
+	return rc ? rc : json_time_open(&decoder->key, conf, err);
+}
+
+static enum decode_result
+wrapped_decode(void *context, const struct message *message, struct decoded *out, struct err *err)
+{
+	struct wrapped_decoder *decoder = context;
+	int64_t ignored;
+	if (json_time_read(decoder->payload, message->value, message->value_len, decode_fallback_ms(decoder->conf, message), &out->time_ms, err))
+		return DECODE_OTHER;
+	if (message->key_len && json_time_read(decoder->key, message->key, message->key_len, 0, &ignored, err)) {
+		err_prefix(err, 0, "the key");
+		return DECODE_OTHER;
+	}
+	/* Kafka has no checksum of a record any more: ours is of key and payload, as in manifests. */
+	uint32_t checksum = crc32c(crc32c(0, message->key, message->key_len), message->value, message->value_len);
+	size_t len;
+	const char *text = json_time_text(decoder->payload, &len);
+	decoder->out.len = 0;
+	text_print(&decoder->out, "{\"topic\":\"%s\",\"partition\":%d,\"offset\":%lld,\"checksum\":%u,\"payload\":", message->topic,
+		(int)message->partition, (long long)message->offset, checksum);
+	text_add(&decoder->out, text, len);
+	if (message->key_len) {
+		text = json_time_text(decoder->key, &len);
+		text_print(&decoder->out, ",\"key\":");
+		text_add(&decoder->out, text, len);
+	}
+	text_print(&decoder->out, ",\"timestamp\":%lld}", (long long)out->time_ms);
+	out->payload = (const uint8_t *)decoder->out.text;
+	out->len = decoder->out.len;
+	return DECODE_OK;
+}
+
+static void
+wrapped_close(void *context)
+{
+	struct wrapped_decoder *decoder = context;
+	json_time_close(decoder->payload);
+	json_time_close(decoder->key);
+	text_free(&decoder->out);
+	free(decoder);
+}
+
 /* ---- bytes and strings: as they are, at the record's own time ---- */
 
 static int
@@ -79,11 +142,12 @@ raw_close(void *context)
 }
 
 static const struct decoder_ops decoder_json = { "json", "JsonStringMessageDecoder", false, json_open, json_decode, json_close };
+static const struct decoder_ops decoder_wrapped = { "json-wrapped", "JsonWrappedStringMessageDecoder", false, wrapped_open, wrapped_decode, wrapped_close };
 static const struct decoder_ops decoder_string = { "string", "StringMessageDecoder", false, raw_open, raw_decode, raw_close };
 static const struct decoder_ops decoder_raw = { "raw", "ByteArrayMessageDecoder RawMessageDecoder", false, raw_open, raw_decode, raw_close };
 
-const struct decoder_ops *const decoder_kinds[] = { &decoder_json, &decoder_string, &decoder_raw, &decoder_camus_avro, &decoder_confluent,
-	&decoder_flume, NULL };
+const struct decoder_ops *const decoder_kinds[] = { &decoder_json, &decoder_wrapped, &decoder_string, &decoder_raw,
+	&decoder_camus_avro, &decoder_confluent, &decoder_json_avro, &decoder_latest, &decoder_flume, NULL };
 
 static bool
 listed(const char *names, const char *name)
@@ -102,7 +166,8 @@ decoder_find(const struct camus_conf *conf, const char *topic, struct err *err)
 	for (const struct decoder_ops *const *ops = decoder_kinds; *ops; ops++)
 		if (strcmp((*ops)->name, name) == 0 || listed((*ops)->class_names, name))
 			return *ops;
-	err_set(err, EINVAL, "camus.message.decoder.class \"%s\" (topic %s): not supported; want JsonStringMessageDecoder, KafkaAvroMessageDecoder, "
+	err_set(err, EINVAL, "camus.message.decoder.class \"%s\" (topic %s): not supported; want JsonStringMessageDecoder, "
+		"JsonWrappedStringMessageDecoder, KafkaAvroMessageDecoder, LatestSchemaKafkaAvroMessageDecoder, JSONToAvroMessageDecoder, "
 		"AvroMessageDecoder (Confluent's), flume, string or raw", text, topic);
 	return NULL;
 }

@@ -35,8 +35,8 @@ struct decoder_ops {
 	void (*close)(void *decoder);
 };
 
-extern const struct decoder_ops decoder_camus_avro, decoder_confluent, decoder_flume;
-extern const struct decoder_ops *const decoder_kinds[];	/* NULL terminated */
+extern const struct decoder_ops decoder_camus_avro, decoder_confluent, decoder_json_avro, decoder_latest, decoder_flume;
+extern const struct decoder_ops *const decoder_kinds[];	/* NULL terminated; one of one's own is a line in it */
 
 /* The decoder of a topic by the configuration, or NULL with what to use in err. */
 const struct decoder_ops *decoder_find(const struct camus_conf *conf, const char *topic, struct err *err);
@@ -46,6 +46,8 @@ struct json_time;
 int json_time_open(struct json_time **time, const struct camus_conf *conf, struct err *err);
 /* Event time of a JSON object by the configured field; `fallback_ms` when the field is missing, unreadable or 0. -EINVAL: no JSON object. */
 int json_time_read(struct json_time *time, const uint8_t *json, size_t len, int64_t fallback_ms, int64_t *time_ms, struct err *err);
+/* The text of the last json_time_read that went well, as strict JSON (what Gson alone takes is rewritten); until the next one. */
+const char *json_time_text(const struct json_time *time, size_t *len);
 /* A text like 2026-11-21T10:00:00Z (a text without a zone is in UTC). */
 bool json_time_iso(const char *text, int64_t *time_ms);
 void json_time_close(struct json_time *time);

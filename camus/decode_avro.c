@@ -1,10 +1,12 @@
-/* Avro records: magic byte 0, 4-byte big-endian schema id, Avro's binary encoding. What comes out is encoded in the topic's newest schema.
- * A record already written in it goes through as it is; another one is resolved by Avro's rules. */
+/* Avro records. On the wire: magic byte 0, 4-byte big-endian schema id, Avro's binary encoding. What comes out is encoded in the topic's newest schema.
+ * A record already written in it goes through as it is; another one is resolved by Avro's rules. Two more of Camus's decoders take Avro's JSON
+ * encoding instead: with the schema's number in a field, and of the newest schema behind 4 bytes. */
 #include <avro.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "camus/avro_json.h"
 #include "camus/avro_project.h"
 #include "camus/decode.h"
 #include "camus/registry.h"
@@ -152,6 +154,77 @@ text_of(const avro_value_t *record, const char *name, char *to, size_t room)
 	return to;
 }
 
+/* Writer's schema and the newest one. id -1: the newest is the writer's. */
+static enum decode_result
+schemas_get(struct avro_decoder *decoder, const char *topic, int64_t id, struct resolution **r, struct err *err)
+{
+	const struct schema *from;
+	if (!decoder->latest && registry_latest(decoder->registry, topic, &decoder->latest, err) != REGISTRY_OK)
+		return DECODE_SCHEMA_NOT_FOUND;
+	if (id < 0)
+		from = decoder->latest;
+	else if (registry_by_id(decoder->registry, topic, id, &from, err) != REGISTRY_OK)
+		return DECODE_SCHEMA_NOT_FOUND;
+	if (from->id > decoder->latest->id) {	/* a newer id appeared: the newest schema is asked for again */
+		registry_refresh(decoder->registry, topic);
+		if (registry_latest(decoder->registry, topic, &decoder->latest, err) != REGISTRY_OK)
+			return DECODE_SCHEMA_NOT_FOUND;
+	}
+	*r = resolution_get(decoder, from, err);
+	return *r ? DECODE_OK : DECODE_OTHER;
+}
+
+/* Into out: the value encoded in the newest schema. */
+static enum decode_result
+value_encode(struct avro_decoder *decoder, struct resolution *r, struct decoded *out, struct err *err)
+{
+	size_t need;
+	if (avro_value_sizeof(&r->value, &need)) {
+		err_set(err, EINVAL, "a record that cannot be written: %s", avro_strerror());
+		return DECODE_OTHER;
+	}
+	if (need > decoder->room || !decoder->out) {
+		free(decoder->out);
+		decoder->room = need * 2 + 64;
+		decoder->out = malloc(decoder->room);
+		if (!decoder->out)
+			abort();
+	}
+	avro_writer_t writer = avro_writer_memory(decoder->out, (int64_t)decoder->room);
+	int rc = avro_value_write(writer, &r->value);
+	out->len = (size_t)avro_writer_tell(writer);
+	avro_writer_free(writer);
+	out->payload = (const uint8_t *)decoder->out;
+	if (rc)
+		err_set(err, EINVAL, "a record that cannot be written: %s", avro_strerror());
+	return rc ? DECODE_OTHER : DECODE_OK;
+}
+
+/* From the writer's schema (in r->written) to the newest (in r->value), if they are two. */
+static enum decode_result
+value_project(struct avro_decoder *decoder, struct resolution *r, struct err *err)
+{
+	if (!r->written_class || avro_project(&r->written, &r->value, r->json, err) == 0)
+		return DECODE_OK;
+	err_prefix(err, 0, "schema %lld as the newest one, %lld", (long long)r->from->id, (long long)decoder->latest->id);
+	return DECODE_OTHER;
+}
+
+/* Time, server and service as the record says them. */
+static void
+header_read(struct avro_decoder *decoder, struct resolution *r, struct decoded *out)
+{
+	avro_value_t header, time;
+	int64_t ms;
+	bool has_header = field(&r->value, "header", &header);
+	if ((has_header && field(&header, "time", &time) && long_of(&time, &ms)) || (field(&r->value, "timestamp", &time) && long_of(&time, &ms)))
+		out->time_ms = ms;
+	if (has_header) {
+		out->server = text_of(&header, "server", decoder->server, sizeof decoder->server);
+		out->service = text_of(&header, "service", decoder->service, sizeof decoder->service);
+	}
+}
+
 static enum decode_result
 avro_decode(void *context, const struct message *message, struct decoded *out, struct err *err)
 {
@@ -162,19 +235,10 @@ avro_decode(void *context, const struct message *message, struct decoded *out, s
 		return DECODE_OTHER;
 	}
 	int64_t id = (int64_t)bytes[1] << 24 | (int64_t)bytes[2] << 16 | (int64_t)bytes[3] << 8 | bytes[4];
-	const struct schema *from;
-	if (!decoder->latest && registry_latest(decoder->registry, message->topic, &decoder->latest, err) != REGISTRY_OK)
-		return DECODE_SCHEMA_NOT_FOUND;
-	if (registry_by_id(decoder->registry, message->topic, id, &from, err) != REGISTRY_OK)
-		return DECODE_SCHEMA_NOT_FOUND;
-	if (from->id > decoder->latest->id) {	/* a newer id appeared: the newest schema is asked for again */
-		registry_refresh(decoder->registry, message->topic);
-		if (registry_latest(decoder->registry, message->topic, &decoder->latest, err) != REGISTRY_OK)
-			return DECODE_SCHEMA_NOT_FOUND;
-	}
-	struct resolution *r = resolution_get(decoder, from, err);
-	if (!r)
-		return DECODE_OTHER;
+	struct resolution *r;
+	enum decode_result result = schemas_get(decoder, message->topic, id, &r, err);
+	if (result != DECODE_OK)
+		return result;
 	avro_reader_t reader = avro_reader_memory((const char *)bytes + 5, (int64_t)message->value_len - 5);
 	avro_value_reset(&r->value);
 	if (r->written_class)
@@ -182,51 +246,73 @@ avro_decode(void *context, const struct message *message, struct decoded *out, s
 	int rc = avro_value_read(reader, r->written_class ? &r->written : &r->value);
 	avro_reader_free(reader);
 	if (rc) {
-		err_set(err, EINVAL, "no record of schema %lld: %s", (long long)from->id, avro_strerror());
+		err_set(err, EINVAL, "no record of schema %lld: %s", (long long)r->from->id, avro_strerror());
 		return DECODE_OTHER;
 	}
-	if (r->written_class && avro_project(&r->written, &r->value, r->json, err)) {
-		err_prefix(err, 0, "schema %lld as the newest one, %lld", (long long)from->id, (long long)decoder->latest->id);
-		return DECODE_OTHER;
-	}
+	result = value_project(decoder, r, err);
+	if (result != DECODE_OK)
+		return result;
 	out->time_ms = decode_fallback_ms(decoder->conf, message);
-	avro_value_t header, time;
-	int64_t ms;
-	bool has_header = field(&r->value, "header", &header);
-	if ((has_header && field(&header, "time", &time) && long_of(&time, &ms)) || (field(&r->value, "timestamp", &time) && long_of(&time, &ms)))
-		out->time_ms = ms;
-	if (has_header) {
-		out->server = text_of(&header, "server", decoder->server, sizeof decoder->server);
-		out->service = text_of(&header, "service", decoder->service, sizeof decoder->service);
-	}
+	header_read(decoder, r, out);
 	out->schema = decoder->latest;
-	if (!r->written_class) {
-		out->payload = bytes + 5;
-		out->len = message->value_len - 5;
-		return DECODE_OK;
-	}
-	size_t need;
-	if (avro_value_sizeof(&r->value, &need)) {
-		err_set(err, EINVAL, "a record that cannot be written: %s", avro_strerror());
-		return DECODE_OTHER;
-	}
-	if (need > decoder->room) {
-		free(decoder->out);
-		decoder->room = need * 2;
-		decoder->out = malloc(decoder->room);
-		if (!decoder->out)
-			abort();
-	}
-	avro_writer_t writer = avro_writer_memory(decoder->out, (int64_t)decoder->room);
-	rc = avro_value_write(writer, &r->value);
-	out->len = (size_t)avro_writer_tell(writer);
-	avro_writer_free(writer);
-	out->payload = (const uint8_t *)decoder->out;
-	if (rc) {
-		err_set(err, EINVAL, "a record that cannot be written: %s", avro_strerror());
-		return DECODE_OTHER;
-	}
+	if (r->written_class)
+		return value_encode(decoder, r, out, err);
+	out->payload = bytes + 5;
+	out->len = message->value_len - 5;
 	return DECODE_OK;
+}
+
+/* Avro's JSON encoding; latest: of the newest schema, behind 4 bytes, without a time. */
+static enum decode_result
+json_decode(struct avro_decoder *decoder, const struct message *message, bool latest, struct decoded *out, struct err *err)
+{
+	size_t skip = latest ? 4 : 0;
+	json_error_t trouble;
+	json_t *root = message->value_len > skip
+		? json_loadb((const char *)message->value + skip, message->value_len - skip, JSON_ALLOW_NUL, &trouble) : NULL;
+	if (!json_is_object(root)) {
+		json_decref(root);
+		err_set(err, EINVAL, root ? "no JSON object" : message->value_len > skip ? "no JSON: %s" : "no JSON", trouble.text);
+		return DECODE_OTHER;
+	}
+	const json_t *number = json_object_get(root, decoder->conf->schema_id_field);
+	int64_t id = -1;
+	if (!latest && json_is_integer(number))
+		id = json_integer_value(number);
+	else if (!latest && json_is_string(number) && json_string_length(number))
+		id = strtoll(json_string_value(number), NULL, 10);
+	enum decode_result result = DECODE_OTHER;
+	struct resolution *r;
+	if (!latest && id < 0)
+		err_set(err, EINVAL, "no number of a schema in the field %s (camus.message.schema.id.field)", decoder->conf->schema_id_field);
+	else
+		result = schemas_get(decoder, message->topic, id, &r, err);
+	if (result == DECODE_OK && avro_json_read(root, r->written_class ? &r->written : &r->value, err)) {
+		err_prefix(err, 0, "no record of schema %lld in Avro's JSON encoding", (long long)r->from->id);
+		result = DECODE_OTHER;
+	}
+	json_decref(root);
+	if (result == DECODE_OK)
+		result = value_project(decoder, r, err);
+	if (result != DECODE_OK)
+		return result;
+	out->time_ms = decode_fallback_ms(decoder->conf, message);
+	if (!latest)
+		header_read(decoder, r, out);
+	out->schema = decoder->latest;
+	return value_encode(decoder, r, out, err);
+}
+
+static enum decode_result
+json_id_decode(void *context, const struct message *message, struct decoded *out, struct err *err)
+{
+	return json_decode(context, message, false, out, err);
+}
+
+static enum decode_result
+json_latest_decode(void *context, const struct message *message, struct decoded *out, struct err *err)
+{
+	return json_decode(context, message, true, out, err);
 }
 
 /* ---- Flume's Avro datum: {headers: map of string, body: bytes}; time from the header `timestamp` ---- */
@@ -316,4 +402,6 @@ bad:
 
 const struct decoder_ops decoder_camus_avro = { "avro", "KafkaAvroMessageDecoder", true, camus_open, avro_decode, avro_close };
 const struct decoder_ops decoder_confluent = { "confluent", "AvroMessageDecoder", true, confluent_open, avro_decode, avro_close };
+const struct decoder_ops decoder_json_avro = { "json-avro", "JSONToAvroMessageDecoder", true, camus_open, json_id_decode, avro_close };
+const struct decoder_ops decoder_latest = { "avro-json", "LatestSchemaKafkaAvroMessageDecoder", true, camus_open, json_latest_decode, avro_close };
 const struct decoder_ops decoder_flume = { "flume", "FlumeEventDecoder", true, flume_open, flume_decode, flume_close };

@@ -7,15 +7,28 @@
 #include <unicode/ustring.h>
 
 #include "base/calendar.h"
+#include "base/json.h"
 #include "camus/decode.h"
 
 enum format { FORMAT_SECONDS, FORMAT_MILLISECONDS, FORMAT_ISO, FORMAT_PATTERN };
 
+enum value_kind { VALUE_NONE, VALUE_TEXT, VALUE_NUMBER };
+
 struct json_time {
 	const char *field;
+	size_t field_len;
 	enum format format;
 	UDateFormat *pattern;
 	struct calendar *utc, *local;	/* local: of a text without a zone, the process's, as Java's default */
+	struct json *json;
+	char *record;			/* the running record, with room for the parser behind it */
+	size_t record_len, record_room;
+	char *strict;			/* the same as strict JSON, when it was none */
+	size_t strict_len;		/* 0: it was */
+	unsigned depth;			/* of the walk */
+	bool object, wanted;		/* it is an object; the next value is the field's */
+	enum value_kind value_kind;
+	char value[256];		/* the field's; a longer one is no time */
 	char text[128];			/* the last text that was read, and what it meant */
 	int64_t text_ms;
 };
@@ -27,7 +40,11 @@ json_time_open(struct json_time **out, const struct camus_conf *conf, struct err
 	if (!time)
 		return err_set(err, ENOMEM, "no memory");
 	*out = time;
+	time->json = json_new();
+	if (!time->json)
+		return err_set(err, ENOMEM, "no memory");
 	time->field = conf->time_field;
+	time->field_len = strlen(conf->time_field);
 	const char *format = conf->time_format;
 	UErrorCode status = U_ZERO_ERROR;
 	int rc = calendar_open(&time->local, NULL, err);
@@ -57,8 +74,14 @@ json_time_close(struct json_time *time)
 		return;
 	if (time->pattern)
 		udat_close(time->pattern);
-	calendar_close(time->local);
-	calendar_close(time->utc);
+	if (time->local)
+		calendar_close(time->local);
+	if (time->utc)
+		calendar_close(time->utc);
+	if (time->json)
+		json_free(time->json);
+	free(time->record);
+	free(time->strict);
 	free(time);
 }
 
@@ -175,42 +198,174 @@ text_parse(struct json_time *time, const char *text, int64_t *ms)
 	return got;
 }
 
-int
-json_time_read(struct json_time *time, const uint8_t *json, size_t len, int64_t fallback_ms, int64_t *time_ms, struct err *err)
+static void
+value_take(struct json_time *time, enum value_kind kind, const char *text, size_t len)
 {
+	time->wanted = false;
+	time->value_kind = kind == VALUE_NONE || len >= sizeof time->value ? VALUE_NONE : kind;
+	if (time->value_kind == VALUE_NONE)
+		return;
+	memcpy(time->value, text, len);
+	time->value[len] = '\0';
+}
+
+static bool
+on_nested(struct json_time *time, bool begin)
+{
+	if (begin && time->wanted)
+		value_take(time, VALUE_NONE, NULL, 0);
+	time->depth = begin ? time->depth + 1 : time->depth - 1;
+	return true;
+}
+
+static bool
+on_object(void *context, bool begin)
+{
+	struct json_time *time = context;
+	if (begin && time->depth == 0)
+		time->object = true;
+	return on_nested(time, begin);
+}
+
+static bool
+on_array(void *context, bool begin)
+{
+	return on_nested(context, begin);
+}
+
+static bool
+on_key(void *context, const char *text, size_t len)
+{
+	struct json_time *time = context;
+	time->wanted = time->depth == 1 && len == time->field_len && memcmp(text, time->field, len) == 0;
+	return true;
+}
+
+static bool
+on_string(void *context, const char *text, size_t len)
+{
+	struct json_time *time = context;
+	if (time->wanted)
+		value_take(time, VALUE_TEXT, text, len);
+	return true;
+}
+
+static bool
+on_number(void *context, const char *text, size_t len)
+{
+	struct json_time *time = context;
+	if (time->wanted)
+		value_take(time, VALUE_NUMBER, text, len);
+	return true;
+}
+
+static bool
+on_boolean(void *context, bool value)
+{
+	struct json_time *time = context;
+	(void)value;
+	if (time->wanted)
+		value_take(time, VALUE_NONE, NULL, 0);
+	return true;
+}
+
+static bool
+on_null(void *context)
+{
+	return on_boolean(context, false);
+}
+
+static const struct json_calls calls = {
+	.object = on_object, .array = on_array, .key = on_key, .string = on_string, .number = on_number, .boolean = on_boolean, .null = on_null,
+};
+
+static void
+room_make(char **bytes, size_t *room, size_t need)
+{
+	if (*bytes && *room >= need)
+		return;
+	*room = need * 2;
+	free(*bytes);
+	*bytes = malloc(*room);
+	if (!*bytes)
+		abort();	/* twice a record: as librdkafka itself would */
+}
+
+/* What the walker does not take, Gson may: rewritten, and read by a parser that nests deeper. 0 or -EINVAL. */
+static int
+lenient_read(struct json_time *time, struct err *err)
+{
+	size_t room = 0;
 	json_error_t trouble;
-	json_t *root = json_loadb((const char *)json, len, JSON_ALLOW_NUL, &trouble);
+	free(time->strict);
+	time->strict = NULL;
+	room_make(&time->strict, &room, 6 * time->record_len + 16);
+	time->strict_len = json_strict(time->record, time->record_len, time->strict);
+	if (time->strict_len == (size_t)-1)	/* nested too deeply for that too, or nothing to be made of it */
+		time->strict_len = 0;
+	json_t *root = time->strict_len ? json_loadb(time->strict, time->strict_len, JSON_ALLOW_NUL, &trouble)
+		: json_loadb(time->record, time->record_len, JSON_ALLOW_NUL, &trouble);
 	if (!json_is_object(root)) {
 		err_set(err, EINVAL, root ? "no JSON object" : "no JSON: %s", trouble.text);
 		json_decref(root);
 		return -EINVAL;
 	}
 	const json_t *value = json_object_get(root, time->field);
-	int64_t ms = 0;
-	if (time->format == FORMAT_SECONDS || time->format == FORMAT_MILLISECONDS) {
-		double number = 0;
-		if (json_is_integer(value))
-			number = (double)json_integer_value(value);
-		else if (json_is_real(value))
-			number = json_real_value(value);
-		else if (json_is_string(value)) {
-			char *end;
-			number = strtod(json_string_value(value), &end);
-			if (*end)
-				number = 0;
-		}
-		number = (double)(int64_t)(number < 9e15 && number > -9e15 ? number : 0) * (time->format == FORMAT_SECONDS ? 1000 : 1);
-		ms = (int64_t)number;
-	} else if (json_is_string(value)) {
-		if (!text_parse(time, json_string_value(value), &ms))
-			ms = 0;
-	} else if (json_is_integer(value)) {
-		char text[32];
-		snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
-		if (!text_parse(time, text, &ms))
-			ms = 0;
-	}
+	char number[64];
+	value_take(time, VALUE_NONE, NULL, 0);
+	if (json_is_string(value))
+		value_take(time, VALUE_TEXT, json_string_value(value), json_string_length(value));
+	else if (json_is_integer(value) || json_is_real(value))
+		value_take(time, VALUE_NUMBER, number, (size_t)(json_is_integer(value)
+			? snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value))
+			: snprintf(number, sizeof number, "%.17g", json_real_value(value))));
 	json_decref(root);
+	return 0;
+}
+
+/* The field's value as ms; 0: none. */
+static int64_t
+value_ms(struct json_time *time)
+{
+	int64_t ms = 0;
+	char *end;
+	if (time->value_kind == VALUE_NONE)
+		return 0;
+	if (time->format == FORMAT_SECONDS || time->format == FORMAT_MILLISECONDS) {
+		double number = strtod(time->value, &end);
+		if (*end || !(number < 9e15 && number > -9e15))
+			return 0;
+		return (int64_t)number * (time->format == FORMAT_SECONDS ? 1000 : 1);
+	}
+	if (time->value_kind == VALUE_NUMBER && strpbrk(time->value, ".eE"))
+		return 0;
+	return text_parse(time, time->value, &ms) ? ms : 0;
+}
+
+int
+json_time_read(struct json_time *time, const uint8_t *json, size_t len, int64_t fallback_ms, int64_t *time_ms, struct err *err)
+{
+	room_make(&time->record, &time->record_room, len + JSON_PADDING);
+	memcpy(time->record, json, len);
+	memset(time->record + len, 0, JSON_PADDING);
+	time->record_len = len;
+	time->strict_len = 0;
+	time->depth = 0;
+	time->object = time->wanted = false;
+	time->value_kind = VALUE_NONE;
+	enum json_result result = json_walk(time->json, time->record, len, &calls, time);
+	if (result != JSON_OK && lenient_read(time, err))
+		return -EINVAL;
+	if (result == JSON_OK && !time->object)
+		return err_set(err, EINVAL, "no JSON object");
+	int64_t ms = value_ms(time);
 	*time_ms = ms ? ms : fallback_ms;
 	return 0;
+}
+
+const char *
+json_time_text(const struct json_time *time, size_t *len)
+{
+	*len = time->strict_len ? time->strict_len : time->record_len;
+	return time->strict_len ? time->strict : time->record;
 }
