@@ -3,9 +3,11 @@
 
     avro_messages.py make SCHEMAS ID FIRST COUNT FOLDER    Confluent's wire format, a file each
     avro_messages.py flume COUNT FOLDER                    Flume's events
-    avro_messages.py judge TREE COUNT ID|flume             numbers 0 to COUNT-1, each once, in the folder of its hour"""
+    avro_messages.py json|latest COUNT FOLDER              Avro's JSON encoding: with schemaID 1 or 2 (and one record without), or behind 4 bytes
+    avro_messages.py judge TREE COUNT ID|flume|now         numbers 0 to COUNT-1, each once, in the folder of its hour (now: of today)"""
 import datetime
 import io
+import json
 import os
 import struct
 import sys
@@ -44,6 +46,21 @@ def make(schemas, number, first, count, folder):
         put(folder, n, b"\0" + struct.pack(">I", int(number)) + encode(schema, value))
 
 
+def json_number(count, folder):
+    for n in range(int(count)):
+        value = {"header": {"time": millis(n), "server": "s", "service": "web"}, "n": n, "schemaID": 1 + n % 2}
+        if n % 2:
+            value["page"] = f"/{n}"
+        put(folder, n, json.dumps(value).encode())
+    put(folder, int(count), b'{"n":1}')
+
+
+def json_latest(count, folder):
+    for n in range(int(count)):
+        value = {"header": {"time": millis(n), "server": "s", "service": "web"}, "n": n, "page": "\u00fc"}
+        put(folder, n, b"\0\0\0\2" + json.dumps(value).encode())
+
+
 def flume(count, folder):
     schema = avro.schema.parse(FLUME)
     for n in range(int(count)):
@@ -63,7 +80,9 @@ def judge(tree, count, kind):
             for record in records:
                 n = int(record["body"]) if kind == "flume" else record["n"]
                 hour = datetime.datetime.fromtimestamp(millis(n) / 1000, datetime.timezone.utc).strftime("hourly/%Y/%m/%d/%H")
-                if not path.endswith(hour):
+                if kind == "now":
+                    hour = datetime.datetime.now(datetime.timezone.utc).strftime("hourly/%Y/%m/%d")
+                if not (hour in path if kind == "now" else path.endswith(hour)):
                     sys.exit(f"{n} in {path}")
                 if n in seen:
                     sys.exit(f"{n} twice: {seen[n]} and {path}/{name}")
@@ -73,4 +92,4 @@ def judge(tree, count, kind):
 
 
 if __name__ == "__main__":
-    {"make": make, "flume": flume, "judge": judge}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "json": json_number, "latest": json_latest, "flume": flume, "judge": judge}[sys.argv[1]](*sys.argv[2:])

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""A schema registry as Confluent's answers, over a folder of <id>.avsc: registry_double.py PORT FOLDER. The newest of any subject is the highest id."""
+"""A schema registry over a folder of <id>.avsc: registry_double.py PORT FOLDER. The newest of any subject is the highest id.
+
+It answers as Confluent's does, below / and below /apis/ccompat/v7 (where Apicurio has that interface), and below /repo as the schema repository of
+AVRO-1124 that Camus knows: /repo/<subject>/latest "id<TAB>schema", /repo/<subject>/id/<id> the schema."""
 import http.server
 import json
 import os
@@ -20,6 +23,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def plain(self, status, text):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text.encode())))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
     def schema(self, number):
         try:
             with open(os.path.join(FOLDER, f"{number}.avsc")) as file:
@@ -29,12 +38,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         ids = sorted(int(name[:-5]) for name in os.listdir(FOLDER) if name.endswith(".avsc"))
-        match = re.fullmatch(r"/schemas/ids/(\d+)", self.path)
+        path = self.path.removeprefix("/apis/ccompat/v7")
+        repo = re.fullmatch(r"/repo/[\w.-]+/(?:id/(\d+)|latest)", path)
+        if repo:
+            number = repo.group(1) or ids[-1]
+            if self.schema(number) is None:
+                return self.plain(404, "not found")
+            return self.plain(200, self.schema(number) if repo.group(1) else f"{number}\t{self.schema(number)}")
+        match = re.fullmatch(r"/schemas/ids/(\d+)", path)
         if match and self.schema(match.group(1)):
             self.answer(200, {"schema": self.schema(match.group(1))})
-        elif re.fullmatch(r"/subjects/clicks-value/versions/latest", self.path):
+        elif re.fullmatch(r"/subjects/clicks-value/versions/latest", path):
             self.answer(200, {"subject": "clicks-value", "version": len(ids), "id": ids[-1], "schema": self.schema(ids[-1])})
-        elif self.path == "/subjects":
+        elif path == "/subjects":
             self.answer(200, ["clicks-value"])
         else:
             self.answer(404, {"error_code": 40403, "message": "not found"})

@@ -71,6 +71,34 @@ grep -q "127.0.0.1:$port" "$dir/log" || fail "the registry is not named"
 registry_start
 run || fail "the registry is back"
 judge "$dir/out" 600 2
+# The same interface below a path, as Apicurio has it; Camus's own registry (AVRO-1124) and the decoder that uses it: all from the start again.
+elsewhere() { echo "-D etl.destination.path=$dir/$1 -D etl.execution.base.path=$dir/$1.base -D etl.execution.history.path=$dir/$1.base/history"; }
+run $(elsewhere apicurio) -D schema.registry.url="http://127.0.0.1:$port/apis/ccompat/v7" -D etl.max.percent.skipped.schemanotfound=10 || fail "below a path"
+judge "$dir/apicurio" 600 2
+repo="-D kafka.message.coder.schema.registry.class=com.linkedin.camus.schemaregistry.AvroRestSchemaRegistry -D etl.schema.registry.url=http://127.0.0.1:$port/repo"
+run $(elsewhere rest) $repo -D camus.message.decoder.class=com.linkedin.camus.etl.kafka.coders.KafkaAvroMessageDecoder -D etl.max.percent.skipped.schemanotfound=10 ||
+	fail "AvroRestSchemaRegistry"
+judge "$dir/rest" 600 2
+# A folder of schemas.
+mkdir -p "$dir/files/clicks"; cp "$dir"/schemas/*.avsc "$dir/files/clicks"
+run $(elsewhere folder) -D kafka.message.coder.schema.registry.class=FileSchemaRegistry -D penstock.camus.schemas="$dir/files" \
+	-D camus.message.decoder.class=KafkaAvroMessageDecoder -D etl.max.percent.skipped.schemanotfound=10 || fail "FileSchemaRegistry"
+judge "$dir/folder" 600 2
+# Avro's JSON encoding: with the schema's number in a field (older ones are projected to the newest), and of the newest schema behind 4 bytes.
+json() {	# kind topic
+	rm -rf "$dir/messages"; mkdir "$dir/messages"
+	/usr/bin/python3 "$HERE/avro_messages.py" "$1" 300 "$dir/messages" || fail "messages"
+	kcat -P -b "$KAFKA_BS" -t "$2" "$dir"/messages/* || fail "kcat"
+}
+json json clicks.json
+run $(elsewhere json) $repo -D kafka.whitelist.topics=clicks.json -D camus.message.decoder.class=com.linkedin.camus.etl.kafka.coders.JSONToAvroMessageDecoder \
+	-D etl.max.percent.skipped.other=1 || fail "JSONToAvroMessageDecoder"
+grep -q 'undecodable 1' "$dir/log" || fail "a record without its schema's number"
+judge "$dir/json" 300 2
+json latest clicks.latest
+run $(elsewhere latest) $repo -D kafka.whitelist.topics=clicks.latest -D camus.message.decoder.class=com.linkedin.camus.etl.kafka.coders.LatestSchemaKafkaAvroMessageDecoder ||
+	fail "LatestSchemaKafkaAvroMessageDecoder"
+judge "$dir/latest" 300 now
 # A writer that does not fit the decoder is refused by name.
 send clicks 2 600 1
 run -D etl.record.writer.provider.class=StringRecordWriterProvider -D mapred.output.compress=false && fail "text of Avro records"

@@ -11,7 +11,8 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
   unsupported    as for a file with erasure coding
 GET /replicas?n=1,2  what the next looks at a file's blocks find, the last one for ever. GET /asked?op=CREATE&name=umask  1: the last
 call of the op had name=value (&value=) in it.
-GET /count?op=RENAME  how often it was called; GET /tree  all paths with lengths; GET /reset  forgets everything.
+GET /count?op=RENAME  how often it was called; GET /tree  all paths with lengths; GET /reset  forgets everything;
+GET /calm  only the faults.
 """
 import json
 import socket
@@ -137,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         q = {k: v[0] for k, v in urllib.parse.parse_qs(url.query, keep_blank_values=True).items()}
         path = urllib.parse.unquote(url.path)
-        if path in ("/fault", "/count", "/tree", "/reset", "/jmx", "/get", "/replicas", "/asked"):
+        if path in ("/fault", "/count", "/tree", "/reset", "/jmx", "/get", "/replicas", "/asked", "/calm"):
             return self.admin(path, q)
         try:
             if path.startswith("/dn/"):
@@ -186,6 +187,9 @@ class Handler(BaseHTTPRequestHandler):
             elif path == "/fault":
                 state["faults"].append({"op": q["op"], "kind": q["kind"], "count": int(q.get("count", 1)), "ms": int(q.get("ms", 0)),
                                         "path": q.get("path", "")})
+            elif path == "/calm":
+                state["faults"].clear()
+                return self.answer(200, raw=b"0")
             elif path == "/count":
                 return self.answer(200, raw=str(state["count"].get(q["op"], 0)).encode())
             elif path == "/replicas":

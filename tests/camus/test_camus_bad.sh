@@ -1,0 +1,192 @@
+#!/bin/bash
+# What may go wrong with a run of penstock-camus: bad records, times from nowhere, partitions that fail, an audit topic that refuses, HDFS full, a
+# broker that dies, bytes that rot on its disk. Each ends with the reason in the report, and the run after it has each record once.
+# A real Kafka; this machine's files, and a WebHDFS double for what only HDFS says.
+# usage: test_camus_bad.sh PENSTOCK_CAMUS
+set -u
+CAMUS=$1
+HERE=$(cd "$(dirname "$0")" && pwd)
+. "$HERE/../lib/kafka.sh"
+kafka_jars || exit 77
+dir=$(mktemp -d)
+double=
+trap 'kafka_kill; [ -n "$double" ] && kill $double 2>/dev/null; rm -rf "$dir"' EXIT
+fail() { tail -n 20 "$dir/log" 2>/dev/null; echo "FAILED: $*"; exit 1; }
+coproc DOUBLE { exec python3 "$HERE/../lib/webhdfs_double.py" 2>"$dir/double.log"; }
+double=$DOUBLE_PID
+kafka_start "$dir/kafka" || fail "no broker"
+read -r hdfs <&"${DOUBLE[0]}" || fail "no WebHDFS double"
+tool() { java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$dir/kafka/tools:$KAFKA_HOME/libs/*" "$@" >>"$dir/tools.log" 2>&1; }
+makers=
+for spec in rows:2 good:1 full:2 lost:2 rot:1; do tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BS" --create --topic "${spec%:*}" --partitions "${spec#*:}" & makers="$makers $!"; done
+wait $makers
+
+job() {	# root topics...: the settings of a job of its own
+	local root=$1
+	shift
+	cat >"$dir/job.properties" <<-END
+		etl.destination.path=$root/out
+		etl.execution.base.path=$root/base
+		etl.execution.history.path=$root/base/history
+		camus.message.decoder.class=JsonStringMessageDecoder
+		camus.message.timestamp.format=unix_milliseconds
+		etl.record.writer.provider.class=StringRecordWriterProvider
+		etl.max.percent.skipped.other=100
+		kafka.whitelist.topics=$(IFS=,; echo "$*")
+		kafka.brokers=$KAFKA_BS
+		etl.default.timezone=UTC
+	END
+}
+run() { { "$CAMUS" run -P "$dir/job.properties" --quiet "$@" >"$dir/log" 2>&1; } 2>/dev/null; }
+say() { grep -q -- "$1" "$dir/log" || fail "not said: $1"; }
+records() { find "$1" -type f -not -path '*/_penstock/*' -exec cat {} + 2>/dev/null | wc -l; }
+put() { kcat -P -b "$KAFKA_BS" -t "$1" -p "$2" || fail "kcat"; }
+rows() { local i; for i in $(seq "$1" "$2"); do echo "{\"timestamp\":1396130000000,\"n\":$i}"; done; }
+
+# ---- decode failures (6.3): all counted and listed, the first ones kept, none read again; the records behind them come
+job "$dir/a" rows
+{ rows 1 10; for i in 1 2 3 4 5; do echo "bad $i"; done; } | put rows 0
+rows 11 20 | put rows 1
+run -D max.decoder.exceptions.to.print=2 || fail "bad records"
+say 'undecodable 5'
+errors=$(ls "$dir"/a/base/history/*/errors.jsonl)
+[ "$(wc -l <"$errors")" = 5 ] && [ "$(grep -c payload_base64 "$errors")" = 2 ] || fail "errors: $(cat "$errors")"
+[ "$(records "$dir/a/out")" = 20 ] || fail "$(records "$dir/a/out") records of 20"
+run || fail "after bad records"
+say 'nothing committed'
+rows 21 25 | put rows 0
+run || fail "behind bad records"
+[ "$(records "$dir/a/out")" = 25 ] || fail "records behind bad ones"
+echo "bad again" | put rows 0
+run -D etl.fail.on.errors=true && fail "etl.fail.on.errors"
+run -D etl.fail.on.errors=true || fail "an error counted twice"
+
+# ---- tombstones: a policy, never the end of a partition
+printf '\n%s\n' "$(rows 26 26)" | kcat -P -b "$KAFKA_BS" -t rows -p 1 -Z || fail "kcat"
+printf '' >"$dir/empty"; kcat -P -b "$KAFKA_BS" -t rows -p 1 -Z -k key "$dir/empty" || fail "kcat"
+rows 27 27 | put rows 1
+run || fail "tombstones"
+say 'without payload [12],'
+[ "$(records "$dir/a/out")" = 27 ] || fail "$(records "$dir/a/out") records around tombstones"
+kcat -P -b "$KAFKA_BS" -t rows -p 1 -Z -k key "$dir/empty" || fail "kcat"
+run -D penstock.camus.tombstones=error || fail "tombstones as errors"
+say 'a record without a payload'
+
+# ---- times from nowhere: a folder, or an error with its reason; never a crash, never a record lost without a word
+far="-62135596800000 -9223372036854775808 9223372036854775807 -1 1 253402300800000 8640000000000000 -8640000000000000 9007199254740993 1e18 4102444800000"
+for t in $far; do echo "{\"timestamp\":$t,\"n\":\"$t\"}"; done | put rows 0
+run || fail "far times"
+written=$(($(records "$dir/a/out") - 27)) wrong=$(grep -o 'undecodable [0-9]*' "$dir/log" | grep -o '[0-9]*')
+[ $((written + wrong)) = "$(echo $far | wc -w)" ] || fail "$written written, $wrong in error of $(echo $far | wc -w)"
+find "$dir/a/out" -path '*2100/01/01/00*' -type f | grep -q . || fail "2100 has no folder"
+echo "far times: $written written, $wrong refused"
+for t in $far; do echo "{\"timestamp\":$t,\"n\":\"$t\"}"; done | put rows 0
+before=$(records "$dir/a/out")
+run -D kafka.max.historical.days=3 || fail "far times with kafka.max.historical.days"
+say 'too old [1-9]'
+run -D kafka.max.historical.days=3 || fail "again"
+say 'nothing committed'
+
+# ---- 9.2: one task's partitions fail, the others commit (or nothing, when asked)
+job "$dir/b" rows good
+rows 1 10 | put good 0
+run -D camus.message.decoder.class.rows=flume -D penstock.camus.commit=full && fail "a failed partition passes"
+say 'nothing is committed'
+[ "$(records "$dir/b/out")" = 0 ] || fail "penstock.camus.commit = full commits a part"
+run -D camus.message.decoder.class.rows=flume && fail "a failed partition passes"
+say "cannot be written by"
+[ "$(records "$dir/b/out")" = 10 ] || fail "the good partition was not committed"
+run || fail "the failed partitions, later"
+[ "$(find "$dir/b/out/good" -type f -exec cat {} + | wc -l)" = 10 ] || fail "the good partition came twice"
+[ "$(find "$dir/b/out/rows" -type f -exec cat {} + | wc -l)" = $((27 + 2 * written)) ] || fail "the failed partition is not whole"
+
+# ---- 9.2: audit counts cannot be posted: the data is there, the run fails, the next one posts
+tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BS" --create --topic TrackingMonitoringEvent --partitions 1 --config max.message.bytes=20 || fail "audit topic"
+rows 11 20 | put good 0
+run -D etl.run.tracking.post=true && fail "counts that cannot be posted"
+say 'TrackingMonitoringEvent'
+tool kafka.admin.ConfigCommand --bootstrap-server "$KAFKA_BS" --alter --entity-type topics --entity-name TrackingMonitoringEvent --add-config max.message.bytes=1000000 || fail "audit topic"
+run -D etl.run.tracking.post=true || fail "counts that can be posted again"
+kcat -C -b "$KAFKA_BS" -t TrackingMonitoringEvent -o beginning -e -q | grep -q '"count":10' || fail "the counts were not posted"
+[ "$(find "$dir/b/out/good" -type f -exec cat {} + | wc -l)" = 20 ] || fail "records around the counts"
+
+# ---- HDFS: full, over quota, refusing, standing by, one file of many; then each record once. Few calls where nothing is new.
+job "webhdfs://127.0.0.1:$hdfs/user/etl" full
+ask() { curl -sf "http://127.0.0.1:$hdfs/$1" || fail "double: $1"; }
+tree() { ask tree | python3 -c 'import json, sys; print("\n".join(p for p in json.load(sys.stdin) if "/out/" in p and "_penstock" not in p))'; }
+loaded() { tree | awk -F. 'NF > 3 { n += $(NF - 2) } END { print n + 0 }'; }
+wanted=0
+for kind in space quota denied lost_after; do
+	rows 1 30 | put full 0
+	rows 31 60 | put full 1
+	ask "fault?op=SEND&kind=$kind&count=1000&path=_penstock/2" >/dev/null
+	if run -D penstock.camus.stall_timeout=3s; then
+		[ $kind = lost_after ] || fail "HDFS says $kind and the run passes"
+	else
+		say 'full:[01]'
+	fi
+	[ "$(loaded)" = $wanted ] || [ $kind = lost_after ] || fail "something was committed though HDFS says $kind"
+	ask calm >/dev/null
+	run || fail "the run after $kind"
+	wanted=$((wanted + 60))
+	[ "$(loaded)" = $wanted ] || fail "$(loaded) records of $wanted after $kind"
+done
+# the rename that publishes, the manifest's, the history's
+for path in /out/_penstock/ /base/_penstock/manifest /base/_penstock/2; do
+	for kind in lost_before lost_after denied; do
+		rows 1 7 | put full 0
+		wanted=$((wanted + 7))
+		ask "fault?op=RENAME&kind=$kind&count=1&path=$path" >/dev/null
+		run || run || fail "$kind at a rename of $path"
+		[ "$(loaded)" = $wanted ] || fail "$(loaded) records of $wanted after $kind at a rename of $path"
+	done
+done
+calls() { local n=0 op; for op in GETFILESTATUS LISTSTATUS MKDIRS RENAME DELETE OPEN CREATE APPEND GETCONTENTSUMMARY CONCAT; do n=$((n + $(ask "count?op=$op"))); done; echo $n; }
+before=$(calls)
+run || fail "nothing new"
+say 'nothing committed'
+now=$(calls)
+[ $((now - before)) -lt 10 ] || fail "$((now - before)) calls to the NameNode for nothing new"
+echo "nothing new: $((now - before)) calls to the NameNode"
+
+# ---- a broker that dies while it is read: what was read counts, the rest is the next run's
+job "$dir/c" lost
+python3 -c 'for i in range(300000): print("{\"timestamp\":%d,\"n\":%d,\"text\":\"%s\"}" % (1396130000000 + i, i, "x" * 200))' >"$dir/big"
+half=150000
+head -n $half "$dir/big" | put lost 0 & p1=$!
+tail -n $half "$dir/big" | put lost 1 & p2=$!
+wait $p1 $p2
+run -D penstock.camus.memory=4m -D penstock.camus.stall_timeout=3s -D kafka.timeout.value=2000 & running=$!
+for _ in $(seq 400); do [ -n "$(find "$dir/c/out/_penstock" -name 'data*' 2>/dev/null | head -1)" ] && break; sleep 0.01; done
+kafka_kill
+wait $running && fail "a broker lost, and the run passes"
+say 'lost:[01]'
+kafka_restart "$dir/kafka" || fail "the broker again"
+run || fail "the broker is back"
+[ "$(records "$dir/c/out")" = 300000 ] || fail "$(records "$dir/c/out") records of 300000"
+find "$dir/c/out" -type f -not -path '*/_penstock/*' -exec cat {} + | sort -u | wc -l | grep -qx 300000 || fail "records twice"
+kafka_stop
+run -D kafka.timeout.value=1000 && fail "no broker at all"
+say "kafka.brokers $KAFKA_BS: no broker answers"
+
+# ---- bytes that rot on the broker's disk: the batch's checksum says so; told, passed over, the run fails, the rest is there
+kafka_restart "$dir/kafka" || fail "the broker again"
+job "$dir/d" rot
+rows 1 10 | put rot 0
+rows 11 20 | put rot 0
+rows 21 30 | put rot 0
+kafka_stop
+python3 - "$dir"/kafka/data/rot-0/*.log <<-'END'
+	import sys
+	data = bytearray(open(sys.argv[1], "rb").read())
+	at = data.index(b'"n":15')
+	data[at + 4] ^= 2
+	open(sys.argv[1], "wb").write(data)
+END
+kafka_restart "$dir/kafka" || fail "the broker again"
+run && fail "a broken batch passes"
+say 'rot:0'
+say 'CRC32C\|Bad message\|checksum'
+run || fail "the run behind a broken batch"
+[ "$(records "$dir/d/out")" = 20 ] || fail "$(records "$dir/d/out") records around a broken batch"
+exit 0
