@@ -62,13 +62,14 @@ run -D etl.fail.on.errors=true && fail "etl.fail.on.errors"
 run -D etl.fail.on.errors=true || fail "an error counted twice"
 
 # ---- tombstones: a policy, never the end of a partition
-printf '\n%s\n' "$(rows 26 26)" | kcat -P -b "$KAFKA_BS" -t rows -p 1 -Z || fail "kcat"
-printf '' >"$dir/empty"; kcat -P -b "$KAFKA_BS" -t rows -p 1 -Z -k key "$dir/empty" || fail "kcat"
+tombstone() { printf 'key:\n' | kcat -P -b "$KAFKA_BS" -t rows -p 1 -K: -Z || fail "kcat"; }
+rows 26 26 | put rows 1
+tombstone
 rows 27 27 | put rows 1
 run || fail "tombstones"
-say 'without payload [12],'
+say 'without payload 1,'
 [ "$(records "$dir/a/out")" = 27 ] || fail "$(records "$dir/a/out") records around tombstones"
-kcat -P -b "$KAFKA_BS" -t rows -p 1 -Z -k key "$dir/empty" || fail "kcat"
+tombstone
 run -D penstock.camus.tombstones=error || fail "tombstones as errors"
 say 'a record without a payload'
 
