@@ -20,6 +20,7 @@
 
 static const char *const commit_words[] = { "partial", "full", NULL };
 static const char *const missing_words[] = { "record", "now", NULL };
+static const char *const change_words[] = { "split", "project", "fail", NULL };
 static const char *const tombstone_words[] = { "skip", "write", "error", NULL };
 
 const struct option camus_options[] = {
@@ -90,6 +91,8 @@ const struct option camus_options[] = {
 	{ "camus.message.schema.id.field", OPT_STRING, AT(schema_id_field), "schemaID", .help = "Field with the schema's number, of JSONToAvroMessageDecoder." },
 	{ "penstock.camus.timestamp.missing", OPT_CHOICE, AT(time_missing), "record", .choices = missing_words,
 	  .help = "record: a record without a time gets its Kafka timestamp; now: the clock's." },
+	{ "penstock.camus.schema_change", OPT_CHOICE, AT(schema_change), "split", .choices = change_words,
+	  .help = "When a newer schema appears within a run: the next file begins; records are written in the one of the run's begin; the partition fails." },
 	{ "penstock.camus.tombstones", OPT_CHOICE, AT(tombstones), "skip", .choices = tombstone_words,
 	  .help = "What a record without a payload becomes: nothing (counted), an empty record, an error record." },
 

@@ -10,6 +10,7 @@ enum conf_partitioner { PARTITION_DEFAULT, PARTITION_HOURLY, PARTITION_DAILY, PA
 enum conf_writer { WRITER_AVRO, WRITER_TEXT, WRITER_SEQUENCE };
 enum conf_time_missing { MISSING_RECORD, MISSING_NOW };	/* a record without a time gets its Kafka timestamp, the clock's */
 enum conf_commit { COMMIT_PARTIAL, COMMIT_FULL };
+enum conf_schema_change { SCHEMA_SPLIT, SCHEMA_PROJECT, SCHEMA_FAIL };
 enum conf_tombstone { TOMBSTONE_SKIP, TOMBSTONE_WRITE, TOMBSTONE_ERROR };
 
 struct camus_conf {
@@ -46,6 +47,7 @@ struct camus_conf {
 	const char *time_field, *time_format, *schema_id_field;
 	uint32_t time_missing;		/* enum conf_time_missing */
 	uint32_t tombstones;
+	uint32_t schema_change;
 
 	/* output */
 	const char *destination, *sub_dir, *path_format, *locale, *zone, *codec, *delimiter;

@@ -165,7 +165,7 @@ schemas_get(struct avro_decoder *decoder, const char *topic, int64_t id, struct 
 		from = decoder->latest;
 	else if (registry_by_id(decoder->registry, topic, id, &from, err) != REGISTRY_OK)
 		return DECODE_SCHEMA_NOT_FOUND;
-	if (from->id > decoder->latest->id) {	/* a newer id appeared: the newest schema is asked for again */
+	if (from->id > decoder->latest->id && decoder->conf->schema_change != SCHEMA_PROJECT) {	/* a newer id appeared: the newest schema is asked for again */
 		registry_refresh(decoder->registry, topic);
 		if (registry_latest(decoder->registry, topic, &decoder->latest, err) != REGISTRY_OK)
 			return DECODE_SCHEMA_NOT_FOUND;

@@ -153,7 +153,8 @@ steps_pull(struct job *job, struct place *place, const char *folder, struct run_
 		struct writer_config config = { .fs = task->fs, .clock = &clock_system, .folder = folder, .task = t,
 			.memory = conf->memory / pull.count / 2, .delimiter = conf->delimiter,
 			.stall_ns = conf->stall_timeout_ns, .kind = conf->kind, .avro_sync_bytes = conf->avro_sync_bytes,
-			.avro_codec = conf->avro_codec, .codec = conf->codec_kind, .seq_blocks = conf->seq_blocks };
+			.avro_codec = conf->avro_codec, .codec = conf->codec_kind, .seq_blocks = conf->seq_blocks,
+			.schema_fails = conf->schema_change == SCHEMA_FAIL };
 		if (!rc)
 			rc = writer_open(&task->writer, &config, err);
 	}

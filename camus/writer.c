@@ -386,6 +386,10 @@ writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t buc
 {
 	struct open_file *file = file_find(writer, part, bucket);
 	if (file && file->schema && schema && strcmp(file->schema, schema) != 0) {
+		if (writer->config.schema_fails) {
+			part_fail(part, "a newer schema appeared (penstock.camus.schema_change = fail)", writer->config.folder);
+			return;
+		}
 		request_room(writer);
 		file_end(file);
 		file = NULL;

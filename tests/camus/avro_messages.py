@@ -4,13 +4,15 @@
     avro_messages.py make SCHEMAS ID FIRST COUNT FOLDER    Confluent's wire format, a file each
     avro_messages.py flume COUNT FOLDER                    Flume's events
     avro_messages.py json|latest COUNT FOLDER              Avro's JSON encoding: with schemaID 1 or 2 (and one record without), or behind 4 bytes
-    avro_messages.py judge TREE COUNT ID|flume|now         numbers 0 to COUNT-1, each once, in the folder of its hour (now: of today)"""
+    avro_messages.py judge TREE COUNT ID|flume|now|la      numbers 0 to COUNT-1, each once, in the folder of its hour (now: of the
+                                                           hour that is or just was; la: likewise, in Los Angeles)"""
 import datetime
 import io
 import json
 import os
 import struct
 import sys
+import zoneinfo
 
 import avro.datafile
 import avro.io
@@ -80,9 +82,12 @@ def judge(tree, count, kind):
             for record in records:
                 n = int(record["body"]) if kind == "flume" else record["n"]
                 hour = datetime.datetime.fromtimestamp(millis(n) / 1000, datetime.timezone.utc).strftime("hourly/%Y/%m/%d/%H")
-                if kind == "now":
-                    hour = datetime.datetime.now(datetime.timezone.utc).strftime("hourly/%Y/%m/%d")
-                if not (hour in path if kind == "now" else path.endswith(hour)):
+                hours = [hour]
+                if kind in ("now", "la"):
+                    zone = zoneinfo.ZoneInfo("America/Los_Angeles" if kind == "la" else "UTC")
+                    now = datetime.datetime.now(zone)
+                    hours = [t.strftime("hourly/%Y/%m/%d/%H") for t in (now, now - datetime.timedelta(hours=1))]
+                if not path.endswith(tuple(hours)):
                     sys.exit(f"{n} in {path}")
                 if n in seen:
                     sys.exit(f"{n} twice: {seen[n]} and {path}/{name}")

@@ -15,10 +15,33 @@ seed=${CAMUS_SEED:-$RANDOM}
 echo "seed $seed (CAMUS_SEED=$seed repeats the moments)"
 RANDOM=$seed
 dir=$(mktemp -d)
-trap 'kafka_kill; hadoop_stop; rm -rf "$dir"' EXIT
+registry=
+trap 'kafka_kill; hadoop_stop; [ -n "$registry" ] && kill $registry 2>/dev/null; rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $*"; tail -n 20 "$dir/log" 2>/dev/null; exit 1; }
 hadoop_start "$dir/hdfs" 1 || fail "no HDFS"
 kafka_start "$dir/kafka" || fail "no broker"
+
+# Camus's own example, as it is but for the names of hosts: bare paths on the site's file system, Avro, all topics.
+if /usr/bin/python3 -c 'import avro' 2>/dev/null; then
+	port=$(hadoop_ports 1)
+	mkdir "$dir/schemas" "$dir/messages"
+	cat >"$dir/schemas/1.avsc" <<-'EOF'
+	{"type":"record","name":"Click","fields":[{"name":"header","type":{"type":"record","name":"Head","fields":[{"name":"time","type":"long"},{"name":"server","type":"string"},{"name":"service","type":"string"}]}},{"name":"n","type":"int"},{"name":"page","type":"string"}]}
+	EOF
+	/usr/bin/python3 "$HERE/registry_double.py" "$port" "$dir/schemas" >"$dir/registry.log" 2>&1 & registry=$!
+	/usr/bin/python3 "$HERE/avro_messages.py" latest 200 "$dir/messages" || fail "messages"
+	kcat -P -b "$KAFKA_BS" -t clicks "$dir"/messages/* || fail "kcat"
+	sed "s/kafka.example.com:9092/$KAFKA_BS/; s/registry.example.com/127.0.0.1:$port/" "$HERE/camus.properties" >"$dir/example.properties"
+	for n in 1 2; do
+		HADOOP_CONF_DIR="$dir/hdfs/conf" "$CAMUS" -P "$dir/example.properties" --quiet >"$dir/log" 2>&1 || fail "Camus's example, run $n"
+	done
+	grep -q 'nothing committed' "$dir/log" || fail "Camus's example: a second run brings something"
+	hadoop_fs -copyToLocal "$HADOOP_RPC/user/username/topics" "$dir/example" || fail "hadoop fs -copyToLocal"
+	/usr/bin/python3 "$HERE/avro_messages.py" judge "$dir/example" 200 la || fail "Camus's example"
+	hadoop_fs -ls "$HADOOP_RPC/user/username/camus/exec/history/*/" | grep -q offsets-m-00000 || fail "Camus's example: no history"
+else
+	echo "no python3-avro: Camus's example was not run"
+fi
 topics=(t1 t2 t3 t4 t5)
 makers=
 for topic in "${topics[@]}"; do
@@ -57,6 +80,7 @@ camus.message.decoder.class=com.linkedin.camus.etl.kafka.coders.JsonStringMessag
 camus.message.timestamp.format=unix_milliseconds
 etl.record.writer.provider.class=com.linkedin.camus.etl.kafka.common.StringRecordWriterProvider
 kafka.brokers=$KAFKA_BS
+kafka.blacklist.topics=clicks
 etl.default.timezone=UTC
 EOF
 run() { { "$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1; } 2>/dev/null; }
