@@ -36,7 +36,7 @@ static int
 counts_tell(const struct camus_conf *conf, struct place *place, const struct manifest *manifest, struct err *err)
 {
 	char folder[FS_PATH_BYTES];
-	int rc = fs_path_join(folder, sizeof folder, place->history, manifest->run);
+	int rc = fs_path_join(folder, sizeof folder, place->history, manifest->history[0] ? manifest->history : manifest->run);
 	if (!rc && conf->keep_counts && conf->counts_path) {
 		struct fs *fs = NULL;
 		struct fs_config config = place->config;
