@@ -62,7 +62,8 @@ struct event {
 	uint64_t time_ns;		/* wall time of receipt */
 	uint64_t channels;		/* bit per channel slot of the ingress, set by the selector: required or optional, see pipeline */
 	uint32_t ticket;		/* 0: none */
-	uint8_t dropped;		/* set by interceptors: the event goes no further */
+	uint32_t dropped : 8;		/* set by interceptors: the event goes no further */
+	uint32_t stream_end : 24;	/* of a stream: bytes from its ticket's first to the end of its frame; 0: not known */
 	const struct mark_point *point;	/* dataplane/mark.h; NULL: the source keeps no marks */
 };
 

@@ -10,13 +10,12 @@
 #define RUN_NS NS_PER_MS
 #define RUN_MAX 256u			/* looked at in one turn */
 #define RING_BYTES (1u << 20)
-#define KEY_BYTES 128u
+#define KEY_BYTES HALF_LINE_KEY_BYTES
 
-/* {source, peer, own address}: a connection's, as long as it lives. */
-static uint16_t
-key_of(const struct stream *stream, uint8_t key[KEY_BYTES])
+uint16_t
+half_line_key(const struct stream *stream, uint8_t key[KEY_BYTES])
 {
-	size_t name = strnlen(stream->in->spec->name, KEY_BYTES - 37);
+	size_t name = strnlen(stream->in->spec->name, KEY_BYTES - 45);
 	uint8_t *p = key;
 	memcpy(p, stream->in->spec->name, name);
 	p += name;
@@ -25,11 +24,12 @@ key_of(const struct stream *stream, uint8_t key[KEY_BYTES])
 	memcpy(p + 16, &stream->peer.port, 2);
 	memcpy(p + 18, stream->local.ip, 16);
 	memcpy(p + 34, &stream->local.port, 2);
-	return (uint16_t)(p + 36 - key);
+	memcpy(p + 36, &stream->flow, 8);
+	return (uint16_t)(p + 44 - key);
 }
 
-static struct ledger_link *
-link_of(const struct half_lines *lines, const struct stream *stream)
+struct ledger_link *
+half_line_link(const struct half_lines *lines, const struct stream *stream)
 {
 	uint64_t required = stream->in->spec->required;
 	return required ? lines->links[__builtin_ctzll(required)] : NULL;
@@ -63,7 +63,7 @@ forget(struct half_lines *lines, struct half_line *line)
 	line->waiting = false;
 	/* A ring that is full leaves it to the next connection with this key, or the next start. */
 	if (line->kept)
-		(void)ledger_remove(link_of(lines, line->stream), STATE_HALF_LINE, key, key_of(line->stream, key), &number);
+		(void)ledger_remove(half_line_link(lines, line->stream), STATE_HALF_LINE, key, half_line_key(line->stream, key), &number);
 	line->kept = false;
 	line->offset = line->noted = 0;
 }
@@ -75,9 +75,9 @@ note(struct half_lines *lines, struct half_line *line)
 	uint8_t key[KEY_BYTES];
 	uint32_t len;
 	const uint8_t *bytes = stream_unfinished(stream, &len);
-	struct state_record record = { .class = STATE_HALF_LINE, .key = key, .key_len = key_of(stream, key), .value = bytes, .value_len = len,
+	struct state_record record = { .class = STATE_HALF_LINE, .key = key, .key_len = half_line_key(stream, key), .value = bytes, .value_len = len,
 				       .order = stream_consumed(stream) };
-	if (ledger_note(link_of(lines, stream), &record, &line->number))
+	if (ledger_note(half_line_link(lines, stream), &record, &line->number))
 		return;		/* too long, or no room now */
 	line->urgent = false;
 	line->offset = stream->received;
@@ -92,19 +92,31 @@ static bool
 look(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 {
 	struct stream *stream = line->stream;
-	struct ledger_link *link = link_of(lines, stream);
+	struct ledger_link *link = half_line_link(lines, stream);
 	if (line->waiting && ledger_durable(link) >= line->number) {
 		line->waiting = false;
 		lines->waiting--;
 		if (!stream->ending)
 			stream_stored(stream, line->offset);
 	}
+	if (line->place_waiting && ledger_durable(link) >= line->place_number) {
+		line->place_waiting = false;
+		lines->waiting--;
+		if (!stream->ending)
+			stream_recorded(stream, line->place);
+	}
 	if (stream->ending || ledger_status(link))
 		return false;
+	bool lags = stream->flow && !stream->ticket_first && stream_consumed(stream) > stream->recorded;
+	if (lags && !line->place_waiting && flow_record_note(link, line, &line->place_number) == 0) {
+		line->place = stream->put = stream_consumed(stream);
+		line->place_waiting = true;
+		lines->waiting++;
+	}
 	if (line->kept && !line->waiting && stream->durable > line->offset)
 		forget(lines, line);	/* the whole frame is in the log now */
 	if (!stream->tail_len)
-		return line->kept;
+		return line->kept || line->place_waiting || lags;
 	uint64_t begin = stream_consumed(stream);
 	if (begin != line->begin) {
 		line->begin = begin;
@@ -112,7 +124,8 @@ look(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 	}
 	bool longer = stream->tail_len >= HALF_LINE_LONG_BYTES && stream->tail_len >= 2 * line->noted;
 	/* A stream that waits for room in a channel holds whole frames too: those are acknowledged when they are events in the log, not before. */
-	if (!line->waiting && !stream->wait && !stream->ticket_first && stream->received > line->offset &&
+	bool placed = !stream->flow || stream_consumed(stream) <= stream->recorded || (line->place_waiting && line->place == stream_consumed(stream));
+	if (placed && !line->waiting && !stream->wait && !stream->ticket_first && stream->received > line->offset &&
 	    (line->urgent || longer || now_ns - line->since_ns >= HALF_LINE_AGE_NS))
 		note(lines, line);
 	return true;
@@ -122,10 +135,24 @@ void
 half_line_fed(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 {
 	struct stream *stream = line->stream;
-	if (line->listed || !stream->tail_len || stream->tls || stream->edge != STREAM_DURABLE || !link_of(lines, stream))
+	if (line->listed || !stream->tail_len || stream->tls || stream->edge != STREAM_DURABLE || !half_line_link(lines, stream))
 		return;
 	line->begin = stream_consumed(stream);
 	line->since_ns = now_ns;
+	list_add(lines, line);
+}
+
+void
+half_line_resume(struct half_lines *lines, struct half_line *line, uint32_t len)
+{
+	struct stream *stream = line->stream;
+	if (!len)
+		return;
+	line->begin = stream_consumed(stream);
+	line->since_ns = stream->streams->now_ns;
+	line->offset = stream->received;
+	line->noted = len;
+	line->kept = true;
 	list_add(lines, line);
 }
 
@@ -138,16 +165,37 @@ half_line_hurry(struct half_lines *lines, struct half_line *line, uint64_t now_n
 }
 
 void
-half_line_end(struct half_lines *lines, struct half_line *line)
+half_line_lag(struct half_lines *lines, struct half_line *line)
+{
+	if (!line->listed)
+		list_add(lines, line);
+	if (!line->place_waiting)
+		lines->urgent = true;
+}
+
+void
+half_line_end(struct half_lines *lines, struct half_line *line, bool leave)
 {
 	if (line->listed)
 		list_remove(lines, line);
+	if (line->place_waiting)
+		lines->waiting--;
+	line->place_waiting = false;
+	if (leave) {
+		lines->waiting -= line->waiting;
+		line->waiting = line->kept = false;
+		return;
+	}
 	forget(lines, line);
+	if (line->stream->flow)
+		flow_record_end(&lines->flows, half_line_link(lines, line->stream), line->stream);
 }
 
 void
 half_lines_run(struct half_lines *lines, uint64_t now_ns)
 {
+	if (lines->flows.ended_count)
+		flow_records_run(&lines->flows, now_ns);
 	if (lines->left.first)
 		fragments_run(&lines->left, now_ns);
 	if (!lines->first || (now_ns < lines->next_ns && !lines->urgent && !lines->waiting))
@@ -171,7 +219,7 @@ struct taking {
 	struct half_lines *lines;
 	struct ledger *ledger;
 	struct ledger_link *link;
-	bool (*own)(void *context, const struct address *address);
+	bool (*own)(void *context, const struct address *peer, const struct address *address);
 	void *context;
 	struct key { struct key *next; uint64_t order; uint32_t len; uint16_t key_len; uint8_t bytes[]; } *found;
 	bool no_memory;
@@ -182,12 +230,14 @@ find_left(const struct state_record *record, void *context)
 {
 	struct taking *t = context;
 	const uint8_t *key = record->key, *zero = memchr(key, 0, record->key_len);
-	struct address to;
+	struct address from, to;
 	if (!zero || record->key_len < zero - key + 37)
 		return true;
+	memcpy(from.ip, zero + 1, 16);
+	memcpy(&from.port, zero + 1 + 16, 2);
 	memcpy(to.ip, zero + 1 + 18, 16);
 	memcpy(&to.port, zero + 1 + 34, 2);
-	if (!t->own(t->context, &to))
+	if (!t->own(t->context, &from, &to))
 		return true;
 	struct key *k = malloc(sizeof *k + record->key_len + record->value_len);
 	t->no_memory |= !k;
@@ -207,8 +257,14 @@ take_left(struct half_lines *lines, struct taking *t, const char *channel, struc
 	int rc = t->no_memory ? err_set(err, ENOMEM, "no memory for the half lines of channel %s", channel) : 0;
 	for (struct key *k = t->found, *next; k; k = next) {
 		next = k->next;
-		if (!rc)
-			rc = fragment_take(&lines->left, t->link, k->bytes, k->key_len, k->order, k->bytes + k->key_len, k->len, err);
+		/* A frame whose end came and is in the log: its record was only not removed any more. */
+		uint64_t stored = flow_record_stored(t->ledger, k->bytes, k->key_len), number;
+		uint64_t skip = stored > k->order ? stored - k->order : 0;
+		if (!rc && skip >= k->len)
+			(void)ledger_remove(t->link, STATE_HALF_LINE, k->bytes, k->key_len, &number);
+		else if (!rc)
+			rc = fragment_take(&lines->left, t->link, k->bytes, k->key_len, k->order + skip, k->bytes + k->key_len + skip,
+					   k->len - (uint32_t)skip, err);
 		if (rc == -ENOENT)
 			rc = 0;
 		free(k);
@@ -220,7 +276,8 @@ take_left(struct half_lines *lines, struct taking *t, const char *channel, struc
 }
 
 int
-half_lines_take(struct half_lines *lines, bool (*own)(void *context, const struct address *address), void *context, struct err *err)
+half_lines_take(struct half_lines *lines, bool (*own)(void *context, const struct address *peer, const struct address *address), void *context,
+		struct err *err)
 {
 	const struct pipeline *pipeline = lines->left.ingress->pipeline;
 	int rc = 0;
@@ -258,6 +315,7 @@ void
 half_lines_close(struct half_lines *lines)
 {
 	fragments_free(&lines->left);
+	flow_records_free(&lines->flows);
 	for (uint32_t slot = 0; slot < PIPELINE_CHANNELS_MAX; slot++)
 		if (lines->links[slot])
 			ledger_link_close(lines->links[slot]);

@@ -8,6 +8,7 @@
 #ifndef PENSTOCK_DATAPLANE_HALF_LINE_H
 #define PENSTOCK_DATAPLANE_HALF_LINE_H
 
+#include "dataplane/flow_record.h"
 #include "dataplane/fragment.h"
 #include "dataplane/stream.h"
 
@@ -25,6 +26,11 @@ struct half_line {
 	bool listed, urgent;
 	bool waiting;			/* the note is not durable yet */
 	bool kept;			/* a record is in the ledger */
+	/* Of a stream with a flow (flow_record.h). */
+	bool place_waiting;		/* a note of where it stands is not durable yet */
+	uint64_t place_number, place;
+	struct tcp_resume tcp;		/* what its record says of the connection */
+	uint16_t queue;
 };
 
 struct half_lines {
@@ -35,12 +41,14 @@ struct half_lines {
 	uint64_t next_ns;
 	uint64_t kept_total;		/* notes made */
 	struct fragments left;		/* what a killed process had acknowledged */
+	struct flow_records flows;
 };
 
 /* Links to the durable channels that a source of the ingress's pipeline requires. 0, or -ENOMEM. */
 int half_lines_open(struct half_lines *lines, struct ingress *ingress, struct err *err);
 /* Takes over what a killed process left of connections to addresses that are `own`. 0, or -ENOMEM. Control. */
-int half_lines_take(struct half_lines *lines, bool (*own)(void *context, const struct address *address), void *context, struct err *err);
+int half_lines_take(struct half_lines *lines, bool (*own)(void *context, const struct address *peer, const struct address *address), void *context,
+		    struct err *err);
 /* All streams have ended. */
 void half_lines_close(struct half_lines *lines);
 /* Every turn. */
@@ -51,11 +59,21 @@ half_line_begin(struct half_line *line, struct stream *stream)
 {
 	*line = (struct half_line){ .stream = stream };
 }
+/* Its place is behind what its flow's record says, and no event will say so. */
+void half_line_lag(struct half_lines *lines, struct half_line *line);
 /* The stream took bytes. */
 void half_line_fed(struct half_lines *lines, struct half_line *line, uint64_t now_ns);
 /* Something waits behind it. */
+/* The stream goes on with `len` bytes of an unfinished frame that a record holds. */
+void half_line_resume(struct half_lines *lines, struct half_line *line, uint32_t len);
 void half_line_hurry(struct half_lines *lines, struct half_line *line, uint64_t now_ns);
-/* Before stream_end. */
-void half_line_end(struct half_lines *lines, struct half_line *line);
+/* Before stream_end. leave: the records stay, for the next process. */
+void half_line_end(struct half_lines *lines, struct half_line *line, bool leave);
+
+/* ---- flow_record.c ---- */
+/* {source, zero byte, peer, own address, flow}: a connection's, as long as it lives. Returns its length. */
+#define HALF_LINE_KEY_BYTES 128u
+uint16_t half_line_key(const struct stream *stream, uint8_t key[HALF_LINE_KEY_BYTES]);
+struct ledger_link *half_line_link(const struct half_lines *lines, const struct stream *stream);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/stream.h"
 #include "dataplane/trace.h"
 
 #define STAGING_BYTES (1u << 20)
@@ -113,6 +114,7 @@ ingress_open(struct ingress *ingress, const char *name, const struct pipeline *p
 		struct ingress_channel *channel = &ingress->channels[slot];
 		if (!(used >> slot & 1))
 			continue;
+		channel->ingress = ingress;
 		struct channel *c = pipeline->channels[slot];
 		int rc = c->ops->link(c, name, wake_fd, &channel->link, err);
 		if (rc)
@@ -174,6 +176,8 @@ set_pending(struct ingress_channel *channel, int64_t change)
 static void
 seal(struct ingress_channel *channel)
 {
+	if (channel->ingress->has_flows && channel->open->ticket_count)
+		streams_mark(channel->ingress, channel->open);
 	if (channel->marks_dirty)
 		marks_write(channel);
 	block_seal(channel->open);
@@ -328,7 +332,7 @@ ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64
 	event->time_ns = time_ns;
 	event->channels = 0;
 	event->ticket = ingress->whole.in ? ingress->whole.ticket : 0;
-	event->dropped = 0;
+	event->dropped = event->stream_end = 0;
 	event->point = NULL;
 	return event;
 }
@@ -358,14 +362,14 @@ put_copy(struct ingress *ingress, uint32_t slot, const struct event *event, bool
 			return -ENOSPC;
 		}
 		bool noted = event->ticket && required && !split;
-		bool full = (noted && !ticket_has_room(&ingress->tickets, event->ticket, block)) ||
+		bool full = (noted && !ticket_reserve(&ingress->tickets, event->ticket, block)) ||
 			    (event->point && !mark_reserve(channel, slot, event->point, block));
 		int rc = full ? -ENOSPC : block_put(block, slot, event);
 		if (rc == 0) {
 			if (event->point)
 				mark_stored(channel, slot, event->point);
 			if (noted)
-				ticket_note(&ingress->tickets, event->ticket, block);
+				ticket_note(&ingress->tickets, event->ticket, event->stream_end, block);
 			counter_add(&channel->counters.offered, 1);
 			set_pending(channel, 1);
 			if (split)
@@ -399,7 +403,7 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 			memmove(to, event->body, event->body_len + 1);
 			event->body = to;
 		}
-		if (event->ticket && required && !ticket_has_room(&ingress->tickets, event->ticket, channel->open))
+		if (event->ticket && required && !ticket_reserve(&ingress->tickets, event->ticket, channel->open))
 			break;
 		if (event->point && ((channel->mark_failed && required) || !mark_reserve(channel, slot, event->point, channel->open)))
 			break;
@@ -408,7 +412,7 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 		if (event->point)
 			mark_stored(channel, slot, event->point);
 		if (event->ticket && required)
-			ticket_note(&ingress->tickets, event->ticket, channel->open);
+			ticket_note(&ingress->tickets, event->ticket, event->stream_end, channel->open);
 		to += event->body_len + 1;
 		offered++;
 		stored++;
@@ -501,7 +505,7 @@ fits_open(struct ingress *ingress)
 		struct block *block = open_block(&ingress->channels[slot]);
 		if (!block || block_left(block) < need[slot] || block_events_left(block) < events[slot])
 			return false;
-		if (ingress->whole.ticket && !ticket_has_room(&ingress->tickets, ingress->whole.ticket, block))
+		if (ingress->whole.ticket && !ticket_reserve(&ingress->tickets, ingress->whole.ticket, block))
 			return false;
 	}
 	return true;
@@ -587,7 +591,7 @@ ingress_put(struct ingress *ingress)
 }
 
 /* Headers of one event may need so much; more is rare and fails the event's ticket. */
-#define EVENT_SLACK 256u
+#define EVENT_SLACK 384u
 #define READY_RUN_BYTES 65536u
 
 static bool
@@ -695,7 +699,7 @@ ingress_commit(struct ingress_source *in)
 		struct ingress_channel *channel = &ingress->channels[slot];
 		bool noted = ingress->whole.ticket && spec->required >> slot & 1;
 		if (channel->open && channel->open->events && noted)
-			ticket_note(&ingress->tickets, ingress->whole.ticket, channel->open);
+			ticket_note(&ingress->tickets, ingress->whole.ticket, 0, channel->open);
 		if (!channel->held_count)
 			continue;
 		if (channel->open && channel->open->events) {
@@ -706,7 +710,7 @@ ingress_commit(struct ingress_source *in)
 		uint32_t count = channel->held_count;
 		for (uint32_t i = 0; i < count; i++) {
 			if (noted)
-				ticket_note(&ingress->tickets, ingress->whole.ticket, channel->held[i]);
+				ticket_note(&ingress->tickets, ingress->whole.ticket, 0, channel->held[i]);
 			channel->held[i]->joined = count - 1 - i;
 			counter_add(&channel->counters.blocks, 1);
 			channel_submit(channel->link, &channel->held[i]);

@@ -29,6 +29,7 @@ struct intake_counters {
 #define INGRESS_HELD_MAX 24u	/* blocks of one whole batch in one channel; a group holds them all */
 
 struct ingress_channel {
+	struct ingress *ingress;
 	struct channel_link *link;
 	struct block *held[INGRESS_HELD_MAX];	/* sealed blocks of the whole batch under way */
 	struct block *spare[INGRESS_HELD_MAX + 1];	/* credit that an abandoned batch gave back */
@@ -75,6 +76,7 @@ struct ingress {
 	uint64_t generation;				/* adopted pipeline */
 	struct tickets tickets;
 	struct mark *marks;
+	bool has_flows;					/* streams that go on after a restart: blocks bear their marks */
 	uint32_t mark_failures;				/* channels whose marks are being gone back to */
 	uint64_t marks_due_ns;
 	struct {					/* the whole batch under way, between ingress_begin and commit or abort */

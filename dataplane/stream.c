@@ -165,6 +165,8 @@ progress(struct stream *stream)
 	uint64_t edge;
 	if (stream->ticket_first) {
 		edge = ticket_at(&stream->in->ingress->tickets, stream->ticket_first)->begin;
+	} else if (stream->flow) {
+		edge = stream_consumed(stream);
 	} else {
 		edge = stream_consumed(stream);
 		if (stream->stored > edge)
@@ -172,6 +174,12 @@ progress(struct stream *stream)
 	}
 	if (stream->tls)
 		edge = stream_tls_edge(stream->tls, edge, stream->durable);
+	if (stream->flow) {
+		if (edge > stream->recorded && !stream->ticket_first && !stream->ending)
+			stream->carrier->lagging(stream);
+		edge = edge < stream->recorded ? edge : stream->recorded;
+		edge = edge > stream->stored ? edge : stream->stored;
+	}
 	if (edge <= stream->durable)
 		return;
 	stream->durable = edge;
@@ -205,6 +213,16 @@ stream_ticket(struct stream *stream, uint32_t at)
 	if (!stream->ticket_open)
 		stream->ticket_open = open_ticket(stream, 0, at);
 	return stream->ticket_open;
+}
+
+void
+stream_event(struct stream *stream, struct event *event, uint32_t ticket, uint32_t end)
+{
+	event->ticket = ticket;
+	if (!stream->flow || !end)
+		return;
+	uint64_t n = stream->eaten + end - ticket_at(&stream->in->ingress->tickets, ticket)->begin;
+	event->stream_end = n < 1u << 24 ? n & 0xffffff : 0;
 }
 
 uint32_t
@@ -341,8 +359,9 @@ after_feed(struct stream *stream)
 		stream->frame_ns = stream->streams->now_ns;
 	stream->frame_known = frame;
 	if (stream->eof && !stream->wait && !stream->eof_told && !stream->ending) {
-		stream->eof_told = true;
+		stream->eof_told = stream->feeding = true;
 		eat(stream, stream->tail, stream->tail_len, stream->plain - stream->tail_len, true);
+		stream->feeding = false;
 		if (!stream->wait)
 			stream->tail_len = 0;	/* an unfinished frame makes no event */
 		else
@@ -482,6 +501,8 @@ stream_ticket_settled(struct ingress *ingress, uint32_t ticket)
 		ticket = stream->ticket_first;
 		uint64_t cookie = t->cookie;
 		int status = t->status;
+		if (!status && t->marked > stream->recorded)
+			stream->recorded = t->marked;
 		stream->ticket_first = t->next;
 		if (!stream->ticket_first)
 			stream->ticket_last = 0;
@@ -598,7 +619,55 @@ stream_restore(struct stream *stream, uint64_t offset, const uint8_t *unfinished
 	if (len && !tail_keep(stream, unfinished, len))
 		return -ENOMEM;
 	stream->received = stream->plain = stream->stored = stream->durable = offset;
+	stream->recorded = stream->put = offset - len;
 	return 0;
+}
+
+/* ---- streams that go on after a restart ---- */
+
+#define MARK_BYTES 64u			/* of a stream's mark beside its source's name, at most */
+
+bool
+stream_reserve(struct stream *stream, struct block *block)
+{
+	if (stream->reserved_serial == block->serial)
+		return true;
+	if (!block_reserve(block, MARK_BYTES + (uint32_t)strlen(stream->in->spec->name)))
+		return false;
+	stream->reserved_serial = block->serial;
+	return true;
+}
+
+void
+streams_mark(struct ingress *ingress, struct block *block)
+{
+	bool whole = !ingress->batch.count;	/* all that was eaten is in this block or before it */
+	for (uint32_t i = 0; i < block->ticket_count; i++) {
+		struct ticket *t = ticket_at(&ingress->tickets, block->tickets[i]);
+		struct stream *stream = t->of_stream ? t->stream : NULL;
+		if (!stream || !stream->flow || stream->cut || stream->reserved_serial != block->serial)
+			continue;
+		if (stream->marked_serial != block->serial) {
+			const char *name = stream->in->spec->name;
+			uint64_t consumed = stream_consumed(stream);
+			if (whole && !stream->feeding && consumed >= stream->put) {
+				stream->put = consumed;
+				stream->put_state = stream->in->spec->ops->stream_state(stream);
+			}
+			stream->marked_serial = block->serial;
+			block_put_mark(block, (const uint8_t *)name, (uint32_t)strlen(name), stream->put, (const uint8_t *)&stream->flow,
+				       sizeof stream->flow, (const uint8_t *)&stream->put_state, sizeof stream->put_state);
+		}
+		t->marked = stream->put;
+	}
+}
+
+void
+stream_recorded(struct stream *stream, uint64_t offset)
+{
+	if (offset > stream->recorded)
+		stream->recorded = offset;
+	progress(stream);
 }
 
 /* ---- carriers ---- */

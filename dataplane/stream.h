@@ -53,6 +53,8 @@ struct stream_carrier {
 	void (*reading)(struct stream *stream, bool on);
 	/* stream->durable has moved; NULL when withholds is false. */
 	void (*durable)(struct stream *stream);
+	/* Of a stream with a flow: all is settled, but bytes behind `recorded` made no event: note where it stands, then stream_recorded. */
+	void (*lagging)(struct stream *stream);
 };
 
 struct stream_limits {
@@ -114,6 +116,13 @@ struct stream {
 	uint64_t plain;			/* plaintext bytes so far (== received without TLS) */
 	uint64_t eaten;			/* plaintext offset of the bytes on_bytes looks at */
 	uint64_t stored;		/* plaintext below it is durable as a fragment (stream_stored) */
+	/* A stream that goes on after a restart (flow_record.h): what the log says of it. Nothing behind `recorded` is acknowledged. */
+	uint64_t flow;			/* its name, 0: none */
+	uint64_t recorded;		/* offset that a durable mark or note says */
+	uint64_t put;			/* offset up to which all is in blocks */
+	uint64_t reserved_serial, marked_serial;	/* blocks that have room for its mark, and have it */
+	uint32_t put_state;		/* the source's, at `put` (ops->stream_state) */
+	bool cut;			/* an event of it was not stored: it ends */
 	uint8_t *tail;
 	uint32_t tail_len, tail_room;
 	uint32_t ticket_first, ticket_last, ticket_open;	/* open: that of stream_ticket */
@@ -170,11 +179,31 @@ stream_consumed(const struct stream *stream)
 	return stream->plain - stream->tail_len;
 }
 
+/* Its place is durable up to `offset`. */
+void stream_recorded(struct stream *stream, uint64_t offset);
+
+/* ---- ingress and tickets: marks of streams that go on ---- */
+
+bool stream_reserve(struct stream *stream, struct block *block);
+/* An event of it that ends at `offset` is in its block. */
+static inline void
+stream_put(struct stream *stream, uint64_t offset)
+{
+	if (offset > stream->put) {
+		stream->put = offset;
+		stream->put_state = 0;
+	}
+}
+/* The marks of all streams that have events in the block, which is about to be sealed. */
+void streams_mark(struct ingress *ingress, struct block *block);
+
 /* ---- sources, inside on_bytes, on_settled ---- */
 
 /* The ticket of the bytes being eaten, one for each stream_feed, opened at the first call; for sources without replies. 0: no memory. `at`: offset in `bytes`
  * of on_bytes where the event's frame begins. */
 uint32_t stream_ticket(struct stream *stream, uint32_t at);
+/* Of an event just appended: its ticket, and where its frame ends in `bytes` of on_bytes; end 0: there the source's state is not that of a new stream. */
+void stream_event(struct stream *stream, struct event *event, uint32_t ticket, uint32_t end);
 /* A request's own ticket, in the stream's order: on_settled(source, stream, cookie, status) when it and all before it have ended. Complete it with
  * stream_ticket_complete. `at` as above. */
 uint32_t stream_ticket_open(struct stream *stream, uint64_t cookie, uint32_t at);

@@ -16,6 +16,7 @@ struct tcp_stream {
 	struct tcp_stream *next;	/* free, or due */
 	struct half_line half;
 	bool reading, due;
+	bool leave;			/* the next process goes on with it */
 };
 _Static_assert(sizeof(struct tcp_stream) <= 488, "with its connection's 528 bytes a stream stays within 1 KiB");
 
@@ -176,9 +177,16 @@ carrier_durable(struct stream *stream)
 		conn_durable(s->conn, stream->durable);
 }
 
+static void
+carrier_lagging(struct stream *stream)
+{
+	struct tcp_stream *s = (struct tcp_stream *)stream;
+	half_line_lag(&s->carrier->half_lines, &s->half);
+}
+
 static const struct stream_carrier tcp_stream_carrier = {
 	.name = "tcp", .withholds = true, .send = carrier_send, .send_room = carrier_send_room, .close = carrier_shut, .reset = carrier_reset,
-	.reading = carrier_reading, .durable = carrier_durable,
+	.reading = carrier_reading, .durable = carrier_durable, .lagging = carrier_lagging,
 };
 
 /* ---- what TCP says ---- */
@@ -210,11 +218,9 @@ slot_give(struct tcp_stream *s)
 	carrier->free_first = s;
 }
 
-static void *
-on_accept(void *context, struct conn *conn, void *listener)
+static struct tcp_stream *
+slot_take(struct tcp_carrier *carrier)
 {
-	struct tcp_carrier *carrier = context;
-	struct tcp_listener *l = listener;
 	struct tcp_stream *s = carrier->free_first;
 	if (s)
 		carrier->free_first = s->next;
@@ -222,18 +228,31 @@ on_accept(void *context, struct conn *conn, void *listener)
 		s = &carrier->slots[carrier->slots_fresh++];
 	if (!s)
 		return NULL;
+	s->carrier = carrier;
+	s->reading = true;
+	s->due = s->leave = false;
+	return s;
+}
+
+static void *
+on_accept(void *context, struct conn *conn, void *listener)
+{
+	struct tcp_carrier *carrier = context;
+	struct tcp_listener *l = listener;
+	struct tcp_stream *s = slot_take(carrier);
+	if (!s)
+		return NULL;
 	struct address from, to;
 	conn_addresses(conn, &from, &to);
 	conn_ack_durable(conn, l->listener.edge == STREAM_DURABLE);
-	s->carrier = carrier;
 	s->conn = conn;
-	s->reading = true;
-	s->due = false;
 	if (stream_open(&s->stream, &tcp_stream_carrier, carrier->streams, &l->listener, &from, &to)) {
+		s->conn = NULL;
 		slot_give(s);
 		return NULL;
 	}
 	half_line_begin(&s->half, &s->stream);
+	flow_record_begin(&carrier->half_lines, &s->half, conn, net_queue(carrier->net));
 	return s;
 }
 
@@ -331,7 +350,7 @@ run_due(struct tcp_carrier *carrier)
 		struct tcp_stream *next = s->next;
 		s->due = false;
 		if (!s->conn) {
-			half_line_end(&carrier->half_lines, &s->half);
+			half_line_end(&carrier->half_lines, &s->half, s->leave);
 			stream_end(&s->stream);
 			slot_give(s);
 		} else if (s->reading) {
@@ -351,11 +370,75 @@ tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns)
 	tcp_turn(carrier->tcp, now_ns);
 }
 
-/* Nobody knows any more which core had a connection of the process before: the first one takes what is left of it. */
-static bool
-is_ours(void *context, const struct address *address)
+/* Connections with a record are left as they are: the next process goes on with them. The others are reset. */
+static void
+leave_all(struct tcp_carrier *carrier)
 {
-	return net_queue(context) == 0 && net_has_address(context, address);
+	for (uint32_t i = 0; i < carrier->slots_fresh; i++) {
+		struct tcp_stream *s = &carrier->slots[i];
+		if (!s->conn || !s->stream.flow || s->stream.ending || s->stream.cut)
+			continue;
+		conn_leave_open(s->conn);
+		s->conn = NULL;
+		s->leave = true;
+		due(s);
+	}
+	if (carrier->tcp)
+		tcp_reset_all(carrier->tcp, 0);
+	run_due(carrier);
+}
+
+/* ---- what an earlier process left ---- */
+
+static bool
+flow_is_ours(void *context, const struct flow_left *left)
+{
+	const struct tcp_carrier *carrier = context;
+	return left->record.queue % net_queues(carrier->net) == net_queue(carrier->net) && net_has_address(carrier->net, &left->to);
+}
+
+static bool
+flow_resume(void *context, const struct flow_left *left)
+{
+	struct tcp_carrier *carrier = context;
+	struct tcp_listener *l = find(carrier->listeners, &left->to);
+	struct clock *clock = carrier->streams->ingress->clock;
+	if (!l || l->listener.edge != STREAM_DURABLE || l->listener.tls || strcmp(l->listener.in->spec->name, left->source) ||
+	    !l->listener.in->spec->ops->stream_state)
+		return false;
+	struct tcp_stream *s = slot_take(carrier);
+	if (!s)
+		return false;
+	struct stream *stream = &s->stream;
+	s->conn = NULL;
+	if (stream_open(stream, &tcp_stream_carrier, carrier->streams, &l->listener, &left->from, &left->to)) {
+		slot_give(s);
+		return false;
+	}
+	half_line_begin(&s->half, stream);
+	if (stream_restore(stream, left->offset, left->half, left->half_len) == 0)
+		s->conn = tcp_resume(carrier->tcp, &left->from, &left->to, &left->record.tcp, left->offset, s, clock_now_ns(clock), clock_wall_ns(clock));
+	if (!s->conn) {
+		stream_end(stream);
+		slot_give(s);
+		return false;
+	}
+	stream->in->spec->ops->stream_state_set(stream, left->record.state);
+	stream->flow = left->record.flow;
+	s->half.tcp = left->record.tcp;
+	s->half.queue = left->record.queue;
+	stream->put_state = left->record.state;
+	stream->in->ingress->has_flows = true;
+	half_line_resume(&carrier->half_lines, &s->half, left->half_len);
+	return true;
+}
+
+/* Half lines of connections that do not go on. Nobody knows any more which core had them: the first one takes them. */
+static bool
+half_is_ours(void *context, const struct address *peer, const struct address *address)
+{
+	const struct tcp_carrier *carrier = context;
+	return net_queue(carrier->net) == 0 && net_has_address(carrier->net, address) && !tcp_knows(carrier->tcp, peer, address);
 }
 
 int
@@ -363,6 +446,7 @@ tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *config, s
 		 struct tcp_listeners *listeners, const char *component, struct err *err)
 {
 	memset(carrier, 0, sizeof *carrier);
+	carrier->net = net;
 	carrier->streams = streams;
 	carrier->listeners = listeners;
 	carrier->slots_max = config->connections_max ? config->connections_max : TCP_CONNECTIONS_DEFAULT;
@@ -372,9 +456,13 @@ tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *config, s
 		carrier->slots = NULL;
 		return err_set(err, ENOMEM, "no address space for %u connections", carrier->slots_max);
 	}
-	if (half_lines_open(&carrier->half_lines, streams->ingress, err) == 0 && half_lines_take(&carrier->half_lines, is_ours, net, err) == 0)
+	if (half_lines_open(&carrier->half_lines, streams->ingress, err) == 0)
 		carrier->tcp = tcp_open(config, net, &tcp_carrier_user, carrier, err);
-	if (!carrier->tcp) {
+	if (!carrier->tcp || flow_records_take(&carrier->half_lines, flow_is_ours, flow_resume, carrier, err) ||
+	    half_lines_take(&carrier->half_lines, half_is_ours, carrier, err)) {
+		leave_all(carrier);
+		tcp_close(carrier->tcp);
+		carrier->tcp = NULL;
 		half_lines_close(&carrier->half_lines);
 		munmap(carrier->slots, (size_t)carrier->slots_max * sizeof *carrier->slots);
 		carrier->slots = NULL;
@@ -392,8 +480,7 @@ tcp_carrier_close(struct tcp_carrier *carrier)
 	if (!carrier->tcp)
 		return;
 	metrics_remove(&carrier->metrics);
-	tcp_reset_all(carrier->tcp, 0);
-	run_due(carrier);
+	leave_all(carrier);
 	half_lines_close(&carrier->half_lines);
 	tcp_close(carrier->tcp);
 	munmap(carrier->slots, (size_t)carrier->slots_max * sizeof *carrier->slots);

@@ -29,6 +29,7 @@ struct tcp_listeners {
 /* What becomes of stream sources on one port of one lcore. */
 struct tcp_carrier {
 	struct tcp *tcp;
+	struct net *net;
 	struct streams *streams;
 	struct tcp_listeners *listeners;
 	const struct address_prefix *allow;	/* senders of the port; borrowed, set after open */

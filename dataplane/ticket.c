@@ -92,20 +92,28 @@ ticket_fail(struct ingress *ingress, uint32_t ticket, int status)
 	assert(t->in && status < 0);
 	if (!t->status)
 		t->status = status;
+	if (t->stream)
+		t->stream->cut = true;	/* no mark may pass what is not stored */
 }
 
 bool
-ticket_has_room(const struct tickets *tickets, uint32_t ticket, const struct block *block)
+ticket_reserve(struct tickets *tickets, uint32_t ticket, struct block *block)
 {
-	return block->ticket_count < BLOCK_TICKETS_MAX || tickets->table[ticket].noted_serial == block->serial ||
-	       block->tickets[block->ticket_count - 1] == ticket;
+	const struct ticket *t = &tickets->table[ticket];
+	if (t->noted_serial == block->serial || (block->ticket_count && block->tickets[block->ticket_count - 1] == ticket))
+		return true;
+	if (block->ticket_count == BLOCK_TICKETS_MAX)
+		return false;
+	return !t->stream || !t->stream->flow || stream_reserve(t->stream, block);
 }
 
 void
-ticket_note(struct tickets *tickets, uint32_t ticket, struct block *block)
+ticket_note(struct tickets *tickets, uint32_t ticket, uint32_t stream_end, struct block *block)
 {
 	struct ticket *t = &tickets->table[ticket];
 	assert(t->in);
+	if (stream_end && t->stream)
+		stream_put(t->stream, t->begin + stream_end);
 	if (t->noted_serial == block->serial || (block->ticket_count && block->tickets[block->ticket_count - 1] == ticket))
 		return;
 	assert(block->ticket_count < BLOCK_TICKETS_MAX);
@@ -122,6 +130,8 @@ ticket_returned(struct tickets *tickets, uint32_t ticket, int status)
 	assert(t->in && t->pending);
 	if (status && !t->status)
 		t->status = status;
+	if (status && t->stream)
+		t->stream->cut = true;
 	if (--t->pending == 0 && t->complete)
 		make_due(tickets, ticket);
 }

@@ -24,6 +24,7 @@ struct ticket {
 	uint64_t cookie;
 	uint64_t begin, end;		/* of a stream: offsets of its bytes; end UINT64_MAX while not complete */
 	uint64_t noted_serial;		/* block that noted it last */
+	uint64_t marked;		/* of a stream that goes on after a restart: what the mark in that block says */
 	uint32_t pending;
 	uint32_t next;			/* free list, or the next of its stream */
 	uint32_t due_next;
@@ -57,8 +58,9 @@ ticket_at(const struct tickets *tickets, uint32_t ticket)
 /* ---- for ingress and stream ---- */
 
 /* The block has room to note it. */
-bool ticket_has_room(const struct tickets *tickets, uint32_t ticket, const struct block *block);
-void ticket_note(struct tickets *tickets, uint32_t ticket, struct block *block);
+bool ticket_reserve(struct tickets *tickets, uint32_t ticket, struct block *block);
+/* stream_end: of its event (base/event.h). */
+void ticket_note(struct tickets *tickets, uint32_t ticket, uint32_t stream_end, struct block *block);
 /* A completion names it. */
 void ticket_returned(struct tickets *tickets, uint32_t ticket, int status);
 /* Ends those that are due. The ingress's batch must be put. */

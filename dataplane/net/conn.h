@@ -41,6 +41,7 @@ enum conn_flags {
 	CONN_FIN_ACKED = 65536,	/* our FIN */
 	CONN_TIMING = 131072,	/* rtt_seq is being timed */
 	CONN_UNSCALED = 524288,	/* no window scaling */
+	CONN_RESUMED = 1048576,	/* of an earlier process, and nothing came yet: the peer's timestamp is not known */
 	CONN_WINDOW_SMALL = 262144,	/* told a window the user or credit held small; look again each time */
 };
 

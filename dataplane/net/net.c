@@ -32,6 +32,12 @@ net_queue(const struct net *net)
 	return net->queue;
 }
 
+uint32_t
+net_queues(const struct net *net)
+{
+	return net->port->queues ? net->port->queues : 1;
+}
+
 bool
 net_has_address(const struct net *net, const struct address *address)
 {

@@ -79,6 +79,7 @@ struct net *net_open(const struct net_config *config, struct port *port, uint32_
 void net_close(struct net *net);	/* fragments held are forgotten; NULL is allowed */
 struct net_counters *net_counters(struct net *net);
 uint32_t net_queue(const struct net *net);
+uint32_t net_queues(const struct net *net);	/* of its port */
 bool net_has_address(const struct net *net, const struct address *address);	/* one of its own unicast addresses */
 
 /* Where TCP segments for our addresses go; NULL (at first): they are dropped as `protocol`. */

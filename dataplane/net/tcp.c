@@ -34,6 +34,7 @@ const struct metric tcp_metrics[] = {
 	METRIC(retransmits, COUNTER, "segments", "Times that unacknowledged data was sent again."),
 	METRIC(challenge_acks, COUNTER, "segments", "Challenge ACKs sent (RFC 5961)."),
 	METRIC(window_zero, COUNTER, "segments", "Acknowledgements sent that shut the window."),
+	METRIC(resumed, COUNTER, "connections", "Connections of an earlier process that go on."),
 	METRIC(held, COUNTER, "segments", "Retransmissions left without an answer because a commit was due."),
 	METRIC(handed_over, COUNTER, "segments", "Segments of a connection of another lcore, handed to it."),
 	METRIC(connections, GAUGE, "connections", "Places in use, half open ones and TIME-WAIT included."),
@@ -68,7 +69,7 @@ static inline bool
 input_fast(struct conn *c, const struct segment *s)
 {
 	uint32_t odd = (c->state ^ TCP_ESTABLISHED) | ((s->flags & ~TCP_PSH) ^ TCP_ACK) | (s->seq ^ c->received) | (s->ack ^ c->una) |
-		       (c->una ^ c->max) | (c->received ^ c->read) | (c->flags & (CONN_FIN_SEEN | CONN_SHUT | CONN_FINISH));
+		       (c->una ^ c->max) | (c->received ^ c->read) | (c->flags & (CONN_FIN_SEEN | CONN_SHUT | CONN_FINISH | CONN_RESUMED));
 	if (odd || !s->len || c->queue || s->len > c->promised - c->received)
 		return false;
 	struct tcp *tcp = c->tcp;

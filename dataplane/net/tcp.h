@@ -85,6 +85,7 @@ struct tcp_counters {
 	struct counter cut_short;			/* segments whose end found no memory */
 	struct counter out_of_order, duplicates;	/* segments queued; segments all of whose bytes had come */
 	struct counter acks_sent, retransmits, challenge_acks, window_zero;
+	struct counter resumed;				/* connections of an earlier process that go on */
 	struct counter held;				/* retransmissions left unanswered while a commit is due */
 	struct counter handed_over;			/* segments of another lcore's connection, given to it */
 	struct counter connections, half_open, time_wait, chunks_used, promised;	/* gauges */
@@ -120,6 +121,22 @@ void conn_finish(struct conn *conn);
 void conn_reset(struct conn *conn);
 void conn_addresses(const struct conn *conn, struct address *from, struct address *to);
 uint64_t conn_received(const struct conn *conn);	/* bytes handed to `bytes` and taken */
+
+/* --- connections that outlive the process: durable mode, nothing of ours ever sent --- */
+struct tcp_resume {		/* as it lies in the log: little-endian, no gaps */
+	uint64_t mono_ns, wall_ns;	/* when it was saved */
+	uint32_t irs, iss, ts_offset;
+	uint16_t mss;
+	uint8_t peer_shift, own_shift, options, peer_mac[6], zero;
+};
+_Static_assert(sizeof(struct tcp_resume) == 40, "no gaps");
+void conn_save(const struct conn *conn, uint64_t wall_ns, struct tcp_resume *resume);
+/* The connection stands where all before `offset` is durable. NULL: no room, or the window's scale is another one now. Control, before the first turn. */
+struct conn *tcp_resume(struct tcp *tcp, const struct address *from, const struct address *to, const struct tcp_resume *resume, uint64_t offset, void *stream,
+			uint64_t now_ns, uint64_t wall_ns);
+bool tcp_knows(struct tcp *tcp, const struct address *from, const struct address *to);
+/* Forgotten without a word to the peer: the next process goes on with it. gone is not called. */
+void conn_leave_open(struct conn *conn);
 
 /* From 1 to connections_max; names the place of the connection as long as it lives. */
 uint32_t conn_index(const struct conn *conn);

@@ -419,7 +419,7 @@ conn_input(struct conn *c, const struct segment *s, bool *taken)
 	if ((c->flags & CONN_TS) && !(s->flags & TCP_RST)) {
 		if (!s->has_ts)
 			return DROP_TCP_PAWS;
-		if (seq_lt(s->ts_val, c->ts_recent) && tcp->now_ns - c->ts_recent_ns < PAWS_IDLE_NS) {
+		if (!(c->flags & CONN_RESUMED) && seq_lt(s->ts_val, c->ts_recent) && tcp->now_ns - c->ts_recent_ns < PAWS_IDLE_NS) {
 			if (len || fin)
 				answer_old(c, s);
 			return DROP_TCP_PAWS;
@@ -450,8 +450,11 @@ conn_input(struct conn *c, const struct segment *s, bool *taken)
 				: seq_lt(seq, c->received + open + (fin && !len)) && seq_lt(c->received, end + fin);
 	if (!inside) {
 		bool old = span ? seq_le(end + fin, c->received) : seq_lt(seq, c->received);
-		if (old && span && (c->flags & CONN_TS) && seq_le(seq, c->ack_sent))
+		if (old && span && (c->flags & CONN_TS) && seq_le(seq, c->ack_sent)) {
 			c->ts_recent = s->ts_val;
+			c->ts_recent_ns = tcp->now_ns;
+			c->flags &= ~(uint32_t)CONN_RESUMED;
+		}
 		if (old && span && len)
 			counter_add(&tcp->counters.duplicates, 1);
 		/* What an old segment acknowledges is as true as ever; its data is not looked at. */
@@ -469,6 +472,11 @@ conn_input(struct conn *c, const struct segment *s, bool *taken)
 	memcpy(c->peer_mac, s->packet->from_mac, 6);
 	/* Last.ACK.sent stands at `durable`; where a frame waits for what is in a hole, the segment that fills it is as good: the echo of an older
 	 * one would make the peer think its round trip took as long as the loss. */
+	if (c->flags & CONN_RESUMED) {	/* any will do: an echo of none measures nothing */
+		c->flags &= ~(uint32_t)CONN_RESUMED;
+		c->ts_recent = s->ts_val;
+		c->ts_recent_ns = tcp->now_ns;
+	}
 	if ((c->flags & CONN_TS) && seq_le(c->ts_recent, s->ts_val) &&
 	    (seq_le(seq, c->ack_sent) || (c->queue && seq_le(seq, c->received) && conn_settled(c)))) {
 		c->ts_recent = s->ts_val;

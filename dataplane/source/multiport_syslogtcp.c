@@ -322,7 +322,7 @@ make(struct multiport *s, const struct address *from, uint16_t port, const uint8
 }
 
 static bool
-message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, uint32_t at, bool cut)
+message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, uint32_t at, uint32_t end, bool cut)
 {
 	struct multiport *s = source;
 	uint32_t ticket = 0;
@@ -332,7 +332,7 @@ message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len,
 	}
 	struct event *event = make(s, &stream->peer, stream->local.port, bytes, len, cut);
 	if (event)
-		event->ticket = ticket;
+		stream_event(stream, event, ticket, end);
 	return true;
 }
 
@@ -364,6 +364,8 @@ const struct source_ops source_multiport_syslogtcp = {
 	.open = open_source,
 	.on_bytes = on_bytes,
 	.stream_bytes = sizeof(struct syslog_framing),
+	.stream_state = syslog_framing_state,
+	.stream_state_set = syslog_framing_set,
 	.on_fragment = on_fragment,
 	.close = close_source,
 };

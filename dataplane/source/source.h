@@ -54,6 +54,10 @@ struct source_ops {
 	 * come, len may be 0. Stops at a frame it has no credit for (ingress_ready), after stream_wait. */
 	int64_t (*on_bytes)(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, bool last);
 	size_t stream_bytes;		/* of state per connection */
+	/* Connections that outlive the process: what beside the unfinished frame the source knows of one, 0 for a new one; and to set it again, behind
+	 * on_open. Without these its connections end with the process. */
+	uint32_t (*stream_state)(const struct stream *stream);
+	void (*stream_state_set)(struct stream *stream, uint32_t state);
 	/* The beginning of a frame whose end a killed process did not get, and nobody will send: an event of it, flagged as incomplete. NULL: no credit.
 	 * Without this operation its body is the bytes as they came. */
 	struct event *(*on_fragment)(void *source, const struct address *from, const struct address *to, const uint8_t *bytes, uint32_t len);

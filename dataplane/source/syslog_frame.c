@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "dataplane/stream.h"
+
 struct framer {
 	struct syslog_framing *state;
 	uint32_t most;
@@ -27,9 +29,9 @@ count_prefix(const uint8_t *p, uint32_t len, uint32_t *count)
 	return (int)n + 1;
 }
 
-/* A piece of at most eventSize bytes of a counted frame. Returns what was eaten. */
+/* A piece of at most eventSize bytes of a counted frame; `at` is that of p, `begin` where its frame or piece begins. Returns what was eaten. */
 static uint32_t
-counted(const struct framer *f, const uint8_t *p, uint32_t have, uint32_t at)
+counted(const struct framer *f, const uint8_t *p, uint32_t have, uint32_t at, uint32_t begin)
 {
 	struct syslog_framing *t = f->state;
 	uint32_t most = f->most, want = t->counted_left < most ? t->counted_left : most;
@@ -39,7 +41,7 @@ counted(const struct framer *f, const uint8_t *p, uint32_t have, uint32_t at)
 	bool whole = want == t->counted_left;
 	if (whole && len && p[len - 1] == '\n')
 		len--;
-	if (len && !f->message(f->source, f->stream, p, len, at, !whole && !t->cut))
+	if (len && !f->message(f->source, f->stream, p, len, begin, whole ? at + want : 0, !whole && !t->cut))
 		return 0;
 	t->counted_left -= want;
 	t->cut = t->counted_left != 0;
@@ -56,7 +58,7 @@ syslog_frames(struct syslog_framing *t, uint32_t most, struct stream *stream, co
 		const uint8_t *p = bytes + n;
 		uint32_t left = len - n, count;
 		if (t->counted_left) {
-			uint32_t eaten = counted(&f, p, left, n);
+			uint32_t eaten = counted(&f, p, left, n, n);
 			if (!eaten)
 				break;
 			n += eaten;
@@ -72,7 +74,7 @@ syslog_frames(struct syslog_framing *t, uint32_t most, struct stream *stream, co
 			break;
 		if (prefix > 0) {
 			t->counted_left = count;
-			uint32_t eaten = count ? counted(&f, p + prefix, left - (uint32_t)prefix, n) : 0;
+			uint32_t eaten = count ? counted(&f, p + prefix, left - (uint32_t)prefix, n + (uint32_t)prefix, n) : 0;
 			if (count && !eaten) {
 				t->counted_left = 0;	/* the prefix is read again */
 				break;
@@ -85,7 +87,7 @@ syslog_frames(struct syslog_framing *t, uint32_t most, struct stream *stream, co
 		if (!newline && left < most)
 			break;
 		uint32_t size = newline ? (uint32_t)(newline - p) : most;
-		if (!message(source, stream, p, size, n, !newline && !t->cut))
+		if (!message(source, stream, p, size, n, newline ? n + size + 1 : 0, !newline && !t->cut))
 			break;
 		t->cut = !newline;
 		n += size + (newline ? 1 : 0);
@@ -99,4 +101,17 @@ syslog_frame_begin(const uint8_t *bytes, uint32_t len)
 	uint32_t count;
 	int prefix = count_prefix(bytes, len, &count);
 	return prefix > 0 && (uint32_t)prefix < len ? (uint32_t)prefix : 0;
+}
+
+uint32_t
+syslog_framing_state(const struct stream *stream)
+{
+	const struct syslog_framing *t = stream->state;
+	return t->counted_left | (t->cut ? 1u << 31 : 0);
+}
+
+void
+syslog_framing_set(struct stream *stream, uint32_t state)
+{
+	*(struct syslog_framing *)stream->state = (struct syslog_framing){ .counted_left = state & INT32_MAX, .cut = state >> 31 };
 }

@@ -74,7 +74,7 @@ close_source(void *source)
 
 /* One event. False: no credit, the frame stays. */
 static bool
-message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, uint32_t at, bool cut)
+message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, uint32_t at, uint32_t end, bool cut)
 {
 	struct syslogtcp *s = source;
 	struct ingress_source *in = s->maker.in;
@@ -90,7 +90,7 @@ message(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len,
 	}
 	struct event *event = syslog_make(&s->maker, bytes, len, &stream->peer, in->ingress->wall_ns, cut);
 	if (event)
-		event->ticket = ticket;
+		stream_event(stream, event, ticket, end);
 	return true;
 }
 
@@ -124,6 +124,8 @@ const struct source_ops source_syslogtcp = {
 	.open = open_source,
 	.on_bytes = on_bytes,
 	.stream_bytes = sizeof(struct syslog_framing),
+	.stream_state = syslog_framing_state,
+	.stream_state_set = syslog_framing_set,
 	.on_fragment = on_fragment,
 	.close = close_source,
 };
