@@ -206,7 +206,7 @@ def look_daemon(out, drained, lines, posted):
             begin.setdefault(kind, number)
             newest[kind] = number
         there[kind].add(number)
-    for name in sorted(os.listdir(out)):
+    for name in sorted(n for n in os.listdir(out) if not n.startswith(".")):	# those are the sink's own
         rows = read(f"{out}/{name}").split(b"\n")
         for line in rows[:-1]:			# behind the last line feed: torn, not settled
             found = event(line)
