@@ -114,6 +114,10 @@ engine_acked_move(struct engine *e)
 	}
 	if (e->taken < e->acked)
 		e->taken = e->acked;
+	if (e->cold_walk.position < e->cold_limit && e->acked >= e->cold_end_number) {	/* nobody will walk over the rest: it pins no disk */
+		e->cold_walk.position = e->cold_limit;
+		e->cold_number = e->cold_end_number;
+	}
 	assert(e->acked <= e->taken && e->taken <= atomic_load(&e->durable));
 	struct entries *both[] = { &e->cold, &e->hot };
 	for (int i = 0; i < 2; i++)

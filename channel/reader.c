@@ -243,6 +243,7 @@ cold_read(struct taker *t, uint32_t max_events)
 		pthread_mutex_lock(&e->lock);
 		bool enough = e->cold_walk.position == e->cold_limit || e->cold_number >= e->taken + max_events;
 		bool room = enough || (ranges_reserve(&e->settled, 2) && entries_reserve(&e->cold, 1));
+		struct log_walk walk = e->cold_walk;
 		pthread_mutex_unlock(&e->lock);
 		if (enough)
 			break;
@@ -251,8 +252,7 @@ cold_read(struct taker *t, uint32_t max_events)
 			break;
 		}
 		const struct block_header *h = (const struct block_header *)bytes;
-		struct log_walk walk = e->cold_walk;
-		uint64_t gap;
+		uint64_t gap, from = walk.position;
 		const struct buffer *ahead = buffer_ahead(t, walk.position, e->cold_limit);
 		struct ringlog_ahead run = ahead ? (struct ringlog_ahead){ ahead->bytes, ahead->position, ahead->len } : (struct ringlog_ahead){ NULL };
 		int found = ringlog_next(e->log, &walk, e->cold_limit, e->cold_tries < READ_TRIES, bytes, &gap, &run);
@@ -263,7 +263,6 @@ cold_read(struct taker *t, uint32_t max_events)
 		}
 		e->cold_tries = 0;
 		if (gap) {
-			uint64_t from = e->cold_walk.position;
 			log_error("channel %s: the log is damaged from position %llu on for %llu bytes; skipped", e->name,
 				  (unsigned long long)from, (unsigned long long)gap);
 			ringlog_aside(e->log, from, from + gap, "damaged");
