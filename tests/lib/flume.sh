@@ -2,6 +2,7 @@
 #
 #   flume_jars [full]            fetches the jars from Maven Central once into FLUME_HOME (48 jars, 19 MB; `full`: Kafka, http sink and
 #                                Hadoop's client too, 129 jars, 109 MB); 77 when that cannot be (reason on stderr)
+#   flume_hdfs_jar               after flume_jars: the HDFS sink's jar into FLUME_HOME/hdfs, to be used with Hadoop's (tests/lib/hadoop.sh)
 #   flume_start DIR FILE [PORT...]  starts agent a1 of the properties file FILE with DIR for its log, waits until every PORT (TCP, or UDP
 #                                as udp:PORT) is open and its metrics answer; sets FLUME_PID and FLUME_METRICS (URL); 1 when it does not
 #                                come up. FLUME_HEAP (256m) is its -Xmx. Its log is DIR/flume.log.
@@ -71,6 +72,22 @@ flume_jars()
 		cd "$FLUME_HOME" && timeout 400 mvn -q -B dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$FLUME_HOME/libs" \
 			>mvn.log 2>&1 && : >complete
 	) || { echo "skipped: Flume $FLUME_VERSION could not be fetched from Maven Central (see $FLUME_HOME/mvn.log)" >&2; return 77; }
+}
+
+flume_hdfs_jar()
+{
+	local artifact=org.apache.flume.flume-ng-sinks:flume-hdfs-sink:$FLUME_VERSION
+	[ -e "$FLUME_HOME/hdfs/complete" ] && return 0
+	command -v mvn >/dev/null 2>&1 || { echo "skipped: no mvn to fetch Flume's HDFS sink with (apt-get install maven)" >&2; return 77; }
+	mkdir -p "$FLUME_HOME/hdfs" || return 1
+	(
+		exec 9>"$FLUME_HOME/lock"
+		flock 9
+		[ -e "$FLUME_HOME/hdfs/complete" ] && exit 0
+		flume_pom "$artifact" "<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>" >"$FLUME_HOME/hdfs/pom.xml"
+		cd "$FLUME_HOME/hdfs" && timeout 200 mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies -DincludeScope=runtime \
+			-DoutputDirectory="$FLUME_HOME/hdfs" >mvn.log 2>&1 && : >complete
+	) || { echo "skipped: Flume's HDFS sink could not be fetched from Maven Central (see $FLUME_HOME/hdfs/mvn.log)" >&2; return 77; }
 }
 
 flume_listens()	# [udp:]port

@@ -300,9 +300,13 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(201 if q["op"] == "CREATE" else 200, close=True)
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 512    # with the usual 5, connections made at once wait for the kernel's retries, or are refused
+
+
 def main():
     reset()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     sys.stdout.write("%d\n" % server.server_address[1])    # one write, also when unbuffered
     sys.stdout.flush()

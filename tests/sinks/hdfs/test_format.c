@@ -7,6 +7,11 @@
 #include <string.h>
 
 #include <bzlib.h>
+#include <endian.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cmocka.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -133,6 +138,40 @@ make(const char *dir, const char *name, const char *type, const char *more1, con
 	return rc;
 }
 
+/* Record compression, which the loader writes and Flume's sink never does. */
+static int
+make_records(const char *dir, const char *codec)
+{
+	struct seqfile *file;
+	struct out *out = out_new();
+	enum hadoop_codec_kind kind = CODEC_NONE;
+	char name[32], path[512], text[256];
+	snprintf(name, sizeof name, "rec-%s", codec);
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	if (mkdir(path, 0755) || hadoop_codec_find(codec, &kind, NULL))
+		return 1;
+	snprintf(path, sizeof path, "%s/%s/file", dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644), rc = fd < 0 || !out || seqfile_new(&file, SEQ_LONG, SEQ_TEXT, SEQ_RECORD, kind);
+	if (rc)
+		return 1;
+	out_reset(out, fd, 0);
+	rc = seqfile_begin(file, out);
+	for (int i = 0; i < RECORDS && !rc; i++) {
+		size_t n = line_make(i, text, sizeof text);
+		uint64_t key = htobe64(UINT64_C(1065910455003));
+		uint8_t head[9];
+		uint32_t head_len = seq_vint(head, (int64_t)n);
+		rc = seqfile_put(file, out, &key, 8, head, head_len, text, n);
+		if (!rc)
+			rc = out_flush(out);
+	}
+	rc = rc || seqfile_flush(file, out) || out_flush(out);
+	seqfile_free(file);
+	out_free(out);
+	close(fd);
+	return rc;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -147,6 +186,7 @@ main(int argc, char **argv)
 			bad += make(argv[1], name, "hdfs.fileType=CompressedStream", codec, NULL);
 			snprintf(name, sizeof name, "seq-%s", codecs[i]);
 			bad += make(argv[1], name, "hdfs.fileType=SequenceFile", codec, "hdfs.writeFormat=Text");
+			bad += make_records(argv[1], codecs[i]);
 		}
 		for (int i = 0; avro[i]; i++) {
 			char codec[64], name[64];
@@ -155,6 +195,7 @@ main(int argc, char **argv)
 			bad += make(argv[1], name, "hdfs.fileType=DataStream", "serializer=avro_event", codec);
 		}
 		bad += make(argv[1], "seq-none", "hdfs.fileType=SequenceFile", "hdfs.writeFormat=Text", NULL);
+		bad += make(argv[1], "bytes-none", "hdfs.fileType=SequenceFile", "hdfs.writeFormat=Writable", NULL);
 		return bad != 0;
 	}
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_members), cmocka_unit_test(test_vints) };

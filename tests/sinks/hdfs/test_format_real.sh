@@ -1,6 +1,6 @@
 #!/bin/bash
 # test_format_real.sh TEST_FORMAT: files of every format, read record for record by Hadoop's own readers (`hadoop fs -text`), zstd by its own
-# program, Avro's codecs by Hadoop's Avro where it has them.
+# program and a reader of the tests' own, Avro's codecs by Hadoop's Avro where it has them.
 set -u
 test_format=$(realpath "$1")
 . "$(dirname "$0")/../../lib/hadoop.sh"
@@ -41,7 +41,7 @@ public class Read {
 EOP
 args=()
 for name in text-gzip text-bzip2 text-snappy text-lz4 text-deflate seq-none seq-gzip seq-bzip2 seq-snappy seq-lz4 seq-deflate avro-null avro-deflate \
-	avro-snappy avro-bzip2; do
+	avro-snappy avro-bzip2 rec-gzip rec-bzip2 rec-snappy rec-lz4 rec-deflate bytes-none; do
 	file=$(echo "$dir/$name/"*)
 	args+=("$file=$dir/$name.out")
 done
@@ -49,7 +49,7 @@ hadoop_java "$dir/Read.java" "${args[@]}" || trouble "the reader"
 for name in text-gzip text-bzip2 text-snappy text-lz4 text-deflate; do
 	same "$dir/$name.out" $name
 done
-for name in seq-none seq-gzip seq-bzip2 seq-snappy seq-lz4 seq-deflate; do
+for name in seq-none seq-gzip seq-bzip2 seq-snappy seq-lz4 seq-deflate rec-gzip rec-bzip2 rec-snappy rec-lz4 rec-deflate; do
 	cut -f 2- "$dir/$name.out" >"$dir/$name.cut"
 	same "$dir/$name.cut" $name
 	[ "$(cut -f 1 "$dir/$name.out" | sort -u)" = 1065910455003 ] || trouble "$name: keys"
@@ -62,6 +62,15 @@ for line in sys.stdin:
     print(e["body"])' <"$dir/$name.out" >"$dir/$name.cut" || trouble "$name: json"
 	same "$dir/$name.cut" $name
 done
+# Writable: the bytes, as two hexadecimal digits each.
+python3 -c 'import sys
+for line in sys.stdin:
+    print(bytes.fromhex(line.split("\t")[1]).decode())' <"$dir/bytes-none.out" >"$dir/bytes-none.cut" || trouble "bytes-none"
+same "$dir/bytes-none.cut" bytes-none
+for name in seq-zstd rec-zstd avro-zstandard; do
+	"$(dirname "$0")/read_zstd.py" "$dir/$name/"* >"$dir/$name.out" || trouble "$name"
+	same "$dir/$name.out" $name
+done
 zstd -q -d -c "$dir"/text-zstd/* >"$dir/zstd.out" && same "$dir/zstd.out" text-zstd || trouble "zstd -d"
-[ $bad = 0 ] && echo "15 files read by Hadoop, 1 by zstd"
+[ $bad = 0 ] && echo "21 files read by Hadoop, 4 with zstd by other readers"
 exit $bad
