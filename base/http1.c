@@ -5,24 +5,25 @@
 
 /* ---- characters ---- */
 
+enum { TOKEN = 1, HOST = 2 };
+static const uint8_t char_class[256] = {
+	['a' ... 'z'] = TOKEN | HOST, ['A' ... 'Z'] = TOKEN | HOST, ['0' ... '9'] = TOKEN | HOST,
+	['!'] = TOKEN | HOST, ['$'] = TOKEN | HOST, ['%'] = TOKEN | HOST, ['&'] = TOKEN | HOST, ['\''] = TOKEN | HOST, ['*'] = TOKEN | HOST,
+	['+'] = TOKEN | HOST, ['-'] = TOKEN | HOST, ['.'] = TOKEN | HOST, ['_'] = TOKEN | HOST, ['~'] = TOKEN | HOST,
+	['#'] = TOKEN, ['^'] = TOKEN, ['`'] = TOKEN, ['|'] = TOKEN,
+	[':'] = HOST, ['['] = HOST, [']'] = HOST, ['('] = HOST, [')'] = HOST, [';'] = HOST, ['='] = HOST,
+};
+
 static bool
 is_token(uint8_t c)
 {
-	if ((uint8_t)((c | 0x20) - 'a') < 26 || (uint8_t)(c - '0') < 10)
-		return true;
-	return c && strchr("!#$%&'*+-.^_`|~", c);
+	return char_class[c] & TOKEN;
 }
 
 static bool
 is_field_text(uint8_t c)
 {
 	return c == '\t' || (c >= 0x20 && c != 0x7f);
-}
-
-bool
-http1_is(struct http1_text text, const char *word)
-{
-	return strlen(word) == text.len && strncasecmp(text.bytes, word, text.len) == 0;
 }
 
 const char *
@@ -79,11 +80,9 @@ host_good(struct http1_text host)
 {
 	if (!host.len)
 		return false;
-	for (uint32_t i = 0; i < host.len; i++) {
-		uint8_t c = (uint8_t)host.bytes[i];
-		if (!((uint8_t)((c | 0x20) - 'a') < 26 || (uint8_t)(c - '0') < 10 || (c && strchr(".-_:[]~%!$&'()*+;=", c))))
+	for (uint32_t i = 0; i < host.len; i++)
+		if (!(char_class[(uint8_t)host.bytes[i]] & HOST))
 			return false;
-	}
 	return true;
 }
 

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 #define HTTP1_HEAD_MAX 16384u		/* bytes of a request line with its header fields */
 #define HTTP1_FIELDS_MAX 100u
@@ -43,6 +45,11 @@ const char *http1_reason(int status);
 /* Cuts the next name=value off a query (without the '?'), undoing %XX and '+', into `out` (at least query->len bytes). False at the end. */
 bool http1_parameter(struct http1_text *query, char *out, struct http1_text *name, struct http1_text *value);
 
-bool http1_is(struct http1_text text, const char *word);	/* in any letter case */
+/* In any letter case. */
+static inline bool
+http1_is(struct http1_text text, const char *word)
+{
+	return strlen(word) == text.len && strncasecmp(text.bytes, word, text.len) == 0;
+}
 
 #endif
