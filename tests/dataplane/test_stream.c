@@ -274,12 +274,57 @@ test_limits(void **state)
 	stream_rig_close(&rig);
 }
 
+static uint32_t
+sealed(struct stream_rig *rig)
+{
+	ingress_put(&rig->ingress);
+	ingress_seal_due(&rig->ingress, false);
+	return rig->ingress.channels[0].in_flight;
+}
+
+/* A block that peers wait for goes at once, and while one is under way as soon as it holds half of what is waited for; others wait for the writer. */
+static void
+test_answers_due(void **state)
+{
+	(void)state;
+	for (int answers = 0; answers < 2; answers++) {
+		struct stream_rig rig;
+		stream_rig_open(&rig, answers ? &source_netcat : &source_syslogtcp, answers ? "bind=127.0.0.1 port=5140" : "port=5140", NOW, 16);
+		struct rig_stream *r[6];
+		for (int i = 0; i < 6; i++)
+			r[i] = rig_connect(&rig, !answers, 5140);
+		feed(r[0], "<13>0\n");
+		stream_rig_turn(&rig, true);	/* stored, and nobody takes it: the writer asks for nothing */
+		assert_false(channel_hungry(rig.channel));
+		for (int i = 0; i < 3; i++)
+			feed(r[i], "<13>1\n");
+		assert_int_equal(sealed(&rig), answers ? 1 : 0);
+		feed(r[3], "<13>2\n");		/* one of four */
+		assert_int_equal(sealed(&rig), answers ? 1 : 0);
+		feed(r[4], "<13>2\n");
+		assert_int_equal(sealed(&rig), answers ? 1 : 0);
+		feed(r[5], "<13>2\n");		/* three of six */
+		assert_int_equal(sealed(&rig), answers ? 2 : 0);
+		feed(r[5], "<13>3\n");
+		assert_int_equal(sealed(&rig), answers ? 2 : 0);	/* no third */
+		assert_true(ingress_open_events(&rig.ingress));
+		stream_rig_turn(&rig, true);
+		stream_rig_turn(&rig, true);
+		assert_int_equal(rig.ingress.channels[0].in_flight, 0);
+		assert_int_equal(rig.ingress.tickets.asked, 0);
+		assert_int_equal(count_lines(rig_stored(&rig)), 8);
+		for (int i = 0; i < 6; i++)
+			rig_end(r[i]);
+		stream_rig_close(&rig);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durable_edge), cmocka_unit_test(test_gone), cmocka_unit_test(test_no_credit), cmocka_unit_test(test_whole),
-		cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due),
 	};
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
 }
