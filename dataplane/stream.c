@@ -229,11 +229,18 @@ uint32_t
 stream_ticket_open(struct stream *stream, uint64_t cookie, uint32_t at)
 {
 	uint32_t ticket = open_ticket(stream, cookie, at);
-	if (ticket) {
-		ticket_at(&stream->in->ingress->tickets, ticket)->asked = true;
-		stream->in->ingress->tickets.asked++;
-	}
+	if (ticket)
+		stream_ticket_asked(stream, ticket);
 	return ticket;
+}
+
+void
+stream_ticket_asked(struct stream *stream, uint32_t ticket)
+{
+	struct tickets *tickets = &stream->in->ingress->tickets;
+	struct ticket *t = ticket_at(tickets, ticket);
+	tickets->asked += !t->asked;
+	t->asked = true;
 }
 
 void

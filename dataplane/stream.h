@@ -208,6 +208,8 @@ void stream_event(struct stream *stream, struct event *event, uint32_t ticket, u
  * stream_ticket_complete. `at` as above. */
 uint32_t stream_ticket_open(struct stream *stream, uint64_t cookie, uint32_t at);
 void stream_ticket_complete(struct stream *stream, uint32_t ticket);
+/* The peer waits for this ticket's answer and may send nothing more before it: its block is sealed early. stream_ticket_open says so itself. */
+void stream_ticket_asked(struct stream *stream, uint32_t ticket);
 /* False: the peer does not read and the buffer is full; the stream has been reset. Ask stream_send_room before a request is taken. */
 bool stream_send(struct stream *stream, const void *bytes, uint32_t len);
 uint32_t stream_send_room(const struct stream *stream);

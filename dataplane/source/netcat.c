@@ -172,6 +172,8 @@ on_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len
 		else
 			ticket_fail(s->in->ingress, ticket, -EMSGSIZE);
 		ticket_at(&s->in->ingress->tickets, ticket)->cookie++;
+		if (s->config->acks)
+			stream_ticket_asked(stream, ticket);
 		t->lines++;
 		n = (uint32_t)(newline - bytes) + 1;
 	}
