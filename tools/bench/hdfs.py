@@ -47,7 +47,7 @@ class Cluster:
         return [common.program("hdfs_feed"), self.rpc + path, self.conf, str(mib)]
 
     def rpc_calls(self):
-        """Calls to the NameNode over RPC so far, but for the DataNodes' own housekeeping."""
+        """Calls to the NameNode so far, over RPC and HTTP, but for the DataNodes' own housekeeping."""
         time.sleep(12)		# its figures are taken every 10 s
         url = f"{self.http}/jmx?qry=Hadoop:service=NameNode,name=RpcDetailedActivityForPort{self.rpc.rsplit(':', 1)[1]}"
         bean = json.load(urllib.request.urlopen(url, timeout=60))["beans"][0]
@@ -61,12 +61,12 @@ class Cluster:
 
 
 def fed(commands):
-    """The feeds' own seconds from the first take to the final name, of the slowest; and the calls to the NameNode's HTTP that they counted."""
+    """The feeds' own seconds from the first take to the final name, of the slowest."""
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     said = [one.communicate(timeout=600)[0].split() for one in running]
     if any(one.returncode for one in running):
         raise Trouble(f"{commands[0][0]} failed")
-    return max(int(words[0]) for words in said) / 1000, sum(int(words[1]) for words in said)
+    return max(int(words[0]) for words in said) / 1000
 
 
 class Flume:
@@ -144,11 +144,11 @@ def timed(commands):
 
 
 def calls_measure(run, cluster):
-    """NameNode calls a file, of ours (those over HTTP and the DataNode's for it) and of Flume's with the same rolls."""
+    """NameNode calls a file, of ours (those over HTTP, which the NameNode counts as "(external)", and the DataNode's for it) and of Flume's with the same rolls."""
     events = CALL_FILES * 5000
     before = cluster.rpc_calls()
-    _, http = fed([cluster.feed("/calls/ours", events * EVENT / (1 << 20)) + ["hdfs.rollCount=5000", "hdfs.idleTimeout=1"]])
-    ours = (cluster.rpc_calls() - before + http) / CALL_FILES
+    fed([cluster.feed("/calls/ours", events * EVENT / (1 << 20)) + ["hdfs.rollCount=5000", "hdfs.idleTimeout=1"]])
+    ours = (cluster.rpc_calls() - before) / CALL_FILES
     before = cluster.rpc_calls()
     flume = Flume(cluster, "/calls/flume", events, 5000)
     try:
@@ -168,7 +168,7 @@ def flume_measure(run, cluster, mib, curl):
             theirs.append(mib / flume.seconds())
         finally:
             flume.end()
-        ours.append(mib / fed([cluster.feed("/b/ours", mib)])[0])
+        ours.append(mib / fed([cluster.feed("/b/ours", mib)]))
         cluster.remove("/b")
     # Five times Flume, or 0.85 of the floor where that is lower.
     median = statistics.median
@@ -198,7 +198,7 @@ def measure(run, parts=("one", "four", "flume", "calls")):
             ours, put, bare = [], [], []
             for _ in range(run.rounds):
                 curl.append(mib / timed([cluster.curl(file, "/b/curl")]))
-                ours.append(mib / fed([cluster.feed("/b/ours", mib)])[0])
+                ours.append(mib / fed([cluster.feed("/b/ours", mib)]))
                 took, start = cluster.fs("-put", "-f", file, "/b/put"), cluster.fs("-put", "-f", empty, "/b/empty")
                 put.append(mib / took)
                 bare.append(mib / max(took - start, 0.001))
@@ -210,7 +210,7 @@ def measure(run, parts=("one", "four", "flume", "calls")):
             ours4, curl4 = [], []
             for _ in range(run.rounds):
                 curl4.append(mib / timed([cluster.curl(quarter, f"/b/c{i}") for i in range(4)]))
-                ours4.append(mib / fed([cluster.feed(f"/b/o{i}", mib // 4) for i in range(4)])[0])
+                ours4.append(mib / fed([cluster.feed(f"/b/o{i}", mib // 4) for i in range(4)]))
                 cluster.remove("/b")
             run.row(f"hdfs, four files of {mib // 4} MiB at once", "MiB/s", ours4, "four curls", curl4, (">=", 0.85), "ratio")
         for part, what in (("flume", lambda: flume_measure(run, cluster, mib, curl)), ("calls", lambda: calls_measure(run, cluster))):
