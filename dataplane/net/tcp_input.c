@@ -450,6 +450,8 @@ conn_input(struct conn *c, const struct segment *s, bool *taken)
 				: seq_lt(seq, c->received + open + (fin && !len)) && seq_lt(c->received, end + fin);
 	if (!inside) {
 		bool old = span ? seq_le(end + fin, c->received) : seq_lt(seq, c->received);
+		if (old && (c->flags & CONN_RESUMED))	/* its card may be another one by now */
+			memcpy(c->peer_mac, s->packet->from_mac, 6);
 		if (old && span && (c->flags & CONN_TS) && seq_le(seq, c->ack_sent)) {
 			c->ts_recent = s->ts_val;
 			c->ts_recent_ns = tcp->now_ns;

@@ -4,12 +4,18 @@ what is durable.
   plain       over TAP: every line once and in order per connection, from Python, socat and nc; accounts even; no reset
   loss LOSS   the same through penstock-relay with that loss each way, duplicates, reordering and corruption
   kill N      N rounds of SIGKILL under load: every byte that the sender's kernel saw acknowledged (TCP_INFO) is in the log
+  restart N   SIGKILL and a new start N times under the same senders, over the relay and over a TAP that goes with the process: they see a long packet loss,
+              no reset, and in the end every line is there once and in order
+  generator N N rounds of SIGKILL and a new start on one log under penstock-trafficgen's TCP load: every event it reports as acknowledged is there
+  rsyslog N   the same under a real rsyslogd with a disk queue, judged from a capture on the TAP: each connection's bytes up to the last ACK seen are in the
+              log. Every second start resets the connections (the source has another name): what rsyslog itself loses then is printed
   stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after
-Usage: test_tcp_kernel.py PENSTOCK CTL RELAY MODE [ARG].   Exit 77 where the machine cannot do it."""
+Usage: test_tcp_kernel.py PENSTOCK CTL RELAY MODE [ARG [GENERATOR]].   Exit 77 where the machine cannot do it."""
 import ctypes, json, os, re, select, shutil, signal, socket, struct, subprocess, sys, tempfile, time
 
 penstock, ctl, relay, mode = sys.argv[1:5]
 arg = sys.argv[5] if len(sys.argv) > 5 else None
+trafficgen = sys.argv[6] if len(sys.argv) > 6 else None
 tag = f"pt{os.getpid() % 100000}"
 work = tempfile.mkdtemp(prefix="penstock-tcp-")
 children = []
@@ -38,20 +44,20 @@ def until(what, test, seconds=20):
 class Agent:
     """One agent in the namespace, its port a TAP of its own or one end of the relay's."""
 
-    def __init__(self, device, capacity=1000000, sink="file_roll"):
+    def __init__(self, device, capacity=1000000, sink="file_roll", source="r1"):
         os.makedirs(f"{work}/out", exist_ok=True)
         sink = (f"a1.sinks.k1.type = file_roll\na1.sinks.k1.sink.directory = {work}/out\na1.sinks.k1.sink.rollInterval = 0\n"
                 f"a1.sinks.k1.channel = c1") if sink else ""
         with open(f"{work}/c.properties", "w") as f:
             f.write(f"""
-a1.sources = r1
+a1.sources = {source}
 a1.channels = c1
 {"a1.sinks = k1" if sink else ""}
-a1.sources.r1.type = syslogtcp
-a1.sources.r1.host = {ADDRESS}
-a1.sources.r1.port = {PORT}
-a1.sources.r1.keepFields = all
-a1.sources.r1.channels = c1
+a1.sources.{source}.type = syslogtcp
+a1.sources.{source}.host = {ADDRESS}
+a1.sources.{source}.port = {PORT}
+a1.sources.{source}.keepFields = all
+a1.sources.{source}.channels = c1
 a1.channels.c1.type = file
 a1.channels.c1.dataDirs = {work}/log
 a1.channels.c1.checkpointDir = {work}/checkpoint
@@ -284,6 +290,238 @@ def kill(rounds):
     print(f"{rounds} rounds, {total} acknowledged lines, none lost")
 
 
+def on_relay():
+    """A relay without loss: the sender's wire stays when the agent dies. Returns the agent's device."""
+    r = subprocess.Popen([relay, "--a", f"{tag}a", "--b", f"{tag}b", "--seed", "7"], stdout=subprocess.DEVNULL)
+    children.append(r)
+    tap_up(f"{tag}a")
+    sh(f"ip link set {tag}b up")
+    sh(f"sysctl -qw net.ipv6.conf.{tag}b.disable_ipv6=1 net.ipv4.conf.{tag}b.arp_ignore=8", check=False)
+    return f"net_af_packet0,iface={tag}b"
+
+
+def slow_sender(sender, until_file):
+    """Sends lines until the file is there, then tells their number by its own file; it ends well when the agent has closed."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code, i = 1, 0
+    try:
+        c = connect()
+        c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, sender & 1)
+        c.settimeout(float(os.environ.get("LIMIT", "100")))
+        while not os.path.exists(until_file):
+            burst = [1, 40, 300][sender % 3]
+            data = b"".join(line(sender, k, size_of(sender, k)) for k in range(i, i + burst))
+            i += burst
+            half = len(data) * 2 // 3		# in the middle of a line, for a while
+            c.sendall(data[:half])
+            time.sleep(0.05)
+            c.sendall(data[half:])
+            time.sleep([0.002, 0.02, 0.01][sender % 3])
+        c.shutdown(socket.SHUT_WR)
+        code = 0 if c.recv(1) == b"" else 2
+        with open(f"{work}/sent{sender}", "w") as f:
+            f.write(str(i))
+    except OSError as e:
+        print(f"sender {sender}: {e}", file=sys.stderr)
+    os._exit(code)
+
+
+def restart(rounds):
+    for wire in ("relay", "tap"):
+        shutil.rmtree(f"{work}/log", ignore_errors=True)
+        shutil.rmtree(f"{work}/checkpoint", ignore_errors=True)
+        shutil.rmtree(f"{work}/out", ignore_errors=True)
+        device = on_relay() if wire == "relay" else f"net_tap0,iface={tag}"
+
+        def start(sink=None):
+            agent = Agent(device, sink=sink)
+            if wire == "tap":
+                tap_up(tag)
+            agent.up()
+            return agent
+
+        agent = start()
+        stop_file = f"{work}/stop-{wire}"
+        pids = [slow_sender(s, stop_file) for s in range(4)]
+        resumed = resets = 0
+        for n in range(rounds):
+            time.sleep(0.4 + (n * 37 % 100) / 200)
+            if n % 4 == 3:
+                agent.stop()		# an orderly stop leaves them open, too
+            else:
+                agent.p.kill()
+                agent.p.wait()
+            agent = start()
+            until("connections go on", lambda: agent.metric("TCP", "resumed") == len(pids), 10)
+            resumed += agent.metric("TCP", "resumed")
+        time.sleep(0.5)
+        open(stop_file, "w").close()
+        wait_all(pids)
+        resets += agent.metric("TCP", "resets_sent")
+        counts = {s: int(open(f"{work}/sent{s}").read()) for s in range(len(pids))}
+        agent.stop()
+        agent = start("file_roll")
+        exact(counts, 60)
+        agent.stop()
+        assert resets == 0, resets
+        print(f"{wire}: {rounds} restarts, {resumed} times a connection went on, {sum(counts.values())} lines once each")
+        for p in children:			# the relay
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+
+
+def generator(rounds):
+    device = on_relay()
+    agent = Agent(device, capacity=5000000, sink=None)
+    agent.up()
+    with open(f"{work}/report", "w") as report:
+        g = subprocess.Popen([trafficgen, "send", "--kernel", "--to", f"{ADDRESS}:{PORT}", "--as", "syslog-tcp", "--sources", "8", "--rate", "20k", "--seed", "3",
+                              "--report", f"{work}/report", "--quiet"], stdout=report)
+    children.append(g)
+    resumed = 0
+    for n in range(rounds):
+        time.sleep(0.2 + (n * 37 % 100) / 400)
+        agent.p.kill()
+        agent.p.wait()
+        assert g.poll() is None, "the generator ended"
+        agent = Agent(device, capacity=5000000, sink=None)
+        agent.up()
+        resumed += agent.metric("TCP", "resumed")
+    time.sleep(0.5)
+    g.terminate()
+    assert g.wait(60) == 0
+    assert agent.metric("TCP", "resets_sent") == 0
+    agent.stop()
+    agent = Agent(device, capacity=5000000)
+    agent.up()
+    until("the log is drained", lambda: (s := agent.ctl("status")) and not any(c["unsettled"] for c in s["channels"]), 100)
+    agent.stop()
+    done = subprocess.run([trafficgen, "verify", "--seed", "3", "--sources", "8", "--sent", f"{work}/report", f"file_roll:{work}/out"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    judged = json.loads(done.stdout)
+    print(f"{rounds} kills, {resumed} times a connection went on; " + ", ".join(f"{k} {v}" for k, v in judged.items() if isinstance(v, int)))
+    assert resumed >= 4 * rounds, resumed
+
+
+def acknowledged_lines(capture):
+    """By connection, the lines below the last ACK seen, from a capture of raw Ethernet frames."""
+    data, acks, first = {}, {}, {}
+    raw = open(capture, "rb").read()
+    at = 24
+    while at + 16 <= len(raw):
+        size = struct.unpack_from("<I", raw, at + 8)[0]
+        frame = raw[at + 16:at + 16 + size]
+        at += 16 + size
+        if frame[12:14] != b"\x08\x00" or frame[23] != 6:
+            continue
+        ip = frame[14:14 + struct.unpack_from(">H", frame, 16)[0]]
+        tcp = ip[(ip[0] & 15) * 4:]
+        source, to, seq, ack, offset, flags = struct.unpack_from(">HHIIBB", tcp)
+        payload = tcp[(offset >> 4) * 4:]
+        if to == PORT:
+            if flags & 2:
+                first[source] = (seq + 1) & 0xffffffff
+                data.setdefault((source, first[source]), {})
+            if payload and source in first:
+                key = (source, first[source])
+                data[key][(seq - first[source]) & 0xffffffff] = payload
+        elif source == PORT and to in first and flags & 16 and not flags & 6:
+            key = (to, first[to])
+            acks[key] = max(acks.get(key, 0), (ack - first[to]) & 0xffffffff)
+    lines = []
+    for key, pieces in data.items():
+        stream, end = bytearray(), 0
+        for at in sorted(pieces):
+            if at > end:
+                break				# never seen: it was not acknowledged either, or the capture has a hole
+            stream[at:at + len(pieces[at])] = pieces[at]
+            end = len(stream)
+        acked = acks.get(key, 0)
+        if acked == len(stream) + 1:		# the FIN
+            acked -= 1
+        assert acked <= len(stream), f"the capture misses bytes of {key}: {acked} acknowledged, {len(stream)} seen"
+        lines += bytes(stream[:acked]).split(b"\n")[:-1]
+    return lines, len(data)
+
+
+def rsyslog(rounds):
+    found = subprocess.run(["bash", "-c", f". {os.path.dirname(os.path.abspath(__file__))}/../lib/rsyslog.sh; rsyslog_find && echo $RSYSLOGD"],
+                           capture_output=True, text=True).stdout.split("\n")
+    if not shutil.which("tcpdump"):
+        skip("no tcpdump")
+    if not found[0] or found[0].startswith("SKIP"):
+        print(found[0] or "SKIP: no rsyslogd")
+        sys.exit(77)
+    device = on_relay()
+    os.makedirs(f"{work}/queue")
+    with open(f"{work}/rsyslog.conf", "w") as f:
+        f.write(f"""global(workDirectory="{work}/queue" localHostname="sender.example")
+module(load="imuxsock" SysSock.Use="off")
+input(type="imuxsock" Socket="{work}/log.sock" RateLimit.Interval="0" UseSysTimeStamp="on" UsePIDFromSystem="off")
+action(type="omfwd" target="{ADDRESS}" port="{PORT}" protocol="tcp" template="RSYSLOG_TraditionalForwardFormat" action.resumeRetryCount="-1"
+       action.resumeInterval="1" queue.type="Disk" queue.filename="q" queue.saveOnShutdown="on" queue.size="1000000")
+""")
+    dump = subprocess.Popen(["tcpdump", "-i", f"{tag}a", "-s", "0", "-B", "32768", "-U", "-w", f"{work}/capture", f"tcp port {PORT}"], stderr=subprocess.PIPE, text=True)
+    children.append(dump)
+    sources = ["r1", "r2"]
+    agent = Agent(device)
+    agent.up()
+    daemon = subprocess.Popen([found[0], "-n", "-f", f"{work}/rsyslog.conf", "-i", f"{work}/rsyslog.pid"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    children.append(daemon)
+    until("rsyslogd listens", lambda: os.path.exists(f"{work}/log.sock"))
+    log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    log.connect(f"{work}/log.sock")
+    sent = 0
+
+    def write_for(seconds):
+        nonlocal sent
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for _ in range(20):
+                log.send(b"<13>Nov 21 16:00:00 app: n%d " % sent + b"x" * (sent * 7919 % 300))
+                sent += 1
+            time.sleep(0.01)
+
+    name = went_on = 0
+    for n in range(rounds):
+        write_for(0.8)
+        agent.p.kill()
+        agent.p.wait()
+        name ^= n & 1
+        agent = Agent(device, source=sources[name])
+        agent.up()
+        went_on += agent.metric("TCP", "resumed")
+    write_for(1.0)
+    numbers = re.compile(rb" n(\d+) ")
+
+    def read_all():
+        text = b"".join(open(f"{work}/out/{name}", "rb").read() for name in sorted(os.listdir(f"{work}/out")) if name[0] != ".")
+        return text.split(b"\n")
+
+    last = b" n%d " % (sent - 1)
+    until("the last message has come", lambda: any(last in t for t in read_all()), 60)
+    time.sleep(0.5)
+    daemon.terminate()
+    daemon.wait(20)
+    until("the log is drained", lambda: (s := agent.ctl("status")) and not any(c["unsettled"] for c in s["channels"]), 60)
+    agent.stop()
+    dump.send_signal(signal.SIGINT)
+    told = dump.communicate()[1]
+    assert "0 packets dropped by kernel" in told, told
+    have = set(read_all())
+    lines, connections = acknowledged_lines(f"{work}/capture")
+    lost = [t for t in lines if t not in have]
+    came = {int(m[1]) for m in map(numbers.search, have) if m}
+    missing = [i for i in range(sent) if i not in came]
+    print(f"{rounds} kills, {connections} connections, {went_on} times one went on; {len(lines)} lines acknowledged on the wire, {len(lost)} of them not in the log; "
+          f"of {sent} messages rsyslog's own loss at resets is {len(missing)}")
+    assert not lost, lost[:3]
+    assert len(lines) > 50 * rounds and went_on >= rounds // 4
+
+
 def stall():
     agent = Agent(f"net_tap0,iface={tag}", capacity=5000, sink=None)
     tap_up(tag)
@@ -319,7 +557,8 @@ def stall():
 
 own_namespace()
 try:
-    {"plain": plain, "loss": lambda: loss(arg), "kill": lambda: kill(int(arg)), "stall": stall}[mode]()
+    {"plain": plain, "loss": lambda: loss(arg), "kill": lambda: kill(int(arg)), "restart": lambda: restart(int(arg)), "stall": stall,
+     "generator": lambda: generator(int(arg)), "rsyslog": lambda: rsyslog(int(arg))}[mode]()
 finally:
     for p in children:
         if p.poll() is None:
