@@ -2,55 +2,12 @@
  * follows durable, with segments lost, doubled and out of order on the way; and that with ack = received the same rig does show losses,
  * so it can see them. How: the ring log on a disk in memory whose writes end when the seed says, the worker's turn above it, scripted peers that
  * remember the highest ACK seen on the wire; the disk dies in each of its writes in turn. One thread, one clock.
- * Argument: a number of seeds (default 20). */
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "channel/channel_file.h"
+ * Argument: a number of seeds (default 10). */
 #include "channel/ledger.h"
-#include "channel/logio.h"
-#include "dataplane/worker.h"
-#include "tests/dataplane/net/tcp_peer.h"
-
-#define PEERS 4
-#define LINE 80
-#define STREAM_BYTES (LINE * 300)
-
-struct line_peer {
-	struct address from;
-	uint32_t first, ack, iss;	/* first: seq of byte 0 */
-	bool open, reset;
-	uint64_t acked, sent;		/* offsets; acked: the highest ACK seen */
-	uint64_t stored;		/* lines found in the log after the cut */
-	uint64_t half;			/* end of the half line that a state record holds */
-	uint32_t left_bytes;		/* of it, to come as an event of its own */
-	uint8_t bytes[STREAM_BYTES];
-};
-
-static struct rig {
-	struct clock_manual clock;
-	struct worker *worker;
-	struct pipeline pipeline;
-	struct pipeline_source source;
-	struct channel *channel;
-	struct port *port;
-	struct logio_mem *mem;
-	struct line_peer peers[PEERS];
-	uint64_t seed;
-	uint64_t acks;
-	bool failing, again;
-	uint64_t halves;
-} R;
+#include "tests/dataplane/power_rig.h"
 
 static uint64_t gone_on;			/* connections over restarts */
 static uint64_t halves, brought, restarts;	/* half lines found, brought as events; starts cut short, all runs */
-
-static uint32_t
-any(uint32_t below)
-{
-	R.seed = R.seed * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)((R.seed >> 33) % below);
-}
 
 /* Stretches of blank lines: bytes that make no event. */
 static bool
@@ -117,51 +74,6 @@ static const struct source_ops lines = { .name = "lines", .open = lines_open, .o
 static const struct source_ops lasting_lines = { .name = "lines", .open = lines_open, .on_bytes = lines_bytes, .close = lines_close,
 	.stream_state = lines_state, .stream_state_set = lines_state_set };
 
-/* ---- the rig ---- */
-
-static const char *dirs[] = { "/d" };
-static const struct channel_file_config file_config = { .checkpoint_dir = "/c", .data_dirs = { 1, dirs }, .capacity = 100000, .sync = true,
-	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 1000, .checkpoint_interval_ms = 1000, .sync_interval_s = 5,
-	.segment_size = 2u << 20 };
-
-static void
-channel_start(void)
-{
-	struct err err = { "" };
-	struct channel_env env = { .name = "c1", .clock = &R.clock.clock, .block_bytes = 16384, .blocks = 8, .links_max = 1 };
-	if (channel_file_open_on(&R.channel, &file_config, &env, logio_mem_io(R.mem), &err)) {
-		fprintf(stderr, "%s\n", err.text);
-		abort();
-	}
-}
-
-/* The worker over R.channel, as at a start of the process. */
-static void
-worker_start(enum stream_edge edge)
-{
-	struct err err = { "" };
-	struct worker *w = R.worker = aligned_alloc(64, (sizeof *w + 63) & ~(size_t)63);
-	memset(w, 0, sizeof *w);
-	R.port = port_mem_open("p0", bench_mac, NULL, 0, 1, NULL);
-	R.pipeline.channels[0] = R.channel;
-	struct net_config config = bench_config();
-	int rc = ingress_open(&w->ingress, "test", &R.pipeline, &R.clock.clock, -1, &err);
-	assert(rc == 0);
-	w->ports[0] = (struct worker_port){ .port = R.port, .worker = w };
-	w->ports[0].net = net_open(&config, R.port, 0, worker_on_udp, &w->ports[0], &err);
-	w->port_count = 1;
-	struct tcp_config tcp_config = { .connections_max = 64, .chunks = 256, .secret = { R.seed, 1 } };
-	struct address at = ip("192.0.2.10");
-	at.port = 6514;
-	rc = streams_init(&w->streams, &w->ingress, 0);
-	rc |= tcp_listeners_add(&w->tcp_listeners, &at, &(struct source_listen){ 0 }, &(struct stream_limits){ 0 }, edge, &w->ingress.sources[0], &err);
-	rc |= tcp_carrier_open(&w->ports[0].tcp, &tcp_config, w->ports[0].net, &w->streams, &w->tcp_listeners, "p0", &err);
-	assert(rc == 0);
-	P.b.port = R.port;
-	P.to = at;
-	P.window = 65535;
-}
-
 static void
 rig_start(uint64_t seed, enum stream_edge edge, const struct source_ops *ops)
 {
@@ -178,6 +90,7 @@ rig_start(uint64_t seed, enum stream_edge edge, const struct source_ops *ops)
 		struct line_peer *p = &R.peers[i];
 		p->from = ip("192.0.2.99");
 		p->from.port = (uint16_t)(1000 + i);
+		p->total = STREAM_BYTES;
 		p->first = any(3) ? any(UINT32_MAX) : UINT32_MAX - any(STREAM_BYTES);
 		for (uint32_t k = 0; k < STREAM_BYTES / LINE; k++) {
 			char text[LINE + 1];
@@ -189,57 +102,6 @@ rig_start(uint64_t seed, enum stream_edge edge, const struct source_ops *ops)
 			memcpy(p->bytes + k * LINE, text, LINE);
 		}
 	}
-}
-
-static void
-rig_stop(void)
-{
-	struct worker *w = R.worker;
-	tcp_carrier_close(&w->ports[0].tcp);
-	streams_free(&w->streams);
-	net_close(w->ports[0].net);
-	ingress_close(&w->ingress);
-	tcp_listeners_free(&w->tcp_listeners);
-	port_close(R.port);
-	free(w);
-}
-
-static void
-peer_put_bytes(struct line_peer *p, uint8_t flags, uint64_t at, uint32_t len)
-{
-	static uint8_t frame[9300];
-	P.from = p->from;
-	uint32_t n = peer_build(frame, flags, p->first + (uint32_t)at, p->ack, NULL, 0, p->bytes + at, len);
-	port_mem_feed(R.port, frame, n);
-}
-
-/* One thing that a peer does. */
-static void
-peer_act(struct line_peer *p)
-{
-	static uint8_t frame[200];
-	if (!p->open) {
-		uint8_t options[TCP_OPTIONS_MAX];
-		struct tcp_syn syn = { .mss = 1460, .shift = 7, .has_shift = true, .has_sack = true };
-		P.from = p->from;
-		uint32_t n = peer_build(frame, TCP_SYN, p->first - 1, 0, options, tcp_syn_options(&syn, options), NULL, 0);
-		port_mem_feed(R.port, frame, n);
-		return;
-	}
-	/* New bytes, or some from anywhere behind the last ACK; often out of order, sometimes twice. */
-	uint64_t at = any(3) ? p->sent : p->acked + any((uint32_t)(p->sent - p->acked) + 1);
-	if (any(6) == 0)
-		at += any(3000);
-	uint32_t len = 1 + any(any(2) ? 1460 : 100);
-	if (at >= STREAM_BYTES)
-		at = p->acked;
-	if (len > STREAM_BYTES - at)
-		len = (uint32_t)(STREAM_BYTES - at);
-	if (!len)
-		return;
-	if (at <= p->sent && at + len > p->sent)
-		p->sent = at + len;
-	peer_put_bytes(p, TCP_ACK | TCP_PSH, at, len);
 }
 
 static void
@@ -510,7 +372,7 @@ go_on_after(uint64_t n, uint64_t seed)
 int
 main(int argc, char **argv)
 {
-	uint64_t seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : 20, lost, acked, cuts = 0, all = 0, seen = 0;
+	uint64_t seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : 10, lost, acked, cuts = 0, all = 0, seen = 0;
 	for (uint64_t seed = 1; seed <= seeds; seed++)
 		for (uint64_t n = 0; cut_at(n, seed, STREAM_DURABLE, &lost, &acked); n++) {
 			cuts++;

@@ -333,6 +333,55 @@ place_is_small(void **state)
 	assert_true(tcp_conn_bytes() <= 640);
 }
 
+/* What a process left is gone on with by the next: told where it stands, old bytes known, timestamps going on, on another boot's clock, too. */
+static void
+goes_on_after_a_restart(void **state)
+{
+	const uint64_t wall_ns = UINT64_C(1795245136) * NS_PER_S;
+	(void)state;
+	for (int boot = 0; boot < 2; boot++) {
+		P.ts = P.durable = true;
+		struct peer_stream *s = peer_connect();
+		peer_wait(60 * NS_PER_S);
+		peer_data(0, 1000, 0);
+		conn_durable(s->conn, 1000);
+		peer_turn();
+		ACKED(1000);
+		uint32_t ts = P.s_ts_val;
+		struct tcp_resume r;
+		conn_save(s->conn, wall_ns, &r);
+		conn_leave_open(s->conn);
+		peer_turn();
+		NOTHING();		/* not a word to the peer */
+		assert_false(tcp_knows(P.tcp, &P.from, &P.to));
+		uint64_t off_ns = 5 * NS_PER_S;
+		if (boot)
+			r.mono_ns += UINT64_C(86400) * NS_PER_S;	/* saved a day after the boot, this one is fresh */
+		s->conn = tcp_resume(P.tcp, &P.from, &P.to, &r, 1000, s, P.b.now_ns += off_ns, wall_ns + off_ns);
+		assert_non_null(s->conn);
+		assert_null(tcp_resume(P.tcp, &P.from, &P.to, &r, 1000, s, P.b.now_ns, wall_ns + off_ns));
+		peer_turn();
+		ACKED(1000);
+		assert_int_not_equal(P.s_window, 0);
+		assert_int_equal(P.s_ts_ecr, 0);	/* nothing is known to echo: the peer measures nothing by it */
+		assert_true(seq_lt(ts, boot ? P.s_ts_val : P.s_ts_val + 1));
+		P.ts_val = UINT32_MAX - 5;		/* whatever it is */
+		DROPPED(peer_data(500, 500, 0), DROP_TCP_DUPLICATE);
+		peer_turn();
+		ACKED(1000);
+		assert_int_equal(P.s_ts_ecr, UINT32_MAX - 5);
+		peer_data(1000, 700, 0);
+		NOTHING();
+		conn_durable(s->conn, 1700);
+		peer_turn();
+		ACKED(1700);
+		assert_int_equal(s->got, 1700);
+		peer_put(TCP_RST, peer_first + 1700, 0, NULL, 0);
+		assert_int_equal(s->gone, 1);
+		P.from.port++;
+	}
+}
+
 int
 main(void)
 {
@@ -340,7 +389,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(replies), T(replies_with_timestamps), T(closed_window_is_probed), T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens),
 		T(windows_promise_only_credit), T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
-		T(place_is_small),
+		T(place_is_small), T(goes_on_after_a_restart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
