@@ -94,10 +94,10 @@ FIELDS = ("magic version flags log_id epoch bytes position first_event events re
 assert HEADER.size == 256
 
 
-class Block:
-    """One block: header fields as attributes; raises Bad when it is not whole."""
+class Head:
+    """The header of a block alone, as attributes; raises Bad when it is none of this log and place."""
 
-    def __init__(self, page, position, log_id, read):
+    def __init__(self, page, position, log_id):
         self.__dict__.update(zip(FIELDS, HEADER.unpack(page[:256])))
         if self.magic != 0x42525350:
             raise Bad("no block")
@@ -112,6 +112,15 @@ class Block:
         used = (256 + self.raw_bytes + 4 * self.dict_count + self.dict_bytes + 4 * self.set_count + self.set_bytes + self.record_bytes)
         if self.bytes % PAGE or not self.bytes or used > self.bytes or self.group_index >= self.group_count:
             raise Bad("lengths")
+        self.used = used
+
+
+class Block(Head):
+    """One block; raises Bad when it is not whole."""
+
+    def __init__(self, page, position, log_id, read):
+        super().__init__(page, position, log_id)
+        used = self.used
         if self.cipher:
             raise Bad("encrypted")
         data = read(position, self.bytes)
@@ -299,7 +308,9 @@ class Log:
         return begin is not None and begin[0] <= block.position and block.epoch <= begin[1]
 
     def search(self, start, epoch, above):
-        """The first whole group from `start` on whose epoch is not lower and, with above, whose `durable` lies above `start`."""
+        """The first whole group from `start` on whose epoch is not lower and, with above, whose `durable` lies above `start`. Else
+        self.proven is the highest `durable` that the header of a block tells whose group is not whole."""
+        self.proven = 0
         for index in sorted(self.segments):
             begin = index * self.segment_bytes
             for at in range(max(begin, start), begin + self.segment_bytes, PAGE):
@@ -307,6 +318,9 @@ class Log:
                     page = self.read(at, PAGE)
                     if page[:4] != b"PSRB":
                         continue
+                    head = Head(page, at, self.log_id)
+                    if above and head.epoch >= epoch and not self.given_up(head) and start < head.durable <= at:
+                        self.proven = max(self.proven, head.durable)
                     blocks, _, _ = self.group(at)
                 except Bad:
                     continue
@@ -336,9 +350,10 @@ class Log:
                     break
             if not found:
                 later = self.search(end, epoch, True)
-                if later is None:
+                if later is None and self.proven <= end:
                     return
-                durable = self.group(later)[0][0].durable
+                durable = self.proven if later is None else self.group(later)[0][0].durable
+                later = self.proven if later is None else later
                 bad = at = end	# below `durable` blocks count that are whole by themselves
                 while at < later:
                     try:

@@ -111,6 +111,29 @@ class Case(unittest.TestCase):
         self.assertEqual(digest(dirs), before)
         return code, numbers, facts
 
+    def test_newest_groups_damaged(self):
+        dirs = self.make(1, 1 << 20, 40, 1 << 40)
+        whole = ringlog_reader.Log(dirs)
+        whole.fences_find()
+        path = [f"{dirs[0]}/{n}" for n in sorted(os.listdir(dirs[0])) if n.startswith("segment-0")]
+        groups, at = [], 0
+        while True:
+            try:
+                blocks, after, _ = whole.group(at)
+            except ringlog_reader.Bad:
+                break
+            groups.append((at, blocks))
+            at = after
+        last, before = groups[-1][1], groups[-2]
+        self.assertGreater(last[0].durable, before[0])
+        with open(path[before[0] // (1 << 20)], "r+b") as file:	# the header of the last but one, the payload of the last
+            file.seek(before[0] % (1 << 20) + 40)
+            file.write(b"XXXX")
+            file.seek(groups[-1][0] % (1 << 20) + 300)
+            file.write(b"damaged")
+        _, damage = self.compare(dirs, 1)
+        self.assertEqual(damage[0][0], before[0])
+
     def test_salvage_of_a_whole_log(self):
         dirs = self.make(2, 1 << 20, 120, 1 << 40)
         records, _ = self.compare(dirs)
