@@ -390,7 +390,8 @@ main(int argc, char **argv)
 		cut_at(n, 99, STREAM_RECEIVED, &lost, &acked);
 		seen += lost;
 	}
-	printf("%llu cuts, %llu bytes acknowledged before them, none lost, %llu half lines among them, %llu brought as events over %llu more power cuts, %llu times a connection went on after one; with ack = received %llu would have been\n", (unsigned long long)cuts,
+	printf("%llu cuts, %llu bytes acknowledged before them, none lost, %llu half lines among them, %llu brought as events over %llu more power cuts, "
+	       "%llu times a connection went on after one; with ack = received %llu would have been\n", (unsigned long long)cuts,
 	       (unsigned long long)all, (unsigned long long)halves, (unsigned long long)brought, (unsigned long long)restarts, (unsigned long long)gone_on, (unsigned long long)seen);
 	return cuts < 20 * seeds || all < 1000 * cuts || !seen || !halves || !brought || !restarts || !gone_on;
 }
