@@ -196,6 +196,8 @@ test_hours(void **state)
 		uint64_t len;
 		assert_non_null(logio_mem_bytes(mem, "/d/segment-0000000000000000", &len));
 		if (cut) {
+			ops->taker_close(quick);
+			ops->taker_close(slow);
 			die(&r, mem);
 			rig_open(&r, &c, 0);
 			assert_int_equal(ops->unsettled(r.channel), 10);
