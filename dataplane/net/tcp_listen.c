@@ -197,6 +197,12 @@ conn_establish(struct conn *c)
 		return false;
 	}
 	c->stream = stream;
+	if (c->promised == c->received) {	/* the SYN-ACK shut the window */
+		if (tcp->budget > tcp->promised + TCP_WINDOW_IDLE)
+			conn_ack_now(c);
+		else
+			conn_starve(c);
+	}
 	counter_add(&tcp->counters.accepted, 1);
 	return true;
 }
