@@ -232,10 +232,30 @@ def loss(share):
     agent.up()
     counts = {s: 3000 if float(share) < 0.05 else 400 if float(share) < 0.15 else 100 for s in range(4)}
     begin = time.monotonic()
-    wait_all([send_all(s, counts[s]) for s in counts])
+    tools = []
+    for sender, tool in ((4, ["socat", "-u", "STDIN", f"TCP:{ADDRESS}:{PORT}"]), (5, ["nc", "-N", ADDRESS, str(PORT)]),
+                         (6, ["logger", "-n", ADDRESS, "-P", str(PORT), "-T", "--rfc3164", "-f", "/dev/stdin"])):
+        if shutil.which(tool[0]):
+            lines = 40 if float(share) >= 0.15 else 400
+            p = subprocess.Popen(tool, stdin=subprocess.PIPE)
+            children.append(p)
+            p.stdin.write(stream(sender, lines) if sender != 6 else b"".join(b"logger %d\n" % i for i in range(lines)))
+            p.stdin.close()
+            tools.append((p, lines))
+            if sender != 6:
+                counts[sender] = lines
+    wait_all([send_all(s, counts[s]) for s in range(4)])
+    for p, _ in tools:
+        assert p.wait(100) == 0, p.args
     took = time.monotonic() - begin
     exact(counts, 60)
+    if len(tools) == 3:		# logger writes lines of its own
+        def logged():
+            return re.findall(rb": logger (\d+)\n", b"".join(open(f"{work}/out/{n}", "rb").read() for n in os.listdir(f"{work}/out")))
+        until("logger's lines", lambda: len(logged()) >= tools[2][1], 60)
+        assert [int(n) for n in logged()] == list(range(tools[2][1]))
     even(agent)
+    assert agent.metric("TCP", "resets_sent") == 0 and agent.metric("TCP", "timeouts") == 0
     print(f"{sum(counts.values())} lines through {share} loss in {took:.1f} s, {agent.metric('TCP', 'out_of_order')} segments out of order, "
           f"{agent.metric('TCP', 'duplicates')} twice")
     if float(share):
