@@ -18,6 +18,7 @@
 #define AS_JSON "Java classes cannot be loaded: audit counts are sent as JSON"
 #define NO_STATSD "use the numbers of --json instead"
 
+static const char *const late_words[] = { "folder", "_late", NULL };
 static const char *const commit_words[] = { "partial", "full", NULL };
 static const char *const missing_words[] = { "record", "now", NULL };
 static const char *const change_words[] = { "split", "project", "fail", NULL };
@@ -111,6 +112,12 @@ const struct option camus_options[] = {
 	{ "etl.avro.writer.sync.interval", OPT_U32, AT(avro_sync_bytes), "16000", 32, 1 << 30, .unit = "bytes", .help = "Avro block size." },
 	{ "etl.output.record.delimiter", OPT_STRING, AT(delimiter), .help = "Put behind each record; a line feed for text, nothing for SequenceFiles." },
 
+	{ "penstock.camus.complete_delay", OPT_U64, AT(complete_delay_ns), NULL, .flags = OPTION_DURATION,
+	  .help = "A folder gets _SUCCESS when all partitions of its topic have committed event times this far behind its end; not set: no folder does." },
+	{ "penstock.camus.late", OPT_CHOICE, AT(late), "folder", .choices = late_words,
+	  .help = "Where records go whose folder has its _SUCCESS: into it all the same, or into _late in it; counted." },
+	{ "penstock.camus.hook", OPT_STRING, AT(hook), .help = "Program that is run after each commit: manifest and folders as JSON on its standard input." },
+	{ "penstock.camus.hook_timeout", OPT_U64, AT(hook_timeout_ns), "60s", .flags = OPTION_DURATION, .help = "How long it may take; three tries." },
 	{ "penstock.camus.tasks", OPT_U32, AT(tasks), "0", 0, 256, .help = "Threads; 0: one per CPU (at most mapred.map.tasks)." },
 	{ "penstock.camus.memory", OPT_U64, AT(memory), "256m", .flags = OPTION_SIZE, .help = "Fetch queues and open files, in all." },
 	{ "penstock.camus.commit", OPT_CHOICE, AT(commit), "partial", .choices = commit_words,

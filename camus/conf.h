@@ -11,6 +11,7 @@ enum conf_writer { WRITER_AVRO, WRITER_TEXT, WRITER_SEQUENCE };
 enum conf_time_missing { MISSING_RECORD, MISSING_NOW };	/* a record without a time gets its Kafka timestamp, the clock's */
 enum conf_commit { COMMIT_PARTIAL, COMMIT_FULL };
 enum conf_schema_change { SCHEMA_SPLIT, SCHEMA_PROJECT, SCHEMA_FAIL };
+enum conf_late { LATE_FOLDER, LATE_ASIDE };
 enum conf_tombstone { TOMBSTONE_SKIP, TOMBSTONE_WRITE, TOMBSTONE_ERROR };
 
 struct camus_conf {
@@ -67,6 +68,10 @@ struct camus_conf {
 	uint64_t memory;		/* bytes of fetch queues and open files, in all */
 	uint32_t commit;
 	uint64_t stall_timeout_ns;
+	uint64_t complete_delay_ns;	/* 0: folders get no mark */
+	uint32_t late;			/* enum conf_late */
+	const char *hook;
+	uint64_t hook_timeout_ns;
 };
 
 extern const struct option camus_options[];

@@ -1,3 +1,4 @@
+#include "camus/complete.h"
 #include "camus/counts.h"
 
 #include <signal.h>
@@ -55,10 +56,35 @@ job_free(struct job *job)
 	}
 	for (size_t i = 0; i < job->part_count; i++)
 		counts_free(job->parts[i]);
+	complete_free(job->complete);
 	free(job->files);
 	free(job->errors);
 	free(job->parts);
 	pool_free(&job->pool);
+}
+
+static volatile sig_atomic_t stop_asked;
+
+static void
+stop_take(int number)
+{
+	(void)number;
+	stop_asked = 1;
+}
+
+void
+job_stop_on_signals(void)
+{
+	struct sigaction action = { .sa_handler = stop_take, .sa_flags = (int)SA_RESETHAND | SA_RESTART };
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+}
+
+bool
+job_stop_asked(void)
+{
+	return stop_asked;
 }
 
 void

@@ -65,6 +65,7 @@ struct part {
 
 	/* the task's */
 	struct saved now;		/* after the run; next == start when nothing was read */
+	uint64_t late;			/* for folders that were complete */
 	uint64_t records, bytes, written, skipped_old, skipped_tombstones, skipped_schema, skipped_other, decoded;
 	bool failed;			/* its old offsets stay */
 	bool more;			/* stopped by a limit */
@@ -104,6 +105,7 @@ struct job {
 	size_t unreadable_topics;	/* topics left out with an error */
 	bool offsets_failed;
 
+	struct completeness *complete;	/* complete.h; NULL: none */
 	struct data_file *files;	/* of all tasks, after they have ended */
 	size_t file_count, file_room;
 	struct error_record *errors;
@@ -128,6 +130,10 @@ void start_prove(struct part *part, enum proof last, enum proof first, bool to_e
 /* allocate.c: task number per part to be pulled, longest first to the task with least so far. task_of: part_count entries, -1: not pulled.
  * Returns the number of tasks used. */
 uint32_t allocate_tasks(const struct job *job, uint32_t tasks_max, int32_t *task_of);
+
+/* SIGTERM and SIGINT: tasks end where they are, what they have is committed. A second signal kills. Any thread may ask. */
+void job_stop_on_signals(void);
+bool job_stop_asked(void);
 
 /* A point at which a test may kill the process: PENSTOCK_CAMUS_KILL_AT=name[:n] sends SIGKILL at its n-th passing. */
 void kill_point(const char *name);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "camus/complete.h"
 #include "camus/counts.h"
 #include "camus/decode.h"
 #include "camus/kafka.h"
@@ -26,6 +27,8 @@ struct active {
 	uint64_t grace;			/* records since the deadline */
 	int64_t bucket, bucket_end;	/* of the last record */
 	bool bucket_known, plain_counts;
+	bool late;			/* the folder of this bucket is complete */
+	int64_t complete_until;
 	uint64_t bytes;
 };
 
@@ -121,6 +124,7 @@ active_open(struct loop *loop, struct part *part)
 		return;
 	}
 	part->now.next = part->start;
+	active->complete_until = complete_until(task->job, part->topic);
 	loop->count++;
 }
 
@@ -232,6 +236,8 @@ record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *
 		active->bucket = route_bucket(active->route, out.time_ms);
 		active->bucket_end = route_bucket_end(active->route, active->bucket);
 		active->bucket_known = true;
+		active->late = active->bucket_end <= active->complete_until &&
+			route_folder_end(active->route, active->bucket) <= active->complete_until;
 	}
 	if (part->only && !wanted(part, active->bucket, message->offset))
 		return last;
@@ -240,6 +246,14 @@ record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *
 		part->skipped_other++;
 		error_note(task, part, message, message->offset, "no folder can be made for its time");
 		return last;
+	}
+	char aside[FS_PATH_BYTES];
+	if (active->late) {
+		part->late++;
+		if (conf->late == LATE_ASIDE) {
+			snprintf(aside, sizeof aside, "%s/" COMPLETE_LATE_FOLDER, folder);
+			folder = aside;
+		}
 	}
 	writer_put(task->writer, part, active->bucket, active->bucket_end, folder, out.schema ? out.schema->json : NULL, out.time_ms,
 		out.payload, out.len, message->offset);
@@ -315,6 +329,19 @@ stalls_find(struct loop *loop, uint64_t now)
 		}
 }
 
+/* Asked to end: each partition goes on from here in the next run. */
+static void
+all_stop(struct loop *loop)
+{
+	while (loop->count) {
+		struct part *part = loop->active[0].part;
+		part->more = true;
+		snprintf(part->words, sizeof part->words, "not fully pulled: asked to stop");
+		active_end(loop, &loop->active[0]);
+	}
+	loop->next = loop->task->part_count;
+}
+
 void
 kafka_task_run(struct task *task)
 {
@@ -366,6 +393,8 @@ kafka_task_run(struct task *task)
 				memory_order_relaxed);
 		}
 		stalls_find(loop, t1);
+		if (job_stop_asked())
+			all_stop(loop);
 		kill_point("pull");
 	}
 	uint64_t t3 = clock_now_ns(&clock_system);

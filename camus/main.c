@@ -11,7 +11,7 @@ static void
 usage(FILE *to)
 {
 	fprintf(to,
-		"usage: penstock-camus [run] -P FILE [-p FILE] [-D name=value]... [--json] [--quiet]\n"
+		"usage: penstock-camus [run] -P FILE [-p FILE] [-D name=value]... [--json] [--quiet] [--metrics-file FILE]\n"
 		"       penstock-camus plan  -P FILE [-p FILE] [-D name=value]... [--json]\n"
 		"       penstock-camus reset TOPIC[:PARTITION] --to earliest|latest|OFFSET|TIME -P FILE ...\n"
 		"       penstock-camus import -P FILE ...\n"
@@ -28,6 +28,7 @@ usage(FILE *to)
 		"  -P FILE    properties;  -p FILE  properties read before -P's;  -D  one more, wins\n"
 		"  --json     report as JSON on standard output\n"
 		"  --quiet    no progress\n"
+		"  --metrics-file FILE  the run's figures as a textfile for Prometheus\n"
 		"Exit status: 0 all done, 1 some partitions or records failed as the report says, 2 configuration.\n");
 }
 
@@ -95,7 +96,7 @@ argument_take(struct asked *asked, const char *arg, const char *next)
 		const char **value;
 	} valued[] = {
 		{ "--to", 1u << RESET | 1u << BACKFILL, &asked->to }, { "--from", 1u << BACKFILL, &asked->from },
-		{ "--into", 1u << BACKFILL, &asked->into },
+		{ "--into", 1u << BACKFILL, &asked->into }, { "--metrics-file", 1u << RUN, &asked->options.metrics_file },
 	};
 	for (size_t i = 0; i < sizeof valued / sizeof *valued; i++)
 		if (strcmp(arg, valued[i].name) == 0 && valued[i].commands & 1u << asked->command) {

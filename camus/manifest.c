@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "camus/complete.h"
 #include "camus/counts.h"
 
 #define VERSION 1
@@ -187,6 +188,7 @@ manifest_text(const struct job *job, const char *command, uint64_t number, const
 		"command", command, "job", job->conf->job_name, "run", job->run, "history", job->history, "started", (json_int_t)(job->started_ns / NS_PER_MS), "folder",
 		folder, "files", files, "partitions", parts, "counts",
 		counts ? json_incref(counts) : counts_json(job), "errorCount", (json_int_t)job->error_count, "errors", errors);
+	complete_write(job, root);
 	char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
 	json_decref(root);
 	if (!text)

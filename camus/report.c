@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "camus/complete.h"
 
 void
 report_task(struct run_report *report, const struct task *task)
@@ -23,19 +24,19 @@ report_task(struct run_report *report, const struct task *task)
 	report->write_ns += task->t_write_ns;
 }
 
-struct sums {
-	uint64_t records, bytes, written, old, tombstones, schema, other, pulled, proven, unproven;
-};
-
-static struct sums
-sum(const struct job *job)
+struct report_sums
+report_sum(const struct job *job)
 {
-	struct sums s = { 0 };
+	struct report_sums s = { 0 };
+	int64_t now_ms = (int64_t)(clock_wall_ns(&clock_system) / NS_PER_MS);
 	for (size_t i = 0; i < job->part_count; i++) {
 		const struct part *part = job->parts[i];
+		const struct saved *saved = part->failed || !part->now.known ? &part->saved : &part->now;
+		int64_t next = saved->known ? saved->next : part->start, event_ms = complete_part_time(job, part);
 		s.records += part->records;
 		s.bytes += part->bytes;
 		s.written += part->failed ? 0 : part->written;
+		s.late += part->failed ? 0 : part->late;
 		s.old += part->skipped_old;
 		s.tombstones += part->skipped_tombstones;
 		s.schema += part->skipped_schema;
@@ -43,6 +44,10 @@ sum(const struct job *job)
 		s.pulled += part->pull;
 		s.proven += part->pull && part->proven;
 		s.unproven += part->pull && part->why == START_SAVED && !part->proven;
+		if (part->latest > next)
+			s.record_lag += (uint64_t)(part->latest - next);
+		if (part->latest >= 0 && event_ms != INT64_MIN && now_ms - event_ms > (int64_t)s.event_lag_ms)
+			s.event_lag_ms = (uint64_t)(now_ms - event_ms);
 	}
 	return s;
 }
@@ -60,7 +65,7 @@ part_json(const struct part *part)
 static void
 print_json(const struct run_report *report, const struct job *job, int status)
 {
-	struct sums s = sum(job);
+	struct report_sums s = report_sum(job);
 	json_t *parts = json_array();
 	for (size_t i = 0; i < job->part_count; i++)
 		json_array_append_new(parts, part_json(job->parts[i]));
@@ -71,6 +76,10 @@ print_json(const struct run_report *report, const struct job *job, int status)
 		"recovered_manifest", (json_int_t)report->recovered, "pre_setup_seconds", (double)job->t_pre_ns / 1e9, "setup_seconds",
 		(double)job->t_setup_ns / 1e9, "pull_seconds", (double)job->t_pull_ns / 1e9, "commit_seconds", (double)job->t_commit_ns / 1e9,
 		"partitions", parts);
+	json_object_update_new(root, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "late", (json_int_t)s.late, "folders_completed",
+		(json_int_t)complete_count(job), "record_lag", (json_int_t)s.record_lag, "event_time_lag_ms", (json_int_t)s.event_lag_ms,
+		"partitions_not_proven", (json_int_t)s.unproven, "unfinished_manifest", (json_int_t)report->unfinished, "hook_failed",
+		report->hook_failed));
 	char *text = json_dumps(root, JSON_INDENT(1));
 	puts(text);
 	free(text);
@@ -86,7 +95,7 @@ share(uint64_t part, uint64_t whole)
 void
 report_print(const struct run_report *report, const struct job *job, int status, const struct run_options *options)
 {
-	struct sums s = sum(job);
+	struct report_sums s = report_sum(job);
 	uint64_t total = job->t_pre_ns + job->t_setup_ns + job->t_pull_ns + job->t_commit_ns;
 	for (size_t i = 0; i < job->part_count; i++) {
 		const struct part *part = job->parts[i];
@@ -126,6 +135,10 @@ report_print(const struct run_report *report, const struct job *job, int status,
 	printf("  records read %" PRIu64 " (%.1f MB), written %" PRIu64 " in %" PRIu64 " files; too old %" PRIu64 ", without payload %" PRIu64
 		", without schema %" PRIu64 ", undecodable %" PRIu64 "\n", s.records, (double)s.bytes / 1e6, s.written, report->published, s.old,
 		s.tombstones, s.schema, s.other);
+	if (s.late || complete_count(job))
+		printf("  folders completed %zu; records for folders that were complete %" PRIu64 "\n", complete_count(job), s.late);
+	if (report->hook_failed)
+		printf("  the hook failed: see above\n");
 	if (report->manifest)
 		printf("  committed as manifest %" PRIu64 "\n", report->manifest);
 	else

@@ -260,3 +260,21 @@ route_file_name(char *text, size_t room, const char *topic, const char *leader, 
 		(long long)bucket, extension);
 	return n < 0 || (size_t)n >= room ? -ENAMETOOLONG : 0;
 }
+
+int64_t
+route_folder_end(struct route *route, int64_t bucket)
+{
+	const char *folder = route_folder(route, bucket);
+	char *this = folder ? strdup(folder) : NULL;
+	int64_t end = bucket;
+	for (int i = 0; this && i < 100000; i++) {
+		end = route_bucket_end(route, end);
+		folder = route_folder(route, end);
+		if (!folder || strcmp(folder, this) != 0) {
+			free(this);
+			return end;
+		}
+	}
+	free(this);
+	return INT64_MAX;
+}

@@ -20,6 +20,8 @@ int64_t route_bucket(struct route *route, int64_t time_ms);
 const char *route_folder(struct route *route, int64_t bucket);
 /* End of the bucket, ms: where the next one begins. */
 int64_t route_bucket_end(struct route *route, int64_t bucket);
+/* End of the folder that holds the bucket: where the first bucket of another folder begins; INT64_MAX: there is none in sight. */
+int64_t route_folder_end(struct route *route, int64_t bucket);
 /* The topic's name in folders and file names: dots become underscores. `text` has room for len + 1. */
 void route_topic_folder(const char *topic, char *text);
 

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "camus/commit.h"
+#include "camus/complete.h"
 #include "camus/kafka.h"
 #include "camus/steps.h"
 
@@ -20,7 +21,7 @@ now_ns(void)
 static bool
 nothing_new(const struct job *job)
 {
-	if (job->file_count || job->error_count)
+	if (job->file_count || job->error_count || complete_count(job))
 		return false;
 	for (size_t i = 0; i < job->part_count; i++) {
 		const struct part *part = job->parts[i];
@@ -45,7 +46,7 @@ verdict(const struct job *job, struct run_report *report)
 	}
 	if (job->unreadable_topics || job->offsets_failed || (job->error_count && job->conf->fail_on_errors))
 		status = 1;
-	if (report->failure[0])
+	if (report->failure[0] || report->hook_failed)
 		status = 1;
 	return status;
 }
@@ -72,6 +73,7 @@ run_job(const struct camus_conf *conf, const struct run_options *options)
 	struct err err = { "" };
 	struct run_report report = { .quiet = options->quiet };
 	uint64_t t0 = now_ns();
+	job_stop_on_signals();
 	steps_job(&job, conf);
 	int rc = place_open(&place, conf, &err), status = 2;
 	bool locked = false;
@@ -105,6 +107,8 @@ run_job(const struct camus_conf *conf, const struct run_options *options)
 	for (size_t i = 0; i < job.part_count; i++)
 		failed |= job.parts[i]->failed || job.parts[i]->trouble;
 	if (!rc)
+		rc = complete_decide(&job, &err);
+	if (!rc)
 		rc = steps_judge(&job, &err);
 	if (!rc && failed && conf->commit == COMMIT_FULL)
 		rc = err_set(&err, EIO, "a partition failed and penstock.camus.commit = full: nothing is committed");
@@ -131,6 +135,8 @@ run_job(const struct camus_conf *conf, const struct run_options *options)
 	if (rc && status != 1)
 		status = 2;
 	report_print(&report, &job, status, options);
+	if (options->metrics_file)
+		report_metrics(&report, &job, status, options->metrics_file);
 	place_close(&place);
 	job_free(&job);
 	return status;

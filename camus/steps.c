@@ -11,7 +11,9 @@
 
 #include "base/log.h"
 #include "camus/commit.h"
+#include "camus/complete.h"
 #include "camus/counts.h"
+#include "camus/hook.h"
 #include "camus/kafka.h"
 
 void
@@ -70,6 +72,7 @@ static int
 unfinished_finish(const struct camus_conf *conf, struct place *place, struct manifest *manifest, struct run_report *report, struct err *err)
 {
 	struct commit_result result = { 0 };
+	report->unfinished = manifest->number;
 	int rc = steps_publish(place, manifest, true, &result, err);
 	if (rc)
 		return err_prefix(err, rc, "manifest %" PRIu64 " of run %s is not finished", manifest->number, manifest->run);
@@ -77,12 +80,17 @@ unfinished_finish(const struct camus_conf *conf, struct place *place, struct man
 	rc = history_show(place, manifest, err);
 	if (!rc)
 		rc = counts_tell(conf, place, manifest, err);
+	if (!rc)
+		rc = complete_publish(place->fs, manifest, err);
 	if (rc)
 		return rc;
+	struct err hook = { "" };
+	report->hook_failed |= hook_run(conf, manifest, &hook) != 0;
 	rc = manifest_done(place->fs, place->state, manifest->number, err);
 	if (rc)
 		return rc;
 	commit_clean(place->fs, manifest->folder);
+	report->unfinished = 0;
 	report->recovered = manifest->number;
 	report->recovered_files = result.published;
 	report->taken_away = result.taken_away;
@@ -109,6 +117,8 @@ steps_state(struct place *place, struct job *job, bool finish, bool history, str
 		rc = unfinished_finish(job->conf, place, &manifest, report, err);
 	if (!rc)
 		rc = manifest_saved(&manifest, job, err);
+	if (!rc)
+		complete_load(job, &manifest);
 	snprintf(job->before, sizeof job->before, "%s", manifest.run);
 	snprintf(job->history_before, sizeof job->history_before, "%s", manifest.history[0] ? manifest.history : manifest.run);
 	manifest_free(&manifest);
@@ -157,7 +167,7 @@ steps_decide(struct job *job, struct place *place, const char *command, const ch
 	free(text);
 	if (rc)
 		return rc;
-	report->manifest = ++job->number;
+	report->manifest = report->unfinished = ++job->number;
 	struct manifest manifest;
 	rc = manifest_read(place->fs, place->state, job->number, &manifest, err);
 	struct commit_result result = { 0 };
@@ -172,6 +182,11 @@ steps_decide(struct job *job, struct place *place, const char *command, const ch
 		kill_point("history");
 		rc = counts_tell(job->conf, place, &manifest, err);
 	}
+	if (!rc)
+		rc = complete_publish(place->fs, &manifest, err);
+	struct err hook = { "" };
+	if (!rc)
+		report->hook_failed |= hook_run(job->conf, &manifest, &hook) != 0;
 	manifest_free(&manifest);
 	if (rc)
 		return rc;
@@ -180,6 +195,8 @@ steps_decide(struct job *job, struct place *place, const char *command, const ch
 		log_warn("%s", group.text);
 	kill_point("group");
 	rc = manifest_done(place->fs, place->state, job->number, err);
+	if (!rc)
+		report->unfinished = 0;
 	kill_point("done");
 	return rc;
 }
