@@ -68,6 +68,12 @@ struct camus_conf {
 	uint64_t memory;		/* bytes of fetch queues and open files, in all */
 	uint32_t commit;
 	uint64_t stall_timeout_ns;
+	/* the tree that is cleaned */
+	const char *sweep_source, *sweep_dest, *sweep_source_sub, *sweep_dest_sub, *sweep_zone;
+	int64_t clean_days;		/* -1: for ever */
+	struct option_family clean_topics;
+	bool clean_force, clean_fail, clean_unqualified, clean_simulate;
+
 	uint64_t complete_delay_ns;	/* 0: folders get no mark */
 	uint32_t late;			/* enum conf_late */
 	const char *hook;

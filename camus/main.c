@@ -17,6 +17,7 @@ usage(FILE *to)
 		"       penstock-camus import -P FILE ...\n"
 		"       penstock-camus backfill TOPIC --from TIME --to TIME --into DIR -P FILE ...\n"
 		"       penstock-camus redo N [--accept-loss] -P FILE ...\n"
+		"       penstock-camus clean [--dry-run] -P FILE ...\n"
 		"\n"
 		"Loads Kafka topics into dated folders, as LinkedIn's Camus does; its property files are read unchanged.\n"
 		"  run        one run: topics, offsets, tasks, commit, report (default)\n"
@@ -25,6 +26,7 @@ usage(FILE *to)
 		"  import     goes on where Camus's newest execution ended\n"
 		"  backfill   a topic's records of a time (by Kafka's index) into a folder of their own\n"
 		"  redo       fetches again what was taken out of _penstock before manifest N was finished\n"
+		"  clean      removes dated folders that are older than camus.sweeper.clean.retention.days.*\n"
 		"  -P FILE    properties;  -p FILE  properties read before -P's;  -D  one more, wins\n"
 		"  --json     report as JSON on standard output\n"
 		"  --quiet    no progress\n"
@@ -55,15 +57,15 @@ inputs_load(struct camus_conf *conf, const struct inputs *inputs)
 	return rc ? rc : conf_load(conf);
 }
 
-enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, COMMANDS };
-static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo" };
-static const char *const later[] = { "sweep", "clean", "bundle", NULL };
+enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, CLEAN, COMMANDS };
+static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo", "clean" };
+static const char *const later[] = { "sweep", "bundle", NULL };
 
 struct asked {
 	enum command command;
 	const char *what;		/* TOPIC, N */
 	const char *from, *to, *into;
-	bool accept_loss;
+	bool accept_loss, dry_run;
 	struct inputs inputs;
 	struct run_options options;
 };
@@ -109,6 +111,8 @@ argument_take(struct asked *asked, const char *arg, const char *next)
 	}
 	if (strcmp(arg, "--accept-loss") == 0 && asked->command == REDO)
 		return asked->accept_loss = true, 1;
+	if (strcmp(arg, "--dry-run") == 0 && asked->command == CLEAN)
+		return asked->dry_run = true, 1;
 	if (strcmp(arg, "--json") == 0)
 		return asked->options.json = true, 1;
 	if (strcmp(arg, "--quiet") == 0)
@@ -143,6 +147,8 @@ command_run(const struct asked *asked, const struct camus_conf *conf)
 		return run_backfill(conf, &asked->options, asked->what, asked->from, asked->to, asked->into);
 	case REDO:
 		return run_redo(conf, &asked->options, strtoull(asked->what, NULL, 10), asked->accept_loss);
+	case CLEAN:
+		return run_clean(conf, &asked->options, asked->dry_run);
 	default:
 		return run_job(conf, &asked->options);
 	}
