@@ -122,6 +122,32 @@ const struct option camus_options[] = {
 	{ "camus.sweeper.dest.dir", OPT_STRING, AT(sweep_dest), .help = "Root of the rolled-up tree; the source's when not set." },
 	{ "camus.sweeper.source.subdir", OPT_STRING, AT(sweep_source_sub), .help = "Folder between topic and date, such as hourly." },
 	{ "camus.sweeper.dest.subdir", OPT_STRING, AT(sweep_dest_sub), .help = "The same of the rolled-up tree: a day goes only when it is there, and newer." },
+	{ "camus.sweeper.whitelist", OPT_LIST, AT(sweep_white), .separator = ",", .help = "Regexes; a topic matches one as a whole. None: all." },
+	{ "camus.sweeper.blacklist", OPT_LIST, AT(sweep_black), .separator = ",", .help = "Regexes; wins over the white list." },
+	{ "camus.sweeper.planner.class", OPT_STRING, AT(sweep_planner), "CamusSweeperDatePartitionPlanner",
+	  .help = "Days of the source to days of the destination, or CamusSingleFolderSweeperPlanner: each dated folder to one." },
+	{ "camus.sweeper.min.days.ago", OPT_I64, AT(sweep_min_days), "1", 0, 100000, .unit = "days", .help = "Youngest day that is swept." },
+	{ "camus.sweeper.max.days.ago", OPT_I64, AT(sweep_max_days), "2", 0, 100000, .unit = "days", .help = "Oldest day that is swept." },
+	{ "camus.single.folder.sweeper.timebased", OPT_BOOL, AT(sweep_timebased), "true", .help = "false: every dated folder, whatever its time." },
+	{ "camus.single.folder.sweeper.folder.structure", OPT_STRING, AT(sweep_levels_text), "*/*/*/*", .help = "*/*/*/* for hours, */*/* for days." },
+	{ "camus.single.folder.sweeper.min.hours.ago", OPT_I64, AT(sweep_min_hours), "1", 0, 1000000, .unit = "hours", .help = "Youngest folder." },
+	{ "camus.single.folder.sweeper.max.hours.ago", OPT_I64, AT(sweep_max_hours), "1", 0, 1000000, .unit = "hours", .help = "Oldest folder." },
+	{ "camus.sweeper.target.file.size", OPT_U64, AT(sweep_file_bytes), "1610612736", 1, INT64_C(1) << 50, .unit = "bytes",
+	  .help = "Size of files that come out, about." },
+	{ "max.files", OPT_U32, AT(sweep_max_files), "24", 1, 100000, .unit = "files", .help = "Most files of a swept folder." },
+	{ "camus.sweeper.avro.key.schema", OPT_STRING, AT(sweep_key_schema),
+	  .help = "Avro record of the fields that tell records apart; one record of each key stays, the oldest file's." },
+	{ "camus.sweeper.use.all.attributes", OPT_BOOL, AT(sweep_all_attributes), "false", .help = "The key is all fields but maps." },
+	{ "camus.output.schema", OPT_STRING, AT(sweep_schema), .help = "Schema of swept Avro files; the newest file's when not set." },
+	{ "camus.sweeper.skip.name.validation", OPT_BOOL, AT(sweep_skip_names), "false", .help = "Files are called part-r-<records>.<ms>.avro." },
+	{ "camus.sweeper.tmp.dir", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "a folder is made below _penstock, from where it can be renamed" },
+	{ "camus.sweeper.io.configurer.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "Avro files and text are told by their names" },
+	{ "camus.sweeper.priority.list", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "one folder is swept after the other, by name" },
+	{ "num.threads", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "one folder is swept after the other" },
+	{ "second.stage", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "leave the key schema out when nothing is there twice" },
+	{ "reducer.count", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "the number of files follows from camus.sweeper.target.file.size and max.files" },
+	{ "camus.sweeper.always.reprocess", OPT_BOOL, .flags = OPTION_NO_MEANING, .note = "what is new is added, whenever there is something new" },
+	{ "camus.single.folder.sweeper.time.format", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "folders are YYYY/MM/dd/HH or YYYY/MM/dd" },
 	{ "camus.default.timezone", OPT_STRING, AT(sweep_zone), "America/Los_Angeles", .help = "Zone in which today is." },
 	{ "camus.sweeper.clean.retention.days.global", OPT_I64, AT(clean_days), "-1", -1, 1000000, .unit = "days",
 	  .help = "Days that are kept; -1: all." },
@@ -300,7 +326,6 @@ static const struct {
 	{ "mapred.output.compression.", NULL, false },
 	{ "mapreduce.output.fileoutputformat.compress.", NULL, false },
 	{ "penstock.", "penstock-camus has no such option", true },
-	{ "camus.sweeper.", "folders are not swept together yet (camus.sweeper.clean.* is there): no effect", false },
 	{ "camus.single.folder.sweeper.", "the sweeper is not there yet: no effect", false },
 	{ "alert.", "no mail is sent: partitions that fall behind are named in the report", false },
 	{ "fs.", "no effect here: put it into core-site.xml (penstock.hdfs.conf_dir)", false },
@@ -371,6 +396,14 @@ conf_load(struct camus_conf *conf)
 	writer_choose(conf, &tell);
 	if (conf->tombstones == TOMBSTONE_WRITE && conf->kind == WRITER_AVRO)
 		conf_tell(&tell.report, true, NULL, "penstock.camus.tombstones", "write: an Avro file has no empty record; want skip or error");
+	conf->sweep_single = conf_class_is(conf->sweep_planner, "CamusSingleFolderSweeperPlanner");
+	if (!conf->sweep_single && !conf_class_is(conf->sweep_planner, "CamusSweeperDatePartitionPlanner"))
+		conf_tell(&tell.report, true, NULL, "camus.sweeper.planner.class",
+			"want CamusSweeperDatePartitionPlanner or CamusSingleFolderSweeperPlanner: Java classes cannot be loaded");
+	conf->sweep_levels = strcmp(conf->sweep_levels_text, "*/*/*") == 0 ? 3 : 4;
+	if (conf->sweep_levels == 4 && strcmp(conf->sweep_levels_text, "*/*/*/*") != 0)
+		conf_tell(&tell.report, true, NULL, "camus.single.folder.sweeper.folder.structure", "want */*/*/* (hours) or */*/* (days)");
+	conf->sweep_codec = conf->kind == WRITER_AVRO && conf->compress ? conf->avro_codec : AVRO_DEFLATE;
 	const char *producer = conf_text(conf, "is.new.producer");
 	conf->group_topics = conf_class_is(conf->allocator, "TopicGroupingAllocator");
 	if (!conf->group_topics && !conf_class_is(conf->allocator, "BaseAllocator"))

@@ -70,6 +70,14 @@ struct camus_conf {
 	uint64_t stall_timeout_ns;
 	/* the tree that is cleaned */
 	const char *sweep_source, *sweep_dest, *sweep_source_sub, *sweep_dest_sub, *sweep_zone;
+	struct option_list sweep_white, sweep_black;
+	const char *sweep_planner, *sweep_key_schema, *sweep_schema, *sweep_levels_text;
+	bool sweep_single, sweep_timebased, sweep_all_attributes, sweep_skip_names;
+	uint32_t sweep_levels;		/* of dates: 3 days, 4 hours */
+	int64_t sweep_min_days, sweep_max_days, sweep_min_hours, sweep_max_hours;
+	uint64_t sweep_file_bytes;
+	uint32_t sweep_max_files;
+	uint32_t sweep_codec;		/* enum avro_codec */
 	int64_t clean_days;		/* -1: for ever */
 	struct option_family clean_topics;
 	bool clean_force, clean_fail, clean_unqualified, clean_simulate;

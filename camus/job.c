@@ -57,6 +57,7 @@ job_free(struct job *job)
 	for (size_t i = 0; i < job->part_count; i++)
 		counts_free(job->parts[i]);
 	complete_free(job->complete);
+	json_decref(job->swaps);
 	free(job->files);
 	free(job->errors);
 	free(job->parts);

@@ -4,6 +4,7 @@
 #ifndef PENSTOCK_CAMUS_JOB_H
 #define PENSTOCK_CAMUS_JOB_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -105,6 +106,7 @@ struct job {
 	size_t unreadable_topics;	/* topics left out with an error */
 	bool offsets_failed;
 
+	json_t *swaps;		/* of a sweep's manifest; NULL: none */
 	struct completeness *complete;	/* complete.h; NULL: none */
 	struct data_file *files;	/* of all tasks, after they have ended */
 	size_t file_count, file_room;

@@ -1,7 +1,5 @@
 /* Setup: which topics, which partitions, from where to where. */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include <errno.h>
-#include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,41 +9,10 @@
 #include "camus/kafka.h"
 #include "camus/kafka_client.h"
 #include "camus/route.h"
+#include "camus/topic_filter.h"
 
 #define TRIES 3
 #define PROVE_AT_ONCE 256
-
-/* The elements joined, to match a whole name. NULL when there are none. */
-static int
-filter_compile(const struct option_list *list, const char *key, pcre2_code **code, struct err *err)
-{
-	struct text text = { NULL };
-	*code = NULL;
-	if (list->count == 0)
-		return 0;
-	text_print(&text, "(?:");
-	for (size_t i = 0; i < list->count; i++)
-		text_print(&text, "%s%s", i ? "|" : "", list->items[i]);
-	text_print(&text, ")");
-	int number;
-	PCRE2_SIZE at;
-	*code = pcre2_compile((PCRE2_SPTR)text.text, text.len, PCRE2_ANCHORED | PCRE2_ENDANCHORED, &number, &at, NULL);
-	text_free(&text);
-	if (*code)
-		return 0;
-	PCRE2_UCHAR words[128];
-	pcre2_get_error_message(number, words, sizeof words);
-	return err_set(err, EINVAL, "%s: not a regular expression: %s", key, (const char *)words);
-}
-
-static bool
-filter_matches(const pcre2_code *code, const char *topic)
-{
-	pcre2_match_data *data = pcre2_match_data_create_from_pattern(code, NULL);
-	int rc = data ? pcre2_match(code, (PCRE2_SPTR)topic, strlen(topic), 0, 0, data, NULL) : -1;
-	pcre2_match_data_free(data);
-	return rc >= 0;
-}
 
 static bool
 list_has(const struct option_list *list, const char *topic)
@@ -72,7 +39,7 @@ metadata_get(rd_kafka_t *consumer, const struct camus_conf *conf, struct err *er
 
 /* Topics that pass the lists become parts; false in `seen` order never matters. */
 static int
-topics_take(struct job *job, const struct rd_kafka_metadata *metadata, const pcre2_code *white, const pcre2_code *black, struct err *err)
+topics_take(struct job *job, const struct rd_kafka_metadata *metadata, const struct topic_filter *white, const struct topic_filter *black, struct err *err)
 {
 	size_t room = (size_t)metadata->topic_cnt + 1, taken = 0;
 	char (*folders)[256] = calloc(room, sizeof *folders);
@@ -82,7 +49,7 @@ topics_take(struct job *job, const struct rd_kafka_metadata *metadata, const pcr
 		const struct rd_kafka_metadata_topic *topic = &metadata->topics[t];
 		if (strcmp(topic->topic, "__consumer_offsets") == 0 || strcmp(topic->topic, "__transaction_state") == 0)
 			continue;
-		if ((white && !filter_matches(white, topic->topic)) || (black && filter_matches(black, topic->topic)))
+		if (!topic_filter_admits(white, black, topic->topic))
 			continue;
 		if (topic->err) {
 			log_error("topic %s: left out: %s", topic->topic, rd_kafka_err2str(topic->err));
@@ -249,10 +216,10 @@ int
 kafka_setup(struct job *job, struct err *err)
 {
 	const struct camus_conf *conf = job->conf;
-	pcre2_code *white, *black = NULL;
-	int rc = filter_compile(&conf->whitelist, "kafka.whitelist.topics", &white, err);
+	struct topic_filter *white, *black = NULL;
+	int rc = topic_filter_compile(&conf->whitelist, "kafka.whitelist.topics", &white, err);
 	if (!rc)
-		rc = filter_compile(&conf->blacklist, "kafka.blacklist.topics", &black, err);
+		rc = topic_filter_compile(&conf->blacklist, "kafka.blacklist.topics", &black, err);
 	rd_kafka_t *consumer = rc ? NULL : kafka_consumer_new(conf, 4 << 20, err);
 	const struct rd_kafka_metadata *metadata = consumer ? metadata_get(consumer, conf, err) : NULL;
 	rc = metadata ? topics_take(job, metadata, white, black, err) : rc ? rc : -EIO;
@@ -288,8 +255,8 @@ kafka_setup(struct job *job, struct err *err)
 	if (metadata)
 		rd_kafka_metadata_destroy(metadata);
 	kafka_consumer_free(consumer);
-	pcre2_code_free(white);
-	pcre2_code_free(black);
+	topic_filter_free(white);
+	topic_filter_free(black);
 	return rc;
 }
 

@@ -17,7 +17,7 @@ usage(FILE *to)
 		"       penstock-camus import -P FILE ...\n"
 		"       penstock-camus backfill TOPIC --from TIME --to TIME --into DIR -P FILE ...\n"
 		"       penstock-camus redo N [--accept-loss] -P FILE ...\n"
-		"       penstock-camus clean [--dry-run] -P FILE ...\n"
+		"       penstock-camus sweep|clean [--dry-run] -P FILE ...\n"
 		"\n"
 		"Loads Kafka topics into dated folders, as LinkedIn's Camus does; its property files are read unchanged.\n"
 		"  run        one run: topics, offsets, tasks, commit, report (default)\n"
@@ -26,6 +26,7 @@ usage(FILE *to)
 		"  import     goes on where Camus's newest execution ended\n"
 		"  backfill   a topic's records of a time (by Kafka's index) into a folder of their own\n"
 		"  redo       fetches again what was taken out of _penstock before manifest N was finished\n"
+		"  sweep      many small files of published folders to few (camus.sweeper.*)\n"
 		"  clean      removes dated folders that are older than camus.sweeper.clean.retention.days.*\n"
 		"  -P FILE    properties;  -p FILE  properties read before -P's;  -D  one more, wins\n"
 		"  --json     report as JSON on standard output\n"
@@ -57,9 +58,9 @@ inputs_load(struct camus_conf *conf, const struct inputs *inputs)
 	return rc ? rc : conf_load(conf);
 }
 
-enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, CLEAN, COMMANDS };
-static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo", "clean" };
-static const char *const later[] = { "sweep", "bundle", NULL };
+enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, SWEEP, CLEAN, COMMANDS };
+static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo", "sweep", "clean" };
+static const char *const later[] = { "bundle", NULL };
 
 struct asked {
 	enum command command;
@@ -111,7 +112,7 @@ argument_take(struct asked *asked, const char *arg, const char *next)
 	}
 	if (strcmp(arg, "--accept-loss") == 0 && asked->command == REDO)
 		return asked->accept_loss = true, 1;
-	if (strcmp(arg, "--dry-run") == 0 && asked->command == CLEAN)
+	if (strcmp(arg, "--dry-run") == 0 && (asked->command == CLEAN || asked->command == SWEEP))
 		return asked->dry_run = true, 1;
 	if (strcmp(arg, "--json") == 0)
 		return asked->options.json = true, 1;
@@ -147,6 +148,8 @@ command_run(const struct asked *asked, const struct camus_conf *conf)
 		return run_backfill(conf, &asked->options, asked->what, asked->from, asked->to, asked->into);
 	case REDO:
 		return run_redo(conf, &asked->options, strtoull(asked->what, NULL, 10), asked->accept_loss);
+	case SWEEP:
+		return run_sweep(conf, &asked->options, asked->dry_run);
 	case CLEAN:
 		return run_clean(conf, &asked->options, asked->dry_run);
 	default:

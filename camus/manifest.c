@@ -189,6 +189,8 @@ manifest_text(const struct job *job, const char *command, uint64_t number, const
 		folder, "files", files, "partitions", parts, "counts",
 		counts ? json_incref(counts) : counts_json(job), "errorCount", (json_int_t)job->error_count, "errors", errors);
 	complete_write(job, root);
+	if (job->swaps)
+		json_object_set(root, "swaps", job->swaps);
 	char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : NULL;
 	json_decref(root);
 	if (!text)

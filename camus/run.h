@@ -21,6 +21,8 @@ int run_backfill(const struct camus_conf *conf, const struct run_options *option
 		 const char *into);
 /* Files of manifest `number` that are gone before they were published are fetched again. accept_loss: as far as Kafka still has them. */
 int run_redo(const struct camus_conf *conf, const struct run_options *options, uint64_t number, bool accept_loss);
+/* Many small files of published folders to few (camus.sweeper.*). dry: tells only. */
+int run_sweep(const struct camus_conf *conf, const struct run_options *options, bool dry);
 /* Removes dated folders that need not be kept any longer (camus.sweeper.clean.*). dry: tells only. */
 int run_clean(const struct camus_conf *conf, const struct run_options *options, bool dry);
 int run_plan(const struct camus_conf *conf, const struct run_options *options);

@@ -15,6 +15,7 @@
 #include "camus/counts.h"
 #include "camus/hook.h"
 #include "camus/kafka.h"
+#include "camus/sweep.h"
 
 void
 steps_job(struct job *job, const struct camus_conf *conf)
@@ -61,6 +62,8 @@ steps_publish(struct place *place, struct manifest *manifest, bool again, struct
 	int rc = again ? manifest_missing_read(place->fs, place->state, manifest, err) : 0;
 	if (!rc)
 		rc = commit_publish(place->fs, manifest, again, result, err);
+	if (!rc)
+		rc = sweep_publish(place->fs, manifest, err);
 	struct err trouble = { "" };
 	if (rc && result->missing && manifest_missing_store(place->fs, place->state, manifest, &trouble))
 		log_warn("%s", trouble.text);

@@ -1,0 +1,135 @@
+#!/bin/bash
+# test_camus_sweep.sh PENSTOCK_CAMUS: many small files to few on this machine's files: text and Avro, days and single folders, what comes later, records of
+# one key, kills at each step; no Kafka is asked.
+set -u
+CAMUS=$(realpath "$1")
+/usr/bin/python3 -c 'import avro' 2>/dev/null || { echo "SKIP: no avro for Python (apt-get install python3-avro)"; exit 77; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "FAILED: $*"; cat "$dir/log"; (cd "$dir/out" && find . -type f | sort | head -50); exit 1; }
+day() { TZ=America/Los_Angeles date -d "$1 days ago" +%Y/%m/%d; }
+cat >"$dir/job.properties" <<EOF
+etl.destination.path=$dir/out
+etl.execution.base.path=$dir/base
+etl.execution.history.path=$dir/base/history
+kafka.brokers=127.0.0.1:1
+etl.record.writer.provider.class=StringRecordWriterProvider
+camus.message.decoder.class=JsonStringMessageDecoder
+camus.sweeper.source.subdir=hourly
+camus.sweeper.dest.subdir=daily
+EOF
+sweep() { { "$CAMUS" sweep -P "$dir/job.properties" "$@" >"$dir/log" 2>&1; } 2>/dev/null; }
+n=0
+put() { mkdir -p "$dir/out/$1"; for _ in $(seq "$2"); do n=$((n + 1)); printf 'line %d\nsecond of %d\n' $n $n >"$dir/out/$1/t.0.$n.2.$n.1700000000000"; printf 'line %d\nsecond of %d\n' $n $n >>"$dir/want.$3"; done; }
+same() { cat "$dir/out/$1"/part-r-* | sort >"$dir/got"; sort "$dir/$2" | cmp -s - "$dir/got" || fail "$3: $(wc -l <"$dir/got") lines"; }
+
+# Days, by Camus's planner: yesterday and the day before.
+for hour in 00 07 23; do put "t/hourly/$(day 1)/$hour" 5 one; done
+put "deep/topic/hourly/$(day 2)/03" 4 deep
+put "t/hourly/$(day 3)/03" 3 old
+put "t/hourly/$(day 0)/03" 3 new
+printf 'no line feed' >"$dir/out/t/hourly/$(day 1)/07/t.0.x.1.1.1"; printf 'no line feed\n' >>"$dir/want.one"
+touch "$dir/out/t/hourly/$(day 1)/07/_SUCCESS"
+sweep --dry-run || fail "dry run"
+[ ! -e "$dir/out/t/daily" ] || fail "a dry run sweeps"
+sweep || fail "sweep"
+grep -q '^2 folders swept, 0 not' "$dir/log" || fail "not two folders"
+same "t/daily/$(day 1)" want.one "a day"
+same "deep/topic/daily/$(day 2)" want.deep "a topic with a dot"
+[ "$(ls "$dir/out/t/daily/$(day 1)" | grep -c part-r-)" = 1 ] || fail "more than one file"
+[ ! -e "$dir/out/t/daily/$(day 3)" ] && [ ! -e "$dir/out/t/daily/$(day 0)" ] || fail "a day outside the window"
+[ "$(ls "$dir/out/t/hourly/$(day 1)/07" | wc -l)" = 7 ] || fail "sources are touched"
+sweep || fail "again"
+grep -q '^0 folders swept' "$dir/log" || fail "swept again without need"
+# What comes later is added, nothing twice; also when the sources are gone meanwhile.
+put "t/hourly/$(day 1)/08" 2 one
+rm -r "$dir/out/t/hourly/$(day 1)/00"
+mkdir -p "$dir/out/t/hourly/$(day 1)/08/_late"
+echo "late one" | tee -a "$dir/want.one" >"$dir/out/t/hourly/$(day 1)/08/_late/t.0.1.1.1.1"
+sweep || fail "later files"
+same "t/daily/$(day 1)" want.one "later files"
+# Killed at each step, then finished by the next sweep.
+for point in before-manifest manifest-renamed swap swap-aside published done; do
+	put "t/hourly/$(day 1)/09" 1 one
+	PENSTOCK_CAMUS_KILL_AT=$point sweep
+	[ $? = 137 ] || fail "not killed at $point"
+	sweep || fail "after a kill at $point"
+	same "t/daily/$(day 1)" want.one "killed at $point"
+done
+# What killed runs left goes when nobody has touched it for a day.
+put "t/hourly/$(day 1)/10" 1 one
+sweep || fail "after all kills"
+find "$dir/out/_penstock" -mindepth 1 -maxdepth 1 -type d -exec touch -d '2 days ago' {} +
+sweep || fail "leftovers"
+[ -z "$(find "$dir/out/_penstock" -type f 2>/dev/null)" ] || fail "left behind: $(find "$dir/out/_penstock" -type f | head -3)"
+# More than one file by size.
+sweep -D camus.sweeper.max.days.ago=3 -D camus.sweeper.target.file.size=40 -D max.files=2 || fail "two files"
+[ "$(ls "$dir/out/t/daily/$(day 3)" | grep -c part-r-)" = 2 ] || fail "not two files"
+same "t/daily/$(day 3)" want.old "two files"
+# A folder there that is not ours; kinds that cannot be swept.
+put "u/hourly/$(day 1)/01" 2 u
+mkdir -p "$dir/out/u/daily/$(day 1)"; echo x >"$dir/out/u/daily/$(day 1)/x"
+sweep && fail "sweeps into a folder it does not know"
+grep -q 'not swept by us' "$dir/log" || fail "not told"
+rm -r "$dir/out/u"
+put "v/hourly/$(day 1)/01" 2 v
+gzip "$dir/out/v/hourly/$(day 1)/01/"t.*
+sweep; [ $? = 1 ] || fail "compressed text"
+grep -q 'files "\*.gz" are not swept' "$dir/log" || fail "compressed text: not told"
+rm -r "$dir/out/v"
+
+# Single folders, in place: few files in the hour's own folder, its mark kept.
+rm -rf "$dir/out" "$dir/base" "$dir"/want.*
+hour=$(TZ=America/Los_Angeles date -d "1 hour ago" +%Y/%m/%d/%H)
+put "t/hourly/$hour" 6 hour
+touch "$dir/out/t/hourly/$hour/_SUCCESS"
+single="-D camus.sweeper.planner.class=CamusSingleFolderSweeperPlanner -D camus.sweeper.dest.subdir=hourly"
+sweep $single || fail "single folder"
+same "t/hourly/$hour" want.hour "single folder"
+[ "$(find "$dir/out/t/hourly/$hour" -type f | grep -vc '/_')" = 1 ] || fail "old files stay"
+[ -e "$dir/out/t/hourly/$hour/_SUCCESS" ] || fail "the mark is lost"
+sweep $single || fail "single folder again"
+grep -q '^0 folders swept' "$dir/log" || fail "one file is swept again"
+put "t/hourly/$hour" 1 hour
+sweep $single || fail "late file in place"
+same "t/hourly/$hour" want.hour "late file in place"
+
+# Avro: two schemas, one key; the newer schema, the older record.
+rm -rf "$dir/out" "$dir/base"
+cat >"$dir/judge.py" <<'EOF'
+import sys, json, os, avro.schema, avro.datafile, avro.io
+old = avro.schema.parse('{"type":"record","name":"E","fields":[{"name":"id","type":"long"},{"name":"text","type":"string"}]}')
+new = avro.schema.parse('{"type":"record","name":"E","fields":[{"name":"id","type":"long"},{"name":"text","type":"string"},{"name":"more","type":"int","default":7}]}')
+if sys.argv[1] == "make":
+    folder = sys.argv[2]
+    os.makedirs(folder)
+    for f, (schema, ids, codec, stamp) in enumerate([(old, range(0, 100), "null", 1000), (old, range(50, 150), "deflate", 2000), (new, range(140, 200), "deflate", 3000)]):
+        path = "%s/t.0.0.%d.%d.1.avro" % (folder, len(ids), f)
+        with avro.datafile.DataFileWriter(open(path, "wb"), avro.io.DatumWriter(), schema, codec=codec) as out:
+            for i in ids:
+                out.append({"id": i, "text": "of file %d" % f, **({"more": i} if schema is new else {})})
+        os.utime(path, (1700000000 + stamp, 1700000000 + stamp))
+else:
+    rows = []
+    for name in sorted(os.listdir(sys.argv[2])):
+        if name.startswith("part-r-"):
+            reader = avro.datafile.DataFileReader(open(sys.argv[2] + "/" + name, "rb"), avro.io.DatumReader())
+            rows += list(reader)
+    if sys.argv[1] == "keyed":
+        assert sorted(r["id"] for r in rows) == list(range(200)), len(rows)
+        by = {r["id"]: r for r in rows}
+        assert by[60]["text"] == "of file 0" and by[145]["text"] == "of file 1" and by[145]["more"] == 7 and by[199]["more"] == 199, by[145]
+    else:
+        assert len(rows) == 260 and all("more" in r for r in rows), len(rows)
+EOF
+/usr/bin/python3 "$dir/judge.py" make "$dir/out/t/hourly/$(day 1)/05" || fail "avro files"
+sweep || fail "avro"
+/usr/bin/python3 "$dir/judge.py" all "$dir/out/t/daily/$(day 1)" >>"$dir/log" 2>&1 || fail "avro, no key"
+rm -rf "$dir/out/t/daily" "$dir/base"
+sweep -D 'camus.sweeper.avro.key.schema={"type":"record","name":"E","fields":[{"name":"id","type":"long"}]}' || fail "avro by key"
+/usr/bin/python3 "$dir/judge.py" keyed "$dir/out/t/daily/$(day 1)" >>"$dir/log" 2>&1 || fail "avro by key: records"
+grep -q '200 records, 60 duplicates out' "$dir/log" || fail "avro by key: counts"
+rm -rf "$dir/out/t/daily" "$dir/base"
+sweep -D 't.camus.sweeper.avro.key.schema={"type":"record","name":"E","fields":[{"name":"nowhere","type":"long"}]}' || fail "a key that is not there"
+/usr/bin/python3 "$dir/judge.py" all "$dir/out/t/daily/$(day 1)" >>"$dir/log" 2>&1 || fail "a key that is not there: records"
+echo "text and Avro, days and single folders, later files, kills"
