@@ -88,7 +88,7 @@ number_parse(const char *text, size_t digits, int *value)
 {
 	if (strlen(text) != digits || strspn(text, "0123456789") != digits)
 		return false;
-	*value = atoi(text);
+	*value = (int)strtol(text, NULL, 10);
 	return true;
 }
 
