@@ -33,7 +33,8 @@ struct tls_session;
  * FLUME_SSL_*, weaker than a component's own option. False: it is none of them. Control, before any component is made. */
 bool tls_system_property(const char *name, const char *value);
 
-/* What no option says is the system properties' or the environment's to say. Errors name option, value and remedy. tickets: sessions may be resumed (not for sources whose senders write and close at once: a ticket that meets a closed
+/* What no option says is the system properties' or the environment's to say. Errors name option, value and remedy. tickets: sessions may be resumed
+ * (not for sources whose senders write and close at once: a ticket that meets a closed
  * socket makes the kernel there throw away what it had not sent). */
 int tls_server_open(struct tls_server **server, const struct tls_options *options, bool tickets, struct err *err);
 void tls_server_close(struct tls_server *server);

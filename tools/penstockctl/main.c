@@ -55,7 +55,7 @@ static const struct verb {
 	int args_min, args_max;
 	bool stream;
 } verbs[] = {
-	{ "status", 0, 0, false }, { "metrics", 0, 0, false }, { "drops", 0, 0, false }, 
+	{ "status", 0, 0, false }, { "metrics", 0, 0, false }, { "drops", 0, 0, false },
 	{ "reload", 0, 0, false }, { "load", 1, 1, false }, { "config", 0, 0, false }, { "rollback", 0, 0, false },
 	{ "drain", 0, 1, false }, { "stop", 0, 0, false }, { "loglevel", 1, 1, false }, { "help", 0, 0, false },
 	{ "top", 0, 1, true }, { "flows", 0, 1, true }, { "trace", 1, 1, true }, { "capture", 1, 1, true },
