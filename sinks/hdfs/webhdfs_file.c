@@ -164,6 +164,9 @@ file_again(struct fs_file *file, enum fs_class class, const char *exception)
 	else if (!w->retry_ns || now_ns + pause_ns - file->begun_ns > w->retry_ns)
 		return false;
 	w->fs.counters.retries++;
+	/* The NameNode has nobody else: what was left out may be back by the next try, and is asked for again if not. */
+	if (class == FS_SPACE)
+		file->excluded[0] = '\0';
 	file->due_ns = now_ns + pause_ns;
 	file->step = STEP_WAIT;
 	file->replay = 0;

@@ -1,246 +1,563 @@
 #!/bin/bash
-# test_faults_real.sh PENSTOCK CTL GEN RINGLOG [FAULT...]: one fault after the other on a real HDFS, exactly once; after each `hadoop fs -text`
-# finds every event the log had taken once, and no file is left in use.
+# test_faults_real.sh PENSTOCK CTL GEN RINGLOG [GROUP...]: faults on a real HDFS, exactly once; after each `hadoop fs -text` finds every event that
+# the log had taken once, and no file is left in use. Faults of one group run beside each other. GROUP: quiet1 to quiet4, name_node,
+# safe_mode, hang, data_node, full, or one:FAULT for one that needs nothing done to the cluster.
 set -u
 PENSTOCK=$(realpath "$1") CTL=$(realpath "$2") GEN=$(realpath "$3") RINGLOG=$(realpath "$4")
 shift 4
-here=$(dirname "$0")
 top=$(mktemp -d "${TMPDIR:-/var/tmp}/penstock-faults-XXXXXX")
-dir=$top
-. "$here/../../lib/daemon.sh"
-. "$here/../../lib/hadoop.sh"
+dir=$top AGENT= gen= relay=
+. "$(dirname "$0")/../../lib/daemon.sh"
+. "$(dirname "$0")/../../lib/hadoop.sh"
+. "$(dirname "$0")/faults.sh"
 hadoop_jars || exit $?
-gen=
-trap '[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null; [ -n "$gen" ] && kill $gen 2>/dev/null; hadoop_stop; rm -rf "$top"' EXIT
+faults_stop()
+{
+	local one
+	for one in "${fault_pids[@]}"; do
+		kill "${one%%:*}" 2>/dev/null && wait "${one%%:*}"
+	done
+	hadoop_stop
+	rm -rf "$top"
+}
+trap faults_stop EXIT
+trap 'exit 1' TERM INT
 hadoop_start "$top/hadoop" 1 || exit 1
-HADOOP_DFSADMIN=org.apache.hadoop.hdfs.tools.DFSAdmin
+[ -n "${HADOOP_SHARED-}" ] || hadoop_share "$top/hadoop" || exit 1
 
-web()	# method path query: a call as root
-{
-	curl -s -m 20 -X "$1" "$HADOOP_NN/webhdfs/v1$2?user.name=root&$3"
-}
-
-conf_write()	# path more-lines...
-{
-	local path=$1 sink=${SINK:-k1}
-	shift
-	cat >"$dir/a.properties" <<-EOP
-	a1.sources = r1
-	a1.channels = c1
-	a1.sinks = $sink ${SINK2-}
-	a1.sources.r1.type = syslogudp
-	a1.sources.r1.host = 127.0.0.1
-	a1.sources.r1.port = $port
-	a1.sources.r1.channels = c1
-	a1.channels.c1.type = file
-	a1.channels.c1.checkpointDir = $dir/checkpoint
-	a1.channels.c1.dataDirs = $dir/data
-	EOP
-	for s in $sink ${SINK2-}; do
-		cat >>"$dir/a.properties" <<-EOP
-		a1.sinks.$s.type = hdfs
-		a1.sinks.$s.channel = c1
-		a1.sinks.$s.hdfs.path = $HADOOP_RPC$path
-		a1.sinks.$s.hdfs.fileType = DataStream
-		a1.sinks.$s.hdfs.rollInterval = ${ROLL:-1}
-		a1.sinks.$s.hdfs.rollCount = 0
-		a1.sinks.$s.hdfs.rollSize = 0
-		a1.sinks.$s.hdfs.batchSize = 500
-		a1.sinks.$s.penstock.hdfs.conf = $top/hadoop/conf
-		EOP
-		printf "a1.sinks.$s.%s\n" "$@" >>"$dir/a.properties"
-	done
-	sed -i '/^a1.sinks.[a-z0-9]*\.$/d' "$dir/a.properties"
-}
-
-load()	# seconds
-{
-	"$GEN" send --kernel --to "127.0.0.1:$port" --as syslog-udp --rate 4000 --seconds "$1" --seed 1 --report "$dir/sent" --quiet 2>"$dir/gen.log" &
-	gen=$!
-}
-
-loaded()
-{
-	wait $gen || { cat "$dir/gen.log" >&2; fail "the generator"; }
-	gen=
-}
-
-metric()	# name
-{
-	"$CTL" -s "$dir/a1.sock" metrics | awk -v n="$1" '$1 == "SINK" && $3 == n { s += $4 } END { print s + 0 }'
-}
-
-until_metric()	# name at-least seconds
-{
-	for _ in $(seq $(($3 * 10))); do
-		[ "$(metric "$1")" -ge "$2" ] && return 0
-		sleep 0.1
-	done
-	fail "$fault: $1 is $(metric "$1") after $3 s, wanted $2"
-}
-
-settled()	# directories...: drained, stopped, counted
-{
-	drained 60 || fail "$fault: not drained: $("$CTL" -s "$dir/a1.sock" metrics | grep 'SINK')"
-	agent_stop || fail "$fault: exit status"
-	AGENT=
-	counted "$@"
-}
-
-counted()
-{
-	hadoop_fs -ls -R "${@%/\*}" >"$dir/list" 2>>"$dir/fs.log"
-	grep '\.tmp$' "$dir/list" && fail "$fault: files are left in use"
-	hadoop_fs -text "${@/%//*}" >"$dir/text" || fail "$fault: hadoop fs -text"
-	"$GEN" verify --sent "$dir/sent" --seed 1 --report "$dir/verified" - <"$dir/text" >"$dir/verify.log" 2>&1
-	python3 - "$dir/verified" "$fault" "$(grep -c FlumeData "$dir/list")" <<-'EOP' || fail "$fault: $(cat "$dir/verified")"
-	import json, sys
-	v = json.load(open(sys.argv[1]))
-	print("%-16s %s files, unique %d, lost before the log %d, duplicated %d, corrupted %d" %
-	      (sys.argv[2], sys.argv[3], v["unique"], v["lost"], v["duplicated"], v["corrupted"]))
-	# UDP into a busy machine may lose; what the daemon was there for must not.
-	sys.exit(not (v["unique"] > 2000 and v["duplicated"] == v["corrupted"] == v["phantom"] == 0))
-	EOP
-}
-
-none_lost()
-{
-	python3 -c 'import json, sys; sys.exit(json.load(open(sys.argv[1]))["lost"] > 0)' "$dir/verified" || echo "$fault: note: datagrams were lost before the log"
-}
-
-down_at_start()
-{
-	hadoop_nn_kill
-	conf_write /f1
-	agent_start "$dir/a.properties"
-	load 2
-	loaded
-	hadoop_nn_start
-	settled /f1
-}
-
-safe_mode()
-{
-	conf_write /f2
-	agent_start "$dir/a.properties"
-	hadoop_admin $HADOOP_DFSADMIN -safemode enter >"$dir/admin.log" || fail "safemode"
-	load 2
-	loaded
-	until_metric retries 1 20
-	hadoop_admin $HADOOP_DFSADMIN -safemode leave >"$dir/admin.log" || fail "safemode"
-	settled /f2
-}
+# ---- what a directory's state does ----
 
 quota()
 {
-	web PUT /f3 op=MKDIRS >"$dir/web.log"
-	hadoop_admin $HADOOP_DFSADMIN -setQuota 1 /f3 || fail "setQuota"
-	conf_write /f3
+	web PUT /f/quota op=MKDIRS >"$dir/web.log"
+	hadoop_admin $HADOOP_DFSADMIN -setQuota 1 /f/quota || fail "setQuota"
+	conf_write /f/quota
 	agent_start "$dir/a.properties"
 	load 2
-	loaded
 	until_metric files_failed 1 20
-	hadoop_admin $HADOOP_DFSADMIN -clrQuota /f3 || fail "clrQuota"
-	settled /f3
+	hadoop_admin $HADOOP_DFSADMIN -clrQuota /f/quota || fail "clrQuota"
+	loaded
+	settled /f/quota
 }
 
-denied()
+# A block is charged whole when it is begun: 1 MiB of room is less than one.
+space_quota()
 {
-	web PUT /f4 op=MKDIRS >"$dir/web.log"
-	conf_write /f4 "penstock.hdfs.user = bob"
+	web PUT /f/space op=MKDIRS >"$dir/web.log"
+	hadoop_admin $HADOOP_DFSADMIN -setSpaceQuota 1048576 /f/space || fail "setSpaceQuota"
+	conf_write /f/space
 	agent_start "$dir/a.properties"
 	load 2
-	loaded
 	until_metric files_failed 1 20
-	web PUT /f4 "op=SETPERMISSION&permission=777" >"$dir/web.log"
-	settled /f4
+	hadoop_admin $HADOOP_DFSADMIN -clrSpaceQuota /f/space || fail "clrSpaceQuota"
+	loaded
+	settled /f/space
+}
+
+# One bucket is not to be written; the other goes on.
+denied()
+{
+	web PUT /f/denied op=MKDIRS >"$dir/web.log"
+	web PUT /f/denied/1 op=MKDIRS >"$dir/web.log"
+	web PUT /f/denied/2 "op=MKDIRS&permission=777" >"$dir/web.log"
+	local other second
+	other=$(free_port)
+	conf_write "/f/denied/%{bucket}" "penstock.hdfs.user = bob"
+	cat >>"$dir/a.properties" <<-EOP
+	a1.sources = r1 r2
+	a1.sources.r1.interceptors = i1
+	a1.sources.r1.interceptors.i1.type = static
+	a1.sources.r1.interceptors.i1.key = bucket
+	a1.sources.r1.interceptors.i1.value = 1
+	a1.sources.r2.type = syslogudp
+	a1.sources.r2.host = 127.0.0.1
+	a1.sources.r2.port = $other
+	a1.sources.r2.channels = c1
+	a1.sources.r2.interceptors = i1
+	a1.sources.r2.interceptors.i1.type = static
+	a1.sources.r2.interceptors.i1.key = bucket
+	a1.sources.r2.interceptors.i1.value = 2
+	EOP
+	sed -i '0,/^a1.sources = r1$/{/^a1.sources = r1$/d}' "$dir/a.properties"
+	agent_start "$dir/a.properties"
+	"$GEN" send --kernel --to "127.0.0.1:$other" --as syslog-udp --rate 1000 --seconds 4 --seed 2 --report "$dir/sent2" --quiet 2>"$dir/gen2.log" &
+	second=$!
+	load 2
+	until_metric files_failed 1 20
+	loaded
+	wait $second || fail "$fault: the generator"
+	until_metric files_closed 2 20
+	# Nothing of the one is there, the other's files are.
+	hadoop_fs -ls /f/denied/1 >"$dir/list1"
+	hadoop_fs -ls /f/denied/2 >"$dir/list2"
+	[ "$(grep -c FlumeData "$dir/list1")" = 0 ] && [ "$(grep -c 'FlumeData.*[0-9]$' "$dir/list2")" -ge 2 ] || fail "$fault: $(cat "$dir/list1" "$dir/list2")"
+	web PUT /f/denied/1 "op=SETPERMISSION&permission=777" >"$dir/web.log"
+	agent_done
+	counted_two /f/denied/1 /f/denied/2
+}
+
+# Two generators' events, each counted with its own seed; what stands in the log of the other one is no matter then.
+counted_two()	# directory of the first's events, of the second's
+{
+	local seed list=("$@")
+	hadoop_fs -ls -R "$@" >"$dir/list"
+	grep '\.tmp$' "$dir/list" && fail "$fault: files are left in use"
+	for seed in 1 2; do
+		text_of "${list[$((seed - 1))]}" >"$dir/text"
+		[ $seed = 1 ] && report=$dir/sent || report=$dir/sent2
+		"$GEN" verify --sent "$report" --seed $seed --require-all --report "$dir/verified" - <"$dir/text" >"$dir/verify.log" 2>&1
+		python3 - "$dir/verified" "$fault" "$("$RINGLOG" dump "$dir/data" | grep -c "bucket=$seed\\b")" <<-'EOP' || fail "$fault: $(cat "$dir/verified" "$dir/verify.log")"
+		import json, sys
+		v, held = json.load(open(sys.argv[1])), int(sys.argv[3])
+		print("  %-18s %d events of the log's %d, twice %d, corrupted %d" % (sys.argv[2], v["unique"], held, v["duplicated"], v["corrupted"]))
+		sys.exit(not (v["unique"] == held > 1500 and v["duplicated"] == v["corrupted"] == v["phantom"] == 0))
+		EOP
+	done
 }
 
 directory_removed()
 {
-	ROLL=6 conf_write /f5 "penstock.hdfs.memory = 4m"
+	ROLL=5 RATE=4000 conf_write /f/removed "penstock.hdfs.memory = 4m"
 	agent_start "$dir/a.properties"
-	load 6
-	until_metric requests 1 20
-	web DELETE /f5 "op=DELETE&recursive=true" >"$dir/web.log"
+	RATE=4000 load 4
+	until_in_use /f/removed >"$dir/use" || exit 1
+	web DELETE /f/removed "op=DELETE&recursive=true" >"$dir/web.log"
 	loaded
-	settled /f5
+	until_metric files_failed 1 20
+	settled /f/removed
 }
 
-datanode_killed()
+# Another client takes the file we write, holds its lease and goes on writing.
+lease_held()
 {
-	ROLL=3 conf_write /f6
+	local use slow
+	ROLL=4 conf_write /f/lease "penstock.hdfs.memory = 4m"
 	agent_start "$dir/a.properties"
-	load 4
-	until_metric requests 1 20
-	hadoop_dn_kill 0
-	hadoop_dn_start 0
+	RATE=4000 load 4
+	use=$(until_in_use /f/lease) || exit 1
+	slow=$(web PUT "/f/lease/$use" "op=CREATE&overwrite=true&noredirect=true" | python3 -c 'import json, sys; print(json.load(sys.stdin)["Location"])')
+	{ head -c 1000000 /dev/zero; sleep 6; } | curl -s -m 30 -o "$dir/thief" -X PUT -H 'Expect:' -H 'Transfer-Encoding: chunked' -T - "$slow" &
+	local thief=$!
 	loaded
-	settled /f6
+	until_metric files_failed 1 20
+	settled /f/lease
+	wait $thief
 }
 
-path_changed()
+# ---- crash and restart, with something else between ----
+
+# path, zone, names and number of the sinks, and serializer are others after the crash; an INTENT is open and a file in use.
+all_changed()
 {
-	conf_write /f7a
+	relay_start
+	conf_write /f/changed/a "penstock.hdfs.http_address = $RELAY"
 	agent_start "$dir/a.properties"
-	load 3
-	until_metric files_closed 1 20
-	kill -9 $AGENT
-	wait $AGENT 2>/dev/null
-	loaded
-	conf_write /f7b/%Y "hdfs.useLocalTimeStamp = true" "hdfs.timeZone = Asia/Tokyo" "serializer.appendNewline = true"
+	killed_at_intent
+	SINKS="n1 n2" conf_write "/f/changed/b/%Y" "hdfs.useLocalTimeStamp = true" "hdfs.timeZone = Asia/Tokyo" "serializer = HEADER_AND_TEXT"
 	agent_start "$dir/a.properties"
-	load_more=1
-	settled /f7a "/f7b/$(TZ=Asia/Tokyo date +%Y)"
+	until_none_in_use /f/changed/a
+	settled /f/changed/a "/f/changed/b/$(TZ=Asia/Tokyo date +%Y)"
+	[ "$(awk '$1 == "SINK" && $3 == "in_doubt" { n += $4 } END { print n + 0 }' "$dir/metrics")" = 0 ] || fail "$fault: in doubt"
 }
 
-sink_renamed()
+# Its sink is no more: another one sees to its INTENT.
+sink_removed()
 {
-	SINK=k1 SINK2=k2 conf_write /f8
+	relay_start
+	SINKS="k1 k2" conf_write /f/taken_out "penstock.hdfs.http_address = $RELAY"
 	agent_start "$dir/a.properties"
-	load 3
-	until_metric files_closed 1 20
-	kill -9 $AGENT
-	wait $AGENT 2>/dev/null
-	loaded
-	SINK=other SINK2= conf_write /f8
+	killed_at_intent
+	SINKS="k2" conf_write /f/taken_out
 	agent_start "$dir/a.properties"
-	sleep 4		# what sinks that are no more left is looked for 3 s after the start
-	settled /f8
+	until_none_in_use /f/taken_out
+	settled /f/taken_out
 }
 
 consumer_moves()
 {
-	conf_write /f9
-	web PUT /f9taken op=MKDIRS >"$dir/web.log"
+	relay_start
+	web PUT /f/moved/to op=MKDIRS >"$dir/web.log"
+	conf_write /f/moves "penstock.hdfs.http_address = $RELAY"
+	agent_start "$dir/a.properties"
+	killed_at_intent
+	hadoop_fs -mv '/f/moves/FlumeData*[0-9]' /f/moved/to || fail "mv"
+	agent_start "$dir/a.properties"
+	settled /f/moves /f/moved/to
+	[ "$(awk '$1 == "SINK" && $3 == "in_doubt" { n += $4 } END { print n + 0 }' "$dir/metrics")" = 0 ] || fail "$fault: a moved file is found by its identity"
+}
+
+# What cannot be had with redeliver: the one file whose rename was not recorded comes again, and is named.
+consumer_copies()
+{
+	relay_start
+	web PUT /f/copied/to op=MKDIRS >"$dir/web.log"
+	conf_write /f/copies "penstock.hdfs.http_address = $RELAY"
+	agent_start "$dir/a.properties"
+	killed_at_intent
+	hadoop_fs -cp '/f/copies/FlumeData*[0-9]' /f/copied/to && hadoop_fs -rm -skipTrash '/f/copies/FlumeData*[0-9]' >"$dir/rm.log" || fail "cp and rm"
+	agent_start "$dir/a.properties"
+	agent_done
+	DUP=$(hadoop_fs -text "${doubt[@]/#*\//\/f\/copied\/to\/}" | wc -l)
+	[ "$DUP" -gt 0 ] || fail "$fault: nothing is in the copy of ${doubt[*]}"
+	DUP=$DUP counted /f/copies /f/copied/to
+	[ "$(awk '$1 == "SINK" && $3 == "in_doubt" { print $4 }' "$dir/metrics")" = ${#doubt[@]} ] && grep -q "${doubt##*/}.*delivered again" "$dir/agent.log" || fail "$fault: not said: $(grep 'SINK.*in_doubt' "$dir/metrics")"
+}
+
+# The same with assume: once.
+consumer_assumed()
+{
+	relay_start
+	web PUT /f/assumed/to op=MKDIRS >"$dir/web.log"
+	conf_write /f/assumes "penstock.hdfs.http_address = $RELAY" "penstock.hdfs.in_doubt = assume"
+	agent_start "$dir/a.properties"
+	killed_at_intent
+	hadoop_fs -cp '/f/assumes/FlumeData*[0-9]' /f/assumed/to && hadoop_fs -rm -skipTrash '/f/assumes/FlumeData*[0-9]' >"$dir/rm.log" || fail "cp and rm"
+	agent_start "$dir/a.properties"
+	settled /f/assumes /f/assumed/to
+}
+
+# Files whose rename was recorded are the consumer's, who read them; the one in doubt it deletes unread, and it comes again.
+consumer_deletes()
+{
+	relay_start
+	conf_write /f/deletes "penstock.hdfs.http_address = $RELAY"
+	agent_start "$dir/a.properties"
+	killed_at_intent
+	hadoop_fs -rm -skipTrash "${doubt[@]}" >"$dir/rm.log" || fail "rm"
+	hadoop_fs -text '/f/deletes/FlumeData*[0-9]' >"$dir/consumed" || fail "text"
+	hadoop_fs -rm -skipTrash '/f/deletes/FlumeData*[0-9]' >"$dir/rm.log" || fail "rm"
+	agent_start "$dir/a.properties"
+	settled /f/deletes
+}
+
+# ---- answers ----
+
+rename_lost()
+{
+	relay_start
+	conf_write /f/lost "penstock.hdfs.http_address = $RELAY"
+	agent_start "$dir/a.properties"
+	relay_order "op=RENAME&kind=lost&count=2"
+	load 3
+	relay_hit 2 20
+	loaded
+	settled /f/lost
+}
+
+# Executed two seconds after the connection broke; by then the file has its name by another try.
+rename_late()
+{
+	relay_start
+	conf_write /f/late "penstock.hdfs.http_address = $RELAY"
+	agent_start "$dir/a.properties"
+	relay_order "op=RENAME&kind=late&count=2&ms=2000"
+	load 3
+	relay_hit 2 20
+	loaded
+	sleep 2		# the late ones are executed in this time
+	settled /f/late
+}
+
+# ---- several on one directory ----
+
+two_sinks()
+{
+	SINKS="k1 k2" conf_write /f/two
 	agent_start "$dir/a.properties"
 	load 3
-	until_metric files_closed 1 20
-	kill -9 $AGENT
-	wait $AGENT 2>/dev/null
 	loaded
-	hadoop_fs -mv '/f9/FlumeData*[0-9]' /f9taken || fail "mv"
+	settled /f/two
+	[ "$(grep -c 'FlumeData\.k1\.' "$dir/list")" -gt 0 ] && [ "$(grep -c 'FlumeData\.k2\.' "$dir/list")" -gt 0 ] || fail "$fault: one sink wrote nothing"
+}
+
+# Two agents with equal names: each one's log has an id of its own. One is killed and comes again.
+two_agents()
+{
+	local first=$dir mine id at seed=0
+	conf_write /f/agents
 	agent_start "$dir/a.properties"
-	settled /f9 /f9taken
+	load 3
+	id[1]=$(until_in_use /f/agents) || exit 1
+	id[1]=${id[1]%-*}
+	mine="$AGENT $gen $port"
+	dir=$first/other
+	mkdir "$dir"
+	port=$(free_port)
+	conf_write /f/agents
+	agent_start "$dir/a.properties"
+	"$GEN" send --kernel --to "127.0.0.1:$port" --as syslog-udp --rate 3000 --seconds 4 --seed 2 --report "$dir/sent" --quiet 2>"$dir/gen.log" &
+	local second=$! other
+	until_metric files_closed 1 20
+	agent_kill
+	agent_start "$dir/a.properties"
+	wait $second || fail "$fault: the generator"
+	agent_done
+	other=$dir
+	dir=$first
+	read -r AGENT gen port <<<"$mine"
+	loaded
+	agent_done
+	hadoop_fs -ls -R /f/agents >"$dir/list"
+	grep '\.tmp$' "$dir/list" && fail "$fault: files are left in use"
+	id[2]=$(grep -o 'FlumeData\.k1\.[0-9a-f]*' "$dir/list" | grep -v -F "${id[1]}" | head -n 1)
+	for at in "$first" "$other"; do
+		seed=$((seed + 1))
+		hadoop_fs -text "/f/agents/${id[$seed]}-*" >"$at/text" || fail "$fault: text"
+		"$GEN" verify --sent "$at/sent" --seed $seed --acked "ringlog:$at/data" --report "$at/verified" - <"$at/text" >"$at/verify.log" 2>&1
+		cp "$at/verified" "$dir/verified.$seed"
+	done
+	python3 - "$dir/verified.1" "$dir/verified.2" <<-'EOP' || fail "$fault: $(cat "$dir/verified.1" "$dir/verified.2")"
+	import json, sys
+	v = [json.load(open(name)) for name in sys.argv[1:]]
+	print("  two_agents", v)
+	sys.exit(not all(x["unique"] > 2000 and x["lost_acked"] == x["duplicated"] == 0 for x in v))
+	EOP
 }
 
 stopped_orderly()
 {
-	ROLL=0 conf_write /f10
+	ROLL=0 conf_write /f/stopped
 	agent_start "$dir/a.properties"
 	load 2
 	loaded
 	until_metric open_events 2000 20
 	agent_stop || fail "exit status"
 	AGENT=
-	counted /f10
+	counted /f/stopped
 }
 
-[ $# -gt 0 ] || set -- stopped_orderly down_at_start safe_mode quota denied directory_removed datanode_killed path_changed sink_renamed consumer_moves
-for fault; do
-	dir=$top/$fault
-	mkdir -p "$dir"
-	port=$(free_port)
+# ---- agent files as they are used with Flume ----
+
+# Runs it with nothing but HADOOP_CONF_DIR set.
+agent_file()	# name
+{
+	sed "s|@PORT@|$port|; s|@DIR@|$dir|" "$here/agents/$1.properties" >"$dir/a.properties"
+	export HADOOP_CONF_DIR=$HADOOP_DIR/conf
+	agent_start "$dir/a.properties"
+	load 2
+	loaded
+}
+
+file_text()
+{
+	agent_file text
+	until_metric open_events 1 20
+	agent_stop || fail "$fault: exit status"	# its last file ends with the agent
+	AGENT=
+	INUSE='/_|\.tmp$' counted /agents/text
+	[ "$(grep -c '/events\..*\.log$' "$dir/list")" -ge 3 ] && [ "$(grep -c '/events' "$dir/list")" = "$(grep -c '\.log$' "$dir/list")" ] ||
+		fail "$fault: $(cat "$dir/list")"
+}
+
+file_dated()
+{
+	local day
+	day=$(date +year=%Y/month=%m/day=%d)
+	agent_file dated
+	agent_done
+	[ "$day" = "$(date +year=%Y/month=%m/day=%d)" ] || day="year=*/month=*/day=*"
+	counted "/agents/dated/$day"
+}
+
+file_avro()
+{
+	agent_file avro
+	agent_done
+	hadoop_fs -ls -R /agents/avro >"$dir/list"
+	grep '\.tmp$' "$dir/list" && fail "$fault: files are left in use"
+	hadoop_fs -text '/agents/avro/*.avro' | python3 -c 'import json, sys
+for line in sys.stdin:
+    print(json.loads(line)["body"])' >"$dir/text" || fail "$fault: not Avro"
+	hadoop_fs -cat '/agents/avro/*.avro' | grep -a -q 'avro.codec.*snappy' || fail "$fault: not snappy"
+	verified
+}
+
+file_rounded()
+{
+	agent_file rounded
+	agent_done
+	counted "/agents/rounded/*/*"
+	[ "$(grep -c 'FlumeData' "$dir/list")" = "$(grep -c '/[0-9-]*/[0-2][0-9][0-5]0/FlumeData' "$dir/list")" ] || fail "$fault: $(cat "$dir/list")"
+}
+
+# ---- of the whole cluster ----
+
+# A file is being written while the NameNode is killed, and another agent starts while it is down.
+name_node_restarted()
+{
+	ROLL=3 conf_write /f/nn "penstock.hdfs.memory = 4m"
+	agent_start "$dir/a.properties"
+	RATE=4000 load 6
+	until_in_use /f/nn >"$dir/use" || exit 1
+	fault_ready
+	loaded
+	settled /f/nn
+}
+
+down_at_start()
+{
+	until_word nn_down
+	conf_write /f/down
+	agent_start "$dir/a.properties"
+	load 2
+	loaded
+	settled /f/down
+}
+
+until_word()	# word
+{
+	for _ in $(seq 1200); do
+		[ -e "$top/$1" ] && return 0
+		sleep 0.05
+	done
+	fail "$fault: no word $1"
+}
+
+safe_mode_entered()
+{
+	conf_write /f/safe
+	agent_start "$dir/a.properties"
+	load 3
+	until_metric files_closed 1 20
+	hadoop_admin $HADOOP_DFSADMIN -safemode enter >"$dir/admin.log" || fail "safemode"
+	until_metric retries 2 20
+	loaded
+	hadoop_admin $HADOOP_DFSADMIN -safemode leave >"$dir/admin.log" || fail "safemode"
+	settled /f/safe
+}
+
+# It takes connections and answers nothing; what it was asked it does later, when nobody waits any more.
+name_node_hangs()
+{
+	conf_write /f/hang "hdfs.callTimeout = 1500"
+	agent_start "$dir/a.properties"
+	load 4
+	until_metric files_closed 1 20
+	kill -STOP "$(hadoop_nn_pid)"
+	until_metric retries 2 20 || { kill -CONT "$(hadoop_nn_pid)"; exit 1; }
+	kill -CONT "$(hadoop_nn_pid)"
+	loaded
+	settled /f/hang
+}
+
+data_node_killed()
+{
+	ROLL=3 conf_write /f/dn "penstock.hdfs.memory = 4m"
+	agent_start "$dir/a.properties"
+	RATE=4000 load 5
+	until_in_use /f/dn >"$dir/use" || exit 1
+	fault_ready
+	SECONDS=0
+	loaded
+	settled /f/dn
+	[ $SECONDS -lt 60 ] || fail "$fault: $SECONDS s: the DataNode was back long before"
+}
+
+# Blocks are brought to the disk before they count; then DataNode and penstock are killed together.
+sync_block()
+{
+	conf_write /f/sync "penstock.hdfs.sync_block = true"
+	agent_start "$dir/a.properties"
+	load 5
+	until_metric files_closed 2 20
+	fault_ready
+	agent_kill
+	loaded
+	agent_start "$dir/a.properties"
+	settled /f/sync
+}
+
+# The DataNode's disk (64 MiB) is full in mid write; then there is room again.
+data_node_full()
+{
+	local node=/proc/$(hadoop_dn_pid 1)/root$HADOOP_DIR/small
+	mkdir "$dir/conf"
+	cp "$HADOOP_DIR/conf"/*.xml "$dir/conf"
+	sed -i 's|</configuration>|<property><name>dfs.blocksize</name><value>1048576</value></property></configuration>|' "$dir/conf/hdfs-site.xml"
+	CONF=$dir/conf ROLL=2 conf_write /f/full "penstock.hdfs.memory = 8m"
+	agent_start "$dir/a.properties"
+	RATE=8000 load 8
+	until_metric requests 1 20
+	until_metric files_closed 1 40
+	dd if=/dev/zero of="$node/filler" bs=64k 2>"$dir/dd.log"	# to the last byte
+	[ "$(stat -f -c %a "$node")" = 0 ] || fail "$fault: not full: $(stat -f "$node")"
+	until_metric files_failed 1 40
+	rm "$node/filler"
+	loaded
+	settled /f/full
+}
+
+# ---- groups ----
+
+run()	# fault...
+{
+	local one
+	for one; do
+		fault_begin $one
+	done
+	faults_end || bad=1
+}
+
+group_quiet1() { run quota space_quota denied directory_removed lease_held; }
+group_quiet2() { run all_changed sink_removed consumer_moves consumer_copies consumer_deletes consumer_assumed; }
+group_quiet3() { run rename_lost rename_late two_sinks two_agents stopped_orderly; }
+group_quiet4() { run file_text file_dated file_avro file_rounded; }
+
+group_name_node()
+{
+	fault_begin name_node_restarted
+	fault_begin down_at_start
+	faults_ready name_node_restarted
+	hadoop_nn_kill
+	: >"$top/nn_down"
+	: >"$top/word"
+	for _ in $(seq 200); do
+		[ -s "$top/down_at_start/agent.log" ] && break
+		sleep 0.05
+	done
+	hadoop_nn_start
+	faults_end || bad=1
+	rm -f "$top/word"
 	hadoop_ready 1 || exit 1
-	$fault
+}
+
+group_safe_mode() { run safe_mode_entered; }
+group_hang() { run name_node_hangs; }
+
+group_data_node()
+{
+	fault_begin data_node_killed
+	fault_begin sync_block
+	faults_ready data_node_killed sync_block
+	hadoop_dn_kill 0
+	: >"$top/word"
+	hadoop_dn_start 0
+	faults_end || bad=1
+	rm -f "$top/word"
+}
+
+# A second DataNode whose disk is a tmpfs of its own; the first one is down meanwhile.
+group_full()
+{
+	mkdir -p "$HADOOP_DIR/small"
+	printf '#!/bin/bash\nmount -t tmpfs -o size=64m penstock-test "%s" && exec "$@"\n' "$HADOOP_DIR/small" >"$top/small.sh"
+	HADOOP_DN_WITHIN="unshare -m bash $top/small.sh" HADOOP_DN_DIR=$HADOOP_DIR/small/data hadoop_dn_start 1
+	hadoop_ready 2 || exit 1
+	hadoop_dn_kill 0
+	run data_node_full
+	web DELETE /f/full "op=DELETE&recursive=true" >"$top/web.log"
+	hadoop_dn_start 0
+	hadoop_dn_kill 1
+}
+
+bad=0
+[ $# -gt 0 ] || set -- quiet1 quiet2 quiet3 quiet4 name_node safe_mode hang data_node full
+for group; do
+	SECONDS=0
+	case $group in
+	one:*) run "${group#one:}" ;;
+	*) group_$group ;;
+	esac
+	echo "$group: $SECONDS s"
 done
+exit $bad

@@ -6,5 +6,5 @@ test_fs=$(realpath "$1")
 hadoop_jars || exit $?
 dir=$(mktemp -d /tmp/penstock-hdfs-XXXXXX)
 trap 'hadoop_stop; rm -rf "$dir"' EXIT
-hadoop_start "$dir" 1 || exit 1
-"$test_fs" "$HADOOP_RPC/" /conformance "$dir/conf" || exit 1
+hadoop_start "$dir/hadoop" 1 || exit 1
+"$test_fs" "$HADOOP_RPC/" /conformance "$HADOOP_DIR/conf" || exit 1

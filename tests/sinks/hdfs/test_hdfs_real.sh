@@ -1,0 +1,88 @@
+#!/bin/bash
+# test_hdfs_real.sh PENSTOCK CTL GEN RINGLOG TEST_FS CAMUS [PART...]: everything that is tested on a real HDFS, on one cluster that all parts
+# share: a NameNode and a DataNode, started here once and ended here. Beside them, as they mostly wait, Kerberos and then two NameNodes, which are
+# clusters of their own kind. Parts: fs faults rounds camus kerberos ha. Each can be run by itself, too, and starts a cluster then.
+set -u
+programs=("${@:1:4}") test_fs=$5 camus=$6
+shift 6
+here=$(cd "$(dirname "$0")" && pwd)
+cluster=$(mktemp -d "${TMPDIR:-/var/tmp}/penstock-cluster-XXXXXX")
+. "$here/../../lib/hadoop.sh"
+hadoop_jars || exit $?
+beside=
+stop()
+{
+	[ -n "$beside" ] && kill -- -$beside 2>/dev/null && wait $beside 2>/dev/null
+	hadoop_stop
+	rm -rf "$cluster"
+}
+trap stop EXIT
+trap 'exit 1' TERM INT
+[ $# -gt 0 ] || set -- fs faults rounds camus kerberos ha
+bad=0 skipped=0 begun=$SECONDS
+
+part()	# name command...
+{
+	local name=$1 from=$SECONDS rc
+	shift
+	"$@"
+	rc=$?
+	echo "== $name: $((SECONDS - from)) s, exit status $rc"
+	case $rc in
+	0) return 0 ;;
+	77) return 77 ;;
+	*) return 1 ;;
+	esac
+}
+
+took()	# exit status of a part
+{
+	case $1 in
+	0) ;;
+	77) skipped=1 ;;
+	*) bad=1 ;;
+	esac
+}
+
+wanted() { [[ " $parts " == *" $1 "* ]]; }	# part
+parts=$*
+if wanted kerberos || wanted ha; then
+	set -m	# a group of its own, so that all of it can be ended
+	(
+		rc=0
+		for name in kerberos ha; do
+			! wanted $name || part $name bash "$here/test_${name}_real.sh" "${programs[@]}" || { one=$?; [ $rc = 1 ] || rc=$one; }
+		done
+		exit $rc
+	) >"$cluster/beside" 2>&1 &
+	beside=$!
+	set +m
+fi
+if wanted fs || wanted faults || wanted rounds || wanted camus; then
+	hadoop_start "$cluster/hadoop" 1 && hadoop_share "$cluster/hadoop" || exit 1
+	echo "== cluster: $((SECONDS - begun)) s"
+	export HADOOP_SHARED=$cluster/hadoop
+	for name in $parts; do
+		case $name in
+		fs) part fs bash "$here/test_fs_real.sh" "$test_fs" ;;
+		faults) part faults bash "$here/test_faults_real.sh" "${programs[@]}" ;;
+		rounds) part rounds bash "$here/test_daemon.sh" "${programs[@]}" ;;
+		camus) part camus bash "$here/../../camus/test_camus_hdfs.sh" "$camus" ;;
+		*) continue ;;
+		esac
+		took $?
+		# As it was, whatever the part left.
+		[ -e "$HADOOP_SHARED/nn.pid" ] || hadoop_nn_start
+		[ -e "$HADOOP_SHARED/dn0.pid" ] || hadoop_dn_start 0
+	done
+	unset HADOOP_SHARED
+fi
+if [ -n "$beside" ]; then
+	wait $beside
+	took $?
+	beside=
+	cat "$cluster/beside"
+fi
+echo "== all: $((SECONDS - begun)) s"
+[ $bad = 0 ] || exit 1
+[ $skipped = 0 ] || { echo "SKIP: a part could not run here, see above"; exit 77; }
