@@ -3,6 +3,20 @@
 HADOOP_DFSADMIN=org.apache.hadoop.hdfs.tools.DFSAdmin
 here=$(dirname "${BASH_SOURCE[0]}")
 fault_pids=()
+fault_ports=$((12000 + $$ % 400 * 50))	# ten for each fault, below those that the generators beside it send from
+
+# A free UDP port of this fault's own.
+own_port()
+{
+	python3 -c 'import socket, sys
+for port in range(int(sys.argv[1]), int(sys.argv[1]) + 10):
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    print(port)
+    break' $((fault_ports + ${1:-0}))
+}
 
 web()	# method path query: a call as root
 {
@@ -203,12 +217,13 @@ fault_end()
 
 fault_begin()	# function: in the background
 {
+	fault_ports=$((fault_ports + 10))
 	(
 		fault=$1 dir=$top/$1 gen= relay= AGENT=
 		trap fault_end EXIT
 		trap 'exit 1' TERM INT
 		mkdir -p "$dir"
-		port=$(free_port)
+		port=$(own_port)
 		SECONDS=0
 		$fault
 		echo "ok $fault $SECONDS s"

@@ -61,7 +61,7 @@ denied()
 	web PUT /f/denied/1 op=MKDIRS >"$dir/web.log"
 	web PUT /f/denied/2 "op=MKDIRS&permission=777" >"$dir/web.log"
 	local other second
-	other=$(free_port)
+	other=$(own_port 5)
 	conf_write "/f/denied/%{bucket}" "penstock.hdfs.user = bob"
 	cat >>"$dir/a.properties" <<-EOP
 	a1.sources = r1 r2
@@ -282,7 +282,7 @@ two_agents()
 	mine="$AGENT $gen $port"
 	dir=$first/other
 	mkdir "$dir"
-	port=$(free_port)
+	port=$(own_port 5)
 	conf_write /f/agents
 	agent_start "$dir/a.properties"
 	"$GEN" send --kernel --to "127.0.0.1:$port" --as syslog-udp --rate 3000 --seconds 4 --seed 2 --report "$dir/sent" --quiet 2>"$dir/gen.log" &

@@ -76,7 +76,7 @@ HADOOP_NN=http://127.0.0.1:$HADOOP_NN_PORT
 rm "$HADOOP_DIR/nn.pid"
 curl -s -m 9 "http://127.0.0.1:${ports[3]}/webhdfs/v1/?op=LISTSTATUS" | grep -q StandbyException || fail "nn1 is not the standby"
 
-port=$(free_port)
+port=$(own_port)
 SERVICE=hdfs://ns1 ROLL=3 conf_write /ha "penstock.hdfs.memory = 4m"
 agent_start "$dir/a.properties"
 RATE=4000 load 15
