@@ -476,12 +476,18 @@ data_node_full()
 	sed -i 's|</configuration>|<property><name>dfs.blocksize</name><value>1048576</value></property></configuration>|' "$dir/conf/hdfs-site.xml"
 	CONF=$dir/conf ROLL=2 conf_write /f/full "penstock.hdfs.memory = 8m"
 	agent_start "$dir/a.properties"
-	RATE=8000 load 8
-	until_metric requests 1 20
+	RATE=5000 load 14
 	until_metric files_closed 1 40
+	local before
+	before=$(metric retries)
 	dd if=/dev/zero of="$node/filler" bs=64k 2>"$dir/dd.log"	# to the last byte
 	[ "$(stat -f -c %a "$node")" = 0 ] || fail "$fault: not full: $(stat -f "$node")"
-	until_metric files_failed 1 40
+	# What was being written fails; what is small enough to be kept waits for room.
+	for _ in $(seq 300); do
+		[ "$(metric files_failed)" -ge 1 ] || [ "$(metric retries)" -gt "$before" ] && break
+		sleep 0.1
+	done
+	[ "$(metric files_failed)" -ge 1 ] || [ "$(metric retries)" -gt "$before" ] || fail "$fault: nothing met the full disk"
 	rm "$node/filler"
 	loaded
 	settled /f/full
