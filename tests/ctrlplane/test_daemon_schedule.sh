@@ -5,13 +5,14 @@ set -u
 PENSTOCK=$(realpath "$1") CTL=$(realpath "$2")
 dir=$(mktemp -d /tmp/penstock-schedule-XXXXXX)
 . "$(dirname "$0")/../lib/daemon.sh"
-trap '[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null; rm -rf "$dir"' EXIT
+trap '[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null; [ -s "$dir/pids" ] && kill -9 $(cat "$dir/pids") 2>/dev/null; rm -rf "$dir"' EXIT
 mkdir "$dir/bin"
 cp "$PENSTOCK" "$dir/bin/penstock"
 PENSTOCK=$dir/bin/penstock
 cat >"$dir/bin/penstock-camus" <<'EOF'
 #!/bin/bash
 [ "$1 $2 $4 $5" = "run -P --json --quiet" ] || exit 9
+echo $$ >>"$(dirname "$0")/../pids"
 . "$3"
 EOF
 chmod 755 "$dir/bin/penstock-camus"
