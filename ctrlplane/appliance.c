@@ -52,7 +52,8 @@ const struct option appliance_port_options[] = {
 	{ "tcp.half_open.max", OPT_U32, AT(tcp_half_open), "1024", 1, 16777216, "connections",
 	  "Most handshakes under way, per data core; beyond it SYNs are answered with cookies.", .effect = EFFECT_RESTART },
 	{ "tcp.half_open.timeout", OPT_U64, AT(tcp_half_open_ns), "30s", 1000000000, INT64_C(3600) * 1000000000,
-	  .help = "A handshake not complete after so long is forgotten.", .flags = OPTION_DURATION,
+	  .flags = OPTION_DURATION,
+	  .help = "A handshake not complete after so long is forgotten.",
 	  .effect = EFFECT_RESTART },
 	{ "tcp.keepalive", OPT_U64, AT(tcp_keepalive_ns), "10m", 1000000000, INT64_C(43200) * 1000000000, .help =
 	  "Silence before a connection is probed; after nine probes without an answer, an eighth of it apart, it is reset.", .flags = OPTION_DURATION,
