@@ -2,7 +2,7 @@
 """A schema registry over a folder of <id>.avsc: registry_double.py PORT FOLDER. The newest of any subject is the highest id.
 
 It answers as Confluent's does, below / and below /apis/ccompat/v7 (where Apicurio has that interface), and below /repo as the schema repository of
-AVRO-1124 that Camus knows: /repo/<subject>/latest "id<TAB>schema", /repo/<subject>/id/<id> the schema."""
+AVRO-1124 that Camus knows (a file `first` in the folder holds what is the newest one for the first who asks): /repo/<subject>/latest "id<TAB>schema", /repo/<subject>/id/<id> the schema."""
 import http.server
 import json
 import os
@@ -42,6 +42,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         repo = re.fullmatch(r"/repo/[\w.-]+/(?:id/(\d+)|latest)", path)
         if repo:
             number = repo.group(1) or ids[-1]
+            first = os.path.join(FOLDER, "first")
+            if not repo.group(1) and os.path.exists(first):
+                with open(first) as file:
+                    number = file.read().strip()
+                os.unlink(first)
             if self.schema(number) is None:
                 return self.plain(404, "not found")
             return self.plain(200, self.schema(number) if repo.group(1) else f"{number}\t{self.schema(number)}")

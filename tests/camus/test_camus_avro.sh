@@ -99,6 +99,27 @@ json latest clicks.latest
 run $(elsewhere latest) $repo -D kafka.whitelist.topics=clicks.latest -D camus.message.decoder.class=com.linkedin.camus.etl.kafka.coders.LatestSchemaKafkaAvroMessageDecoder ||
 	fail "LatestSchemaKafkaAvroMessageDecoder"
 judge "$dir/latest" 300 now
+# A newer schema appears in the middle of a run: the next file begins, or records stay in the first one, or the partition fails and the next run has it.
+rm -rf "$dir/messages"; mkdir "$dir/messages"
+/usr/bin/python3 "$HERE/avro_messages.py" make "$dir/schemas" 1 0 50 "$dir/messages" || fail "messages"
+/usr/bin/python3 "$HERE/avro_messages.py" make "$dir/schemas" 2 50 50 "$dir/messages" || fail "messages"
+kcat -P -b "$KAFKA_BS" -t change -p 0 "$dir"/messages/* || fail "kcat"
+change() {	# kind
+	echo 1 >"$dir/schemas/first"
+	run $(elsewhere change.$1) $repo -D kafka.whitelist.topics=change -D camus.message.decoder.class=KafkaAvroMessageDecoder -D penstock.camus.schema_change=$1
+}
+files() { find "$dir/change.$1" -name '*.avro' -not -path '*/_penstock/*'; }
+change split || fail "split"
+judge "$dir/change.split" 100 2
+[ "$(files split | xargs grep -l '"page"' | wc -l)" -gt 0 ] && [ "$(files split | xargs grep -L '"page"' | wc -l)" -gt 0 ] || fail "split: not two schemas"
+change project || fail "project"
+judge "$dir/change.project" 100 1
+[ "$(files project | xargs grep -l '"page"' | wc -l)" = 0 ] || fail "project: another schema than the first"
+change fail && fail "a newer schema passes"
+grep -q 'a newer schema appeared' "$dir/log" || fail "fail: the reason"
+[ -z "$(files fail 2>/dev/null)" ] || fail "fail: something was committed"
+run $(elsewhere change.fail) $repo -D kafka.whitelist.topics=change -D camus.message.decoder.class=KafkaAvroMessageDecoder -D penstock.camus.schema_change=fail || fail "the run after it"
+judge "$dir/change.fail" 100 2
 # A writer that does not fit the decoder is refused by name.
 send clicks 2 600 1
 run -D etl.record.writer.provider.class=StringRecordWriterProvider -D mapred.output.compress=false && fail "text of Avro records"
