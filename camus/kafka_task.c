@@ -29,7 +29,6 @@ struct active {
 	bool bucket_known, plain_counts;
 	bool late;			/* the folder of this bucket is complete */
 	int64_t complete_until;
-	int64_t bad_batch;		/* offset of a batch whose checksum was wrong; -1 */
 	uint64_t bytes;
 };
 
@@ -94,7 +93,7 @@ active_open(struct loop *loop, struct part *part)
 	struct task *task = loop->task;
 	struct active *active = &loop->active[loop->count];
 	struct err err = { "" };
-	*active = (struct active){ .part = part, .time_end = INT64_MAX, .bad_batch = -1, .moved_ns = clock_now_ns(&clock_system) };
+	*active = (struct active){ .part = part, .time_end = INT64_MAX, .moved_ns = clock_now_ns(&clock_system) };
 	for (size_t i = 0; i < task->conf->count_plain.count; i++)
 		active->plain_counts |= strcmp(task->conf->count_plain.items[i], part->topic) == 0 ||
 			strcmp(task->conf->count_plain.items[i], "all") == 0;
@@ -313,16 +312,13 @@ message_take(struct loop *loop, const rd_kafka_message_t *message, uint64_t now)
 		}
 		return;
 	}
-	char words[200];
-	snprintf(words, sizeof words, "Kafka: %.180s", rd_kafka_message_errstr(message));
-	/* A batch with a wrong checksum: the client goes on behind it when something is there; else it comes again, and the partition ends. */
-	if (message->err == RD_KAFKA_RESP_ERR__BAD_MSG && active->bad_batch != message->offset) {
-		active->bad_batch = message->offset;
-		part->trouble = true;
-		snprintf(part->words, sizeof part->words, "%s", words);
-		error_note(loop->task, part, NULL, message->offset, words);
-		return;
-	}
+	char words[250];
+	/* The client fetches a batch with a wrong checksum again and again; only its owner can say that it is not wanted. */
+	if (message->err == RD_KAFKA_RESP_ERR__BAD_MSG)
+		snprintf(words, sizeof words, "Kafka: %.110s (penstock-camus reset %.60s:%d --to OFFSET goes on behind it)",
+			rd_kafka_message_errstr(message), part->topic, part->partition);
+	else
+		snprintf(words, sizeof words, "Kafka: %.180s", rd_kafka_message_errstr(message));
 	trouble(loop, active, words);
 }
 
