@@ -82,6 +82,7 @@ struct channel_env {
 	struct clock *clock;
 	uint32_t block_bytes;		/* 0: default 256 KiB */
 	uint32_t blocks;		/* 0: default; memory budget in blocks, at least 4 per link */
+	uint32_t group_bytes;		/* most of what one sync makes durable, where it need not be more; 0: 2 MiB */
 	uint32_t links_max;		/* ingresses that will be linked */
 	bool huge_pages;		/* try MAP_HUGETLB for block memory */
 	void *(*alloc)(size_t bytes, void *context);	/* NULL: mmap of our own */
@@ -142,6 +143,10 @@ channel_credit(struct channel_link *link)
 		block->generation = link->generation;
 	return block;
 }
+
+/* Writer thread, first of all: it works little and often, and everybody waits for what it does. Where the kernel lets it (Linux 6.12) it runs
+ * as soon as it is woken, not when whoever has its CPU has used up some milliseconds. */
+void channel_writer_begin(void);
 
 /* Ingress thread: hands over a sealed block and empties the giver's hand. */
 void channel_submit(struct channel_link *link, struct block **block);

@@ -39,6 +39,7 @@ static const struct metric metrics[] = {
 	M("failed", METRIC_COUNTER, failed, "events", "Events lost because a write or sync failed."),
 	M("log_bytes", METRIC_COUNTER, log_bytes, "bytes", "Bytes written to the log, padding included."),
 	M("payload_bytes", METRIC_COUNTER, payload_bytes, "bytes", "Bytes of bodies stored."),
+	M("read_bytes", METRIC_COUNTER, read_bytes, "bytes", "Bytes of the log read back since it was opened: a sink that keeps up reads none."),
 	M("syncs", METRIC_COUNTER, syncs, "groups", "Groups written, one sync each."),
 	M("blocks", METRIC_COUNTER, blocks_written, "blocks", "Blocks written."),
 	M("damage", METRIC_GAUGE, damage, "gaps", "Damaged stretches that recovery skipped."),
@@ -67,6 +68,7 @@ refresh(struct metric_set *set)
 	if (e->log) {
 		counter_set(&c->checkpoint_error, atomic_load(&e->log->checkpoint_errors));
 		counter_set(&c->backup_error, atomic_load(&e->log->backup_errors));
+		counter_set(&c->read_bytes, atomic_load(&e->log->read_bytes));
 		counter_set(&c->damage, e->log->damage_count + e->damage_found);
 		counter_set(&c->disk_full, atomic_load(&e->log->no_space) || e->park_ns);
 	}
@@ -335,7 +337,9 @@ helper_main(void *context)
 		uint64_t ns = (uint64_t)until.tv_nsec + TEND_NS;
 		until.tv_sec += (time_t)(ns / NS_PER_S);
 		until.tv_nsec = (long)(ns % NS_PER_S);
-		pthread_cond_timedwait(&e->helper_wake, &e->helper_lock, &until);
+		if (!e->helper_due)
+			pthread_cond_timedwait(&e->helper_wake, &e->helper_lock, &until);
+		e->helper_due = false;
 		pthread_mutex_unlock(&e->helper_lock);
 		engine_tend(e);
 		pthread_mutex_lock(&e->helper_lock);
@@ -491,6 +495,7 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 	if (e->block_count < 4 * e->links_max)
 		e->block_count = 4 * e->links_max;
 	e->groups_max = e->log ? 4 : 1;
+	e->group_bytes = env->group_bytes ? env->group_bytes : ENGINE_GROUP_BYTES;
 	e->channel.ops = config->ops;
 	e->channel.name = e->name;
 	e->channel.transaction_capacity = config->transaction_capacity;

@@ -14,6 +14,7 @@
 
 #define ENGINE_BLOCK_BYTES (256u << 10)
 #define ENGINE_BLOCKS 128u
+#define ENGINE_GROUP_BYTES (2u << 20)	/* larger ones are no faster on the disk, and leave the caches before their checksum is made */
 #define FENCE_BACKOFF_NS (100 * NS_PER_MS)	/* doubled with every failure, to 10 s */
 #define ENGINE_RESERVE_EVENTS 2048u	/* most events of one block, and so what one credit may stand for */
 
@@ -59,7 +60,7 @@ struct group {
 
 struct engine_counters {
 	struct counter size, capacity, fill, put_attempt, put_success, take_attempt, take_success, open, closed, unhealthy, put_error, take_error,
-		checkpoint_error, backup_error, stored, failed, log_bytes, payload_bytes, syncs, blocks_written, damage, damaged_events, fences,
+		checkpoint_error, backup_error, stored, failed, log_bytes, read_bytes, payload_bytes, syncs, blocks_written, damage, damaged_events, fences,
 		disk_full, oldest;
 };
 
@@ -97,7 +98,8 @@ struct engine {
 
 	/* writer */
 	struct group groups[LOGIO_GROUPS_MAX];
-	uint32_t group_first, group_count, groups_max;
+	uint32_t group_first, group_count, groups_max;	/* groups_max: on the device at a time */
+	uint32_t group_bytes;		/* of one group, as far as what must lie in one fits */
 	uint64_t appended;		/* number of the next event */
 	uint64_t reserved;		/* events that credit given out stands for */
 	uint64_t writing;		/* events of groups in flight */
@@ -144,7 +146,8 @@ struct engine {
 	pthread_t helper;
 	bool helper_runs;
 	_Atomic bool helper_stop;
-	pthread_mutex_t helper_lock;
+	bool helper_due;		/* under helper_lock: the writer came into another segment */
+	pthread_mutex_t helper_lock;	/* never held for long */
 	pthread_cond_t helper_wake;
 	uint64_t checkpoint_ns, checkpoint_number, checkpoint_durable, soft_number, soft_durable;
 	uint64_t moved, moved_ns;	/* `durable` when it was last looked at, and since when it stands there */

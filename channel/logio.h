@@ -43,7 +43,9 @@ struct logio_ops {
 	int (*write)(struct logio *io, struct logio_file *file, uint64_t offset, const void *bytes, uint32_t len, bool sync);
 	int (*sync)(struct logio *io, struct logio_file *file);
 	int (*list)(struct logio *io, const char *dir, void (*visit)(const char *name, void *context), void *context);
-	int (*rename)(struct logio *io, const char *from, const char *to);
+	/* sync false: another file may still be found under these names after a power cut, until dir_sync of the directory. */
+	int (*rename)(struct logio *io, const char *from, const char *to, bool sync);
+	int (*dir_sync)(struct logio *io, const char *path);	/* of the directory in which `path` stands */
 	int (*remove)(struct logio *io, const char *path);
 	int (*free_bytes)(struct logio *io, const char *dir, uint64_t *bytes);
 	void (*close)(struct logio *io);

@@ -421,8 +421,9 @@ list(struct logio *io, const char *dir, void (*visit)(const char *name, void *co
 }
 
 static int
-rename_file(struct logio *io, const char *from, const char *to)
+rename_file(struct logio *io, const char *from, const char *to, bool sync)	/* not synced: the same, nobody relies on it yet */
 {
+	(void)sync;
 	struct logio_mem *m = mem_of(io);
 	struct logio_file *f = *find(m, from);
 	if (!f)
@@ -439,6 +440,16 @@ rename_file(struct logio *io, const char *from, const char *to)
 	f->path = strdup(to);
 	assert(f->path);
 	return s == STEP_DIES ? -EIO : 0;
+}
+
+static int
+dir_sync(struct logio *io, const char *path)
+{
+	struct logio_mem *m = mem_of(io);
+	(void)path;
+	if (fault(m, LOGIO_MEM_SYNC, m->faults.sync))
+		return -EIO;
+	return step(m) == STEP_GOOD ? 0 : -EIO;
 }
 
 static void
@@ -487,7 +498,7 @@ close_io(struct logio *io)
 
 static const struct logio_ops ops = {
 	.name = "mem", .memory = memory, .file_open = file_open, .file_close = file_close, .submit = submit, .reap = reap, .read = read_file,
-	.write = write_file, .sync = sync_file, .list = list, .rename = rename_file, .remove = remove_file, .free_bytes = free_bytes,
+	.write = write_file, .sync = sync_file, .list = list, .rename = rename_file, .dir_sync = dir_sync, .remove = remove_file, .free_bytes = free_bytes,
 	.close = close_io,
 };
 

@@ -143,10 +143,17 @@ posix_list(struct logio *io, const char *dir, void (*visit)(const char *name, vo
 }
 
 int
-posix_rename(struct logio *io, const char *from, const char *to)
+posix_rename(struct logio *io, const char *from, const char *to, bool sync)
 {
 	(void)io;
-	return rename(from, to) ? -errno : dir_sync(to);
+	return rename(from, to) ? -errno : sync ? dir_sync(to) : 0;
+}
+
+int
+posix_dir_sync(struct logio *io, const char *path)
+{
+	(void)io;
+	return dir_sync(path);
 }
 
 int

@@ -14,7 +14,8 @@ int posix_read(struct logio *io, struct logio_file *file, uint64_t offset, void 
 int posix_write(struct logio *io, struct logio_file *file, uint64_t offset, const void *bytes, uint32_t len, bool sync);
 int posix_sync(struct logio *io, struct logio_file *file);
 int posix_list(struct logio *io, const char *dir, void (*visit)(const char *name, void *context), void *context);
-int posix_rename(struct logio *io, const char *from, const char *to);
+int posix_rename(struct logio *io, const char *from, const char *to, bool sync);
+int posix_dir_sync(struct logio *io, const char *path);
 int posix_remove(struct logio *io, const char *path);
 int posix_free_bytes(struct logio *io, const char *dir, uint64_t *bytes);
 

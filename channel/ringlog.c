@@ -10,6 +10,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 
+#define SEGMENTS_AHEAD 8u	/* at most, and of spare_bytes, beside the next one: a writer at the disk's speed passes one in 20 ms */
 #define PATH_BYTES RINGLOG_PATH_BYTES
 
 static void
@@ -26,6 +27,14 @@ segment_at(const struct ringlog *log, uint64_t index)
 	while (i > 0 && log->segments[i - 1].index >= index)
 		i--;
 	return i;
+}
+
+/* Under one of the locks. */
+static bool
+segment_has(const struct ringlog *log, uint64_t index)
+{
+	uint32_t i = segment_at(log, index);
+	return i < log->segment_count && log->segments[i].index == index;
 }
 
 static int
@@ -79,7 +88,7 @@ ringlog_segment_begin(struct ringlog *log, uint64_t index, uint64_t *end, uint32
 	return begins;
 }
 
-/* Makes the segment in place, under the lock: a file of that name is never replaced while somebody writes to it. */
+/* Makes the segment in place, with make_lock: a file of that name is never replaced while somebody writes to it. */
 static int
 segment_make(struct ringlog *log, uint64_t index)
 {
@@ -87,14 +96,16 @@ segment_make(struct ringlog *log, uint64_t index)
 	struct logio_file *file;
 	int rc = 0;
 	segment_path(log, index, path);
-	pthread_mutex_lock(&log->lock);
-	uint32_t i = segment_at(log, index);
-	if (i == log->segment_count || log->segments[i].index != index) {	/* else the other thread was faster */
+	pthread_mutex_lock(&log->make_lock);
+	if (!segment_has(log, index)) {	/* else the other thread was faster */
 		rc = log->io->ops->file_open(log->io, path, log->segment_bytes, LOGIO_CREATE, &file);
-		if (!rc)
+		if (!rc) {
+			pthread_mutex_lock(&log->lock);
 			rc = segment_insert(log, index, file);
+			pthread_mutex_unlock(&log->lock);
+		}
 	}
-	pthread_mutex_unlock(&log->lock);
+	pthread_mutex_unlock(&log->make_lock);
 	return rc;
 }
 
@@ -141,7 +152,7 @@ meta_write(struct ringlog *log, const char *path, struct log_meta *meta, struct 
 		ops->file_close(log->io, file);
 	}
 	if (!rc)
-		rc = ops->rename(log->io, fresh, path);
+		rc = ops->rename(log->io, fresh, path, true);
 	return rc ? err_set(err, -rc, "%s: %s", path, strerror(-rc)) : 0;
 }
 
@@ -241,6 +252,7 @@ int
 ringlog_open(struct ringlog *log, bool create, struct err *err)
 {
 	assert(log->dir_count >= 1 && log->dir_count <= RINGLOG_DIRS_MAX && log->segment_bytes % BLOCK_ALIGN_BYTES == 0);
+	pthread_mutex_init(&log->make_lock, NULL);
 	pthread_mutex_init(&log->lock, NULL);
 	log->scan_limit = UINT64_MAX;
 	log->reserve_index = UINT64_MAX;
@@ -295,6 +307,7 @@ ringlog_close(struct ringlog *log)
 	free(log->segments);
 	free(log->fences);
 	free(log->checkpoint);
+	pthread_mutex_destroy(&log->make_lock);
 	pthread_mutex_destroy(&log->lock);
 }
 
@@ -317,6 +330,7 @@ ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len)
 	uint64_t offset = position % log->segment_bytes;
 	if (!file || offset + len > log->segment_bytes)
 		return -ENOENT;
+	atomic_fetch_add_explicit(&log->read_bytes, len, memory_order_relaxed);
 	return log->io->ops->read(log->io, file, offset, bytes, len);
 }
 
@@ -329,13 +343,15 @@ reserve_use(struct ringlog *log, uint64_t index)
 	bool made = false;
 	snprintf(from, sizeof from, "%s/segment-reserve", log->dirs[dir]);
 	segment_path(log, index, to);
+	pthread_mutex_lock(&log->make_lock);
 	pthread_mutex_lock(&log->lock);
-	if (log->reserve[dir] && log->io->ops->rename(log->io, from, to) == 0 && segment_insert(log, index, log->reserve[dir]) == 0) {
+	if (log->reserve[dir] && log->io->ops->rename(log->io, from, to, true) == 0 && segment_insert(log, index, log->reserve[dir]) == 0) {
 		log->reserve[dir] = NULL;
 		log->reserve_index = index;
 		made = true;
 	}
 	pthread_mutex_unlock(&log->lock);
+	pthread_mutex_unlock(&log->make_lock);
 	return made;
 }
 
@@ -384,6 +400,7 @@ segment_drop(struct ringlog *log, uint64_t index)
 {
 	char path[PATH_BYTES];
 	segment_path(log, index, path);
+	pthread_mutex_lock(&log->make_lock);
 	pthread_mutex_lock(&log->lock);
 	uint32_t i = segment_at(log, index);
 	if (i < log->segment_count && log->segments[i].index == index) {
@@ -393,6 +410,7 @@ segment_drop(struct ringlog *log, uint64_t index)
 		(void)log->io->ops->remove(log->io, path);
 	}
 	pthread_mutex_unlock(&log->lock);
+	pthread_mutex_unlock(&log->make_lock);
 }
 
 int
@@ -444,34 +462,86 @@ ringlog_fence(struct ringlog *log, uint64_t end, uint32_t previous_crc, uint64_t
 	return rc;
 }
 
-/* Under the lock. */
-static bool
-segment_has(const struct ringlog *log, uint64_t index)
+/* With make_lock: the place of the oldest segment of a directory, from place `i` on, that nobody needs; segment_count: there is none. */
+static uint32_t
+segment_unneeded(const struct ringlog *log, uint32_t dir, uint32_t i)
 {
-	uint32_t i = segment_at(log, index);
-	return i < log->segment_count && log->segments[i].index == index;
+	uint64_t keep = atomic_load(&log->keep_position), end = log->checkpoint_position < keep ? log->checkpoint_position : keep;
+	while (i < log->segment_count && (log->segments[i].index + 1) * log->segment_bytes <= end && log->segments[i].index % log->dir_count != dir)
+		i++;
+	return i < log->segment_count && (log->segments[i].index + 1) * log->segment_bytes <= end ? i : log->segment_count;
 }
 
-/* Under the lock: takes the oldest segment of a directory that nobody needs out of the list; false: there is none. It stands at `path` now. */
+/* With both locks. Its file, NULL when nobody has opened it yet. */
+static struct logio_file *
+segment_remove(struct ringlog *log, uint64_t index)
+{
+	uint32_t i = segment_at(log, index);
+	struct logio_file *file = log->segments[i].file;
+	memmove(&log->segments[i], &log->segments[i + 1], (--log->segment_count - i) * sizeof *log->segments);
+	return file;
+}
+
+/* With make_lock: takes the oldest segment of a directory that nobody needs out of the log; false: there is none. It stands at `path` now. */
 static bool
 segment_recycle(struct ringlog *log, uint32_t dir, const char *path, struct logio_file **file)
 {
 	char from[PATH_BYTES];
-	for (uint32_t i = 0; i < log->segment_count; i++) {
-		struct segment *old = &log->segments[i];
-		if ((old->index + 1) * log->segment_bytes > log->checkpoint_position ||
-		    (old->index + 1) * log->segment_bytes > atomic_load(&log->keep_position))
-			return false;
-		if (old->index % log->dir_count != dir)
+	uint32_t i = segment_unneeded(log, dir, 0);
+	if (i == log->segment_count)
+		return false;
+	uint64_t index = log->segments[i].index;
+	segment_path(log, index, from);
+	if (log->io->ops->rename(log->io, from, path, true))
+		return false;
+	pthread_mutex_lock(&log->lock);
+	*file = segment_remove(log, index);
+	pthread_mutex_unlock(&log->lock);
+	return true;
+}
+
+/* Segments that nobody needs become those of [first, last] that are not there, as far as they go. Several renames at a time: a sync of a
+ * directory is a commit of the file system's journal, and every write to the log waits for that. */
+static void
+segments_recycle(struct ringlog *log, uint64_t first, uint64_t last)
+{
+	struct { uint64_t from, to; } moved[SEGMENTS_AHEAD + 2];
+	char from[PATH_BYTES], to[PATH_BYTES];
+	uint32_t count = 0, next[RINGLOG_DIRS_MAX] = { 0 };
+	bool failed = false, synced[RINGLOG_DIRS_MAX] = { false };
+	assert(last - first < SEGMENTS_AHEAD + 2);
+	pthread_mutex_lock(&log->make_lock);
+	for (uint64_t index = first; index <= last && !failed; index++) {
+		uint32_t dir = index % log->dir_count, i;
+		if (segment_has(log, index) || (i = segment_unneeded(log, dir, next[dir])) == log->segment_count)
 			continue;
-		segment_path(log, old->index, from);
-		*file = old->file;
-		if (log->io->ops->rename(log->io, from, path))
-			return false;
-		memmove(old, old + 1, (--log->segment_count - i) * sizeof *old);
-		return true;
+		segment_path(log, log->segments[i].index, from);
+		segment_path(log, index, to);
+		if (log->io->ops->rename(log->io, from, to, false))
+			break;
+		next[dir] = i + 1;
+		moved[count].from = log->segments[i].index;
+		moved[count++].to = index;
 	}
-	return false;
+	for (uint32_t i = 0; i < count && !failed; i++) {
+		uint32_t dir = moved[i].to % log->dir_count;
+		segment_path(log, moved[i].to, to);
+		failed = !synced[dir] && log->io->ops->dir_sync(log->io, to);
+		synced[dir] = true;
+	}
+	if (failed) {		/* nothing is written under a name that may be lost */
+		while (count-- > 0) {
+			segment_path(log, moved[count].from, from);
+			segment_path(log, moved[count].to, to);
+			(void)log->io->ops->rename(log->io, to, from, false);
+		}
+	} else if (count) {
+		pthread_mutex_lock(&log->lock);
+		for (uint32_t i = 0; i < count; i++)
+			(void)segment_insert(log, moved[i].to, segment_remove(log, moved[i].from));	/* into the room of the old one */
+		pthread_mutex_unlock(&log->lock);
+	}
+	pthread_mutex_unlock(&log->make_lock);
 }
 
 /* A segment of each directory is kept for state records alone, so that what drains a full log can always be noted. */
@@ -482,13 +552,13 @@ reserve_tend(struct ringlog *log)
 	for (uint32_t dir = 0; dir < log->dir_count; dir++) {
 		char path[PATH_BYTES];
 		struct logio_file *file = NULL;
-		pthread_mutex_lock(&log->lock);
+		pthread_mutex_lock(&log->make_lock);
 		bool have = log->reserve[dir] != NULL;
 		snprintf(path, sizeof path, "%s/segment-reserve", log->dirs[dir]);
 		if (!have && log->io->ops->file_open(log->io, path, 0, 0, &file) && segment_recycle(log, dir, path, &file) && !file &&
 		    log->io->ops->file_open(log->io, path, 0, 0, &file))
 			file = NULL;
-		pthread_mutex_unlock(&log->lock);
+		pthread_mutex_unlock(&log->make_lock);
 		if (!have && !file && !atomic_load(&log->no_space) &&
 		    log->io->ops->file_open(log->io, path, log->segment_bytes, LOGIO_CREATE, &file)) {
 			file = NULL;
@@ -513,9 +583,9 @@ space_make(struct ringlog *log, uint32_t dir)
 	snprintf(path, sizeof path, "%s/segment-spare", log->dirs[dir]);
 	while (!log->spare[dir] && !log->io->ops->free_bytes(log->io, log->dirs[dir], &bytes) && bytes < log->required_space + log->segment_bytes) {
 		struct logio_file *file = NULL;
-		pthread_mutex_lock(&log->lock);
+		pthread_mutex_lock(&log->make_lock);
 		bool made = segment_recycle(log, dir, path, &file);
-		pthread_mutex_unlock(&log->lock);
+		pthread_mutex_unlock(&log->make_lock);
 		if (!made)
 			return;
 		if (file)
@@ -528,7 +598,7 @@ space_make(struct ringlog *log, uint32_t dir)
 /* Segments that a backlog has left behind, beyond those kept for what comes next, go back to the file system: one a call, so that the
  * disk is not held up. */
 static void
-surplus_give_back(struct ringlog *log)
+surplus_give_back(struct ringlog *log, uint64_t next)
 {
 	uint64_t keep = log->spare_bytes / log->segment_bytes, surplus = 0, least = atomic_load(&log->keep_position);
 	struct segment oldest = { 0 };
@@ -537,7 +607,10 @@ surplus_give_back(struct ringlog *log)
 		least = log->checkpoint_position;
 	if (keep < log->dir_count)
 		keep = log->dir_count;
+	pthread_mutex_lock(&log->make_lock);
 	pthread_mutex_lock(&log->lock);
+	for (uint32_t i = log->segment_count; i > 0 && log->segments[i - 1].index > next && keep; i--)
+		keep--;		/* those made ahead are some of them */
 	while (surplus < log->segment_count && (log->segments[surplus].index + 1) * log->segment_bytes <= least)
 		surplus++;
 	if (surplus > keep) {
@@ -545,6 +618,7 @@ surplus_give_back(struct ringlog *log)
 		memmove(&log->segments[0], &log->segments[1], --log->segment_count * sizeof *log->segments);
 	}
 	pthread_mutex_unlock(&log->lock);
+	pthread_mutex_unlock(&log->make_lock);
 	if (surplus <= keep)
 		return;
 	if (oldest.file)
@@ -568,28 +642,28 @@ ringlog_tend(struct ringlog *log, uint64_t position)
 				 free_bytes < log->required_space ? "takes nothing in, and drains" : "takes events in again");
 	if (atomic_load(&log->want_reserve))
 		reserve_tend(log);
-	surplus_give_back(log);
-	for (uint64_t index = next - 1; index <= next; index++) {
+	bool near = ringlog_segment(log, next - 1) && ringlog_segment(log, next);
+	uint64_t ahead = atomic_load(&log->no_space) ? 0 : log->spare_bytes / log->segment_bytes;
+	if (ahead > SEGMENTS_AHEAD)
+		ahead = SEGMENTS_AHEAD;
+	if (!near || (ahead && !ringlog_segment(log, next + 1)))
+		segments_recycle(log, next - 1, next + ahead);
+	surplus_give_back(log, next);
+	for (uint64_t index = next - 1; index <= next && !atomic_load(&log->no_space); index++) {
 		if (ringlog_segment(log, index))
 			continue;
 		uint32_t dir = index % log->dir_count;
 		snprintf(spare, sizeof spare, "%s/segment-spare", log->dirs[dir]);
 		segment_path(log, index, to);
-		/* The oldest segment that nobody needs, of the same directory; renamed and listed before the writer can look again. */
-		bool made = false;
-		pthread_mutex_lock(&log->lock);
-		struct logio_file *file;
-		if (!segment_has(log, index) && segment_recycle(log, dir, to, &file))
-			made = segment_insert(log, index, file) == 0;
-		pthread_mutex_unlock(&log->lock);
-		if (made || atomic_load(&log->no_space))
-			continue;
 		if (!log->spare[dir] && log->io->ops->file_open(log->io, spare, log->segment_bytes, LOGIO_CREATE | LOGIO_ZERO, &log->spare[dir]))
 			continue;
-		pthread_mutex_lock(&log->lock);
-		if (!segment_has(log, index) && log->io->ops->rename(log->io, spare, to) == 0 &&
-		    segment_insert(log, index, log->spare[dir]) == 0)
-			log->spare[dir] = NULL;
-		pthread_mutex_unlock(&log->lock);
+		pthread_mutex_lock(&log->make_lock);
+		if (!segment_has(log, index) && log->io->ops->rename(log->io, spare, to, true) == 0) {
+			pthread_mutex_lock(&log->lock);
+			if (segment_insert(log, index, log->spare[dir]) == 0)
+				log->spare[dir] = NULL;
+			pthread_mutex_unlock(&log->lock);
+		}
+		pthread_mutex_unlock(&log->make_lock);
 	}
 }

@@ -62,7 +62,9 @@ struct ringlog {
 	uint32_t fence_count, fence_room;
 	uint64_t fence_index;		/* segments below were given up or tried */
 
-	pthread_mutex_t lock;
+	/* The list of segments changes with both locks held, make_lock first; `lock` is never held over a call of the disk that waits for it,
+	 * but to open a file: the writer takes it for every group. */
+	pthread_mutex_t make_lock, lock;
 	struct segment *segments;	/* by index, ascending */
 	uint32_t segment_count, segment_room;
 
@@ -77,7 +79,7 @@ struct ringlog {
 	struct checkpoint *checkpoint;	/* aligned; the newest one */
 
 	_Atomic bool no_space;
-	_Atomic uint64_t checkpoint_errors, backup_errors;
+	_Atomic uint64_t checkpoint_errors, backup_errors, read_bytes;
 	uint64_t damage_count, damage_bytes, cut_bytes;
 };
 
@@ -140,7 +142,7 @@ int ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t l
 int ringlog_checkpoints_open(struct ringlog *log, struct err *err);
 /* Stores the checkpoint (number, position, previous_crc, ranges, clean are filled in). */
 int ringlog_checkpoint(struct ringlog *log, bool sync);
-/* Makes the next segment, out of one that is not needed any more or new. */
+/* Makes the next segment, out of one that is not needed any more or new; of those not needed some more ahead, for a writer in haste. */
 void ringlog_tend(struct ringlog *log, uint64_t position);
 
 #endif

@@ -248,6 +248,8 @@ run_length(struct engine *e, struct engine_link *l, const struct group *g, uint6
 		return 0;
 	if (g->count + run > LOGIO_WRITES_MAX || g->bytes + (uint64_t)run * e->block_bytes > room)
 		return 0;
+	if (g->events && g->bytes + (uint64_t)run * e->block_bytes > e->group_bytes)
+		return 0;
 	return spsc_count(&l->link.completions_free) >= run ? run : 0;	/* else it does not reap: nothing more of it is taken */
 }
 
@@ -259,6 +261,16 @@ run_fails(struct engine *e, struct engine_link *l, uint32_t run)
 	for (uint32_t i = 0; i < run && !fails; i++)
 		fails = ((struct block *)spsc_peek(&l->link.submit, i))->generation != l->generation;
 	return fails;
+}
+
+/* Another group may be sent off: one that ended before an older one gives its place on the device to the next. */
+static bool
+groups_room(const struct engine *e)
+{
+	uint32_t under_way = 0;
+	for (uint32_t i = 0; i < e->group_count; i++)
+		under_way += !e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX].ended;
+	return e->group_count < LOGIO_GROUPS_MAX && under_way < e->groups_max;
 }
 
 static bool
@@ -408,6 +420,12 @@ group_write(struct engine *e, struct group *g)
 			return;
 		}
 	}
+	if (e->helper_runs && segment != e->written_segment) {
+		pthread_mutex_lock(&e->helper_lock);
+		e->helper_due = true;
+		pthread_cond_signal(&e->helper_wake);
+		pthread_mutex_unlock(&e->helper_lock);
+	}
 	e->written_segment = segment;
 	if (g->synced)
 		e->last_sync_ns = now;
@@ -526,7 +544,7 @@ gather(struct engine *e)
 		return did;
 	if (!groups_unpark(e))
 		return did + (e->closing ? 0 : state_first(e));
-	while (e->group_count < e->groups_max) {
+	while (groups_room(e)) {
 		struct group *g = &e->groups[(e->group_first + e->group_count) % LOGIO_GROUPS_MAX];
 		group_gather(e, g);
 		if (!g->count)
@@ -640,7 +658,7 @@ engine_writer_step(struct channel *channel, uint64_t wait_ns)
 		return did;
 	(void)atomic_exchange(&e->writer_sleeps, true);
 	bool more_room = atomic_load(&e->starved) && atomic_load(&e->settled_total) != e->settled_seen;
-	if (!more_room && ((!submitted(e) && !ledger_pending(e->ledger)) || e->group_count == e->groups_max || e->fencing || e->park_ns)) {
+	if (!more_room && ((!submitted(e) && !ledger_pending(e->ledger)) || !groups_room(e) || e->fencing || e->park_ns)) {
 		struct timespec wait = { .tv_sec = (time_t)(wait_ns / NS_PER_S), .tv_nsec = (long)(wait_ns % NS_PER_S) };
 		struct pollfd fd = { .fd = e->wake_fd, .events = POLLIN };
 		if (ppoll(&fd, 1, &wait, NULL) > 0) {

@@ -39,6 +39,7 @@ static void *
 run_writer(void *context)
 {
 	struct topology_channel *c = context;
+	channel_writer_begin();
 	while (!atomic_load_explicit(&c->stop, memory_order_relaxed))
 		c->channel->ops->writer_step(c->channel, WRITER_WAIT_NS);
 	while (!c->channel->ops->idle(c->channel))

@@ -1,7 +1,8 @@
 /* bench_ringlog MODE ...: the file channel alone for ./bench ringlog, events of 200 bytes through the real block_put. Prints one JSON object.
  *
- *   append DIR SECONDS BLOCK_BYTES DEPTH RATE CPU OTHER_CPU   DEPTH: blocks on their way at most, 0 as many as there is credit for. RATE 0:
- *                            as fast as it goes. The ingress on CPU, writer and taker on OTHER_CPU
+ *   append DIR SECONDS BLOCK_BYTES GROUP_BYTES RATE CPU OTHER_CPU [KEYS]   GROUP_BYTES: of one group at most, 0 as many as the writer takes.
+ *                            RATE 0: as fast as it goes. The ingress on CPU, writer and taker on OTHER_CPU. KEYS: a directory with
+ *                            store.p12 and its password; blocks are encrypted
  *   trickle DIR COUNT CPU OTHER_CPU   one event a second, and between two a synced write of 4096 bytes into a zero-filled file
  *   fill DIR BYTES           until the log holds so many bytes, unsettled; ends without closing, as a killed process does
  *   open DIR                 recovery of what is there, to the first event taken
@@ -44,8 +45,7 @@ struct bench {
 	uint32_t waiting_first, waiting_end;
 	uint32_t *latency_ns;
 	uint32_t latencies;
-	uint32_t block_bytes, depth;
-	uint64_t blocks_put, blocks_done;
+	uint32_t block_bytes;
 	_Atomic uint64_t taken, taken_bytes;
 	_Atomic bool stop_writer, stop_taker;
 	pthread_t writer, taker_thread;
@@ -85,23 +85,30 @@ tell(struct option_report *report, bool fatal, const char *origin, const char *k
 }
 
 static void
-open_channel(const char *dir, uint32_t block_bytes)
+open_channel(const char *dir, uint32_t block_bytes, uint32_t group_bytes, const char *keys)
 {
-	static char data[512], checkpoint[512], config[1024];
+	static char data[512], checkpoint[512], store[512], password[512], config[1024];
 	snprintf(data, sizeof data, "%s/data", dir);
 	snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", dir);
 	struct property props[] = { { "capacity", "2000000000000", "t", false }, { "transactionCapacity", "10000", "t", false },
 				    { "dataDirs", data, "t", false }, { "checkpointDir", checkpoint, "t", false },
-				    { "minimumRequiredSpace", "1048576", "t", false } };
+				    { "minimumRequiredSpace", "1048576", "t", false }, { "encryption.activeKey", "key-1", "t", false },
+				    { "encryption.cipherProvider", "AESCTRNOPADDING", "t", false }, { "encryption.keyProvider", "JCEKSFILE", "t", false },
+				    { "encryption.keyProvider.keyStoreFile", store, "t", false },
+				    { "encryption.keyProvider.keyStorePasswordFile", password, "t", false },
+				    { "encryption.keyProvider.keys", "key-1", "t", false } };
+	size_t count = keys ? sizeof props / sizeof *props : 5;
+	snprintf(store, sizeof store, "%s/store.p12", keys ? keys : "");
+	snprintf(password, sizeof password, "%s/password", keys ? keys : "");
 	struct option_report report = { tell };
 	struct err err = { "" };
 	memset(config, 0, sizeof config);
-	if (option_parse(channel_file.options, props, sizeof props / sizeof *props, config, &b.values, &report))
+	if (option_parse(channel_file.options, props, count, config, &b.values, &report))
 		exit(1);
 	b.block_bytes = block_bytes ? block_bytes : 256u << 10;
 	/* As much memory as an agent with one channel gives it (penstock.memory = 256m, half of it blocks). */
 	struct channel_env env = { .name = "c1", .clock = &clock_system, .links_max = 1, .block_bytes = b.block_bytes,
-				   .blocks = (128u << 20) / b.block_bytes };
+				   .blocks = (128u << 20) / b.block_bytes, .group_bytes = group_bytes };
 	if (channel_file.open(&b.channel, config, &env, &err))
 		die(err.text);
 }
@@ -110,6 +117,7 @@ static void *
 writer_main(void *context)
 {
 	pin(*(int *)context);
+	channel_writer_begin();
 	while (!atomic_load(&b.stop_writer))
 		(void)channel_file.writer_step(b.channel, 10 * NS_PER_MS);
 	return NULL;
@@ -171,7 +179,6 @@ reap(void)
 			b.failed += c->events;
 		else
 			b.done += c->events;
-		b.blocks_done++;
 		channel_completion_done(b.link, c);
 	}
 }
@@ -179,7 +186,6 @@ reap(void)
 static void
 submit(void)
 {
-	b.blocks_put++;
 	block_seal(b.block);
 	channel_submit(b.link, &b.block);
 }
@@ -191,8 +197,6 @@ put(uint32_t n)
 	uint64_t ns = now();
 	for (uint32_t i = 0; i < n; i++) {
 		if (!b.block) {
-			if (b.depth && b.blocks_put - b.blocks_done >= b.depth)
-				return false;
 			b.block = channel_credit(b.link);
 			if (!b.block)
 				return false;
@@ -281,27 +285,28 @@ drain(void)
 }
 
 static int
-run_append(const char *dir, double seconds, uint32_t block_bytes, uint32_t depth, uint64_t rate, int cpu, int other)
+run_append(const char *dir, double seconds, uint32_t block_bytes, uint32_t group_bytes, uint64_t rate, int cpu, int other, const char *keys)
 {
-	b.depth = depth;
-	open_channel(dir, block_bytes);
+	open_channel(dir, block_bytes, group_bytes, keys);
 	start(true, &other);
 	pin(cpu);
 	/* The log goes round once: from then on it writes over segments it has, as fio does, and makes no new ones. */
 	for (int i = 0; i < 80 && channel_sum("log_bytes") < WARM_BYTES; i++)
 		append(0.05, 0);
 	drain();
+	for (int i = 0; i < 2000 && atomic_load(&b.taken) < b.done; i++)	/* the sink keeps up from here on, if it can */
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
 	append(0.2, rate);
 	b.latencies = 0;
 	uint64_t began = now(), put = b.done, bytes = channel_sum("log_bytes"), payload = channel_sum("payload_bytes"), syncs = channel_sum("syncs"),
-		 reads = read_bytes(), taken = atomic_load(&b.taken);
+		 reads = channel_sum("read_bytes"), taken = atomic_load(&b.taken);
 	append(seconds, rate);
 	double took = (double)(now() - began) / 1e9;
 	put = b.done - put;
 	bytes = channel_sum("log_bytes") - bytes;
 	payload = channel_sum("payload_bytes") - payload;
 	syncs = channel_sum("syncs") - syncs;
-	reads = read_bytes() - reads;
+	reads = channel_sum("read_bytes") - reads;
 	taken = atomic_load(&b.taken) - taken;
 	drain();
 	qsort(b.latency_ns, b.latencies, sizeof *b.latency_ns, by_value);
@@ -335,7 +340,7 @@ run_trickle(const char *dir, uint32_t count, int cpu, int other)
 	if (fd < 0 || pwrite(fd, bytes, 1 << 20, 0) != 1 << 20 || fsync(fd))
 		die("the probe's file");
 	uint64_t at = 0;
-	open_channel(dir, 0);
+	open_channel(dir, 0, 0, NULL);
 	start(true, &other);
 	pin(cpu);
 	append(0.3, 100);
@@ -366,7 +371,7 @@ static int
 run_fill(const char *dir, uint64_t bytes)
 {
 	int cpu = -1;
-	open_channel(dir, 0);
+	open_channel(dir, 0, 0, NULL);
 	start(false, &cpu);
 	uint64_t began = now();
 	while (channel_sum("log_bytes") < bytes && !b.failed)
@@ -383,7 +388,7 @@ run_open(const char *dir)
 {
 	struct err err = { "" };
 	uint64_t began = now();
-	open_channel(dir, 0);
+	open_channel(dir, 0, 0, NULL);
 	double opened = (double)(now() - began) / 1e9;
 	uint64_t unsettled = channel_file.unsettled(b.channel);
 	struct span *span = NULL;
@@ -403,7 +408,7 @@ run_open(const char *dir)
 static int
 run_behind(const char *dir, double seconds, int cpu, int other)
 {
-	open_channel(dir, 0);
+	open_channel(dir, 0, 0, NULL);
 	uint64_t backlog = channel_file.unsettled(b.channel);
 	start(true, &other);
 	pin(cpu);
@@ -445,9 +450,9 @@ main(int argc, char **argv)
 {
 	const char *mode = argc > 2 ? argv[1] : "", *dir = argc > 2 ? argv[2] : "";
 	int rc = 2;
-	if (strcmp(mode, "append") == 0 && argc == 9)
+	if (strcmp(mode, "append") == 0 && (argc == 9 || argc == 10))
 		rc = run_append(dir, atof(argv[3]), (uint32_t)atoi(argv[4]), (uint32_t)atoi(argv[5]), strtoull(argv[6], NULL, 10), atoi(argv[7]),
-				atoi(argv[8]));
+				atoi(argv[8]), argv[9]);
 	else if (strcmp(mode, "trickle") == 0 && argc == 6)
 		rc = run_trickle(dir, (uint32_t)atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
 	else if (strcmp(mode, "fill") == 0 && argc == 4)

@@ -136,10 +136,17 @@ p_list(struct logio *io, const char *dir, void (*visit)(const char *name, void *
 }
 
 static int
-p_rename(struct logio *io, const char *from, const char *to)
+p_rename(struct logio *io, const char *from, const char *to, bool sync)
 {
 	(void)io;
-	DISARMED(rename(real_io, from, to));
+	DISARMED(rename(real_io, from, to, sync));
+}
+
+static int
+p_dir_sync(struct logio *io, const char *path)
+{
+	(void)io;
+	DISARMED(dir_sync(real_io, path));
 }
 
 static int
@@ -164,7 +171,7 @@ p_close(struct logio *io)
 
 static const struct logio_ops proxy_ops = {
 	.name = "proxy", .memory = p_memory, .file_open = p_open, .file_close = p_close_file, .submit = p_submit, .reap = p_reap,
-	.read = p_read, .write = p_write, .sync = p_sync, .list = p_list, .rename = p_rename, .remove = p_remove,
+	.read = p_read, .write = p_write, .sync = p_sync, .list = p_list, .rename = p_rename, .dir_sync = p_dir_sync, .remove = p_remove,
 	.free_bytes = p_free_bytes, .close = p_close,
 };
 

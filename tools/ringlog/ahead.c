@@ -200,9 +200,16 @@ ahead_refuse_write(struct logio *io, struct logio_file *file, uint64_t offset, c
 }
 
 static int
-ahead_refuse_rename(struct logio *io, const char *from, const char *to)
+ahead_refuse_rename(struct logio *io, const char *from, const char *to, bool sync)
 {
-	(void)io, (void)from, (void)to;
+	(void)io, (void)from, (void)to, (void)sync;
+	return -EROFS;
+}
+
+static int
+ahead_refuse_dir_sync(struct logio *io, const char *path)
+{
+	(void)io, (void)path;
 	return -EROFS;
 }
 
@@ -232,7 +239,8 @@ ahead_close(struct logio *io)
 
 static const struct logio_ops ahead_ops = {
 	.name = "ahead", .file_open = ahead_file_open, .file_close = ahead_file_close, .read = ahead_read, .write = ahead_refuse_write,
-	.list = posix_list, .rename = ahead_refuse_rename, .remove = ahead_refuse_remove, .free_bytes = posix_free_bytes, .close = ahead_close,
+	.list = posix_list, .rename = ahead_refuse_rename, .dir_sync = ahead_refuse_dir_sync, .remove = ahead_refuse_remove,
+	.free_bytes = posix_free_bytes, .close = ahead_close,
 };
 
 int
