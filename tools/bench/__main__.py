@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import camus
 import common
 import core
 import floors
@@ -21,7 +22,7 @@ import web
 from common import Trouble
 
 GROUPS = {"floors": floors.measure, "core": core.measure, "udp": udp.measure, "peers": peers.measure, "ringlog": ringlog.measure, "hdfs": hdfs.measure,
-          "tcp": tcp.measure, "http": web.measure}
+          "tcp": tcp.measure, "http": web.measure, "camus": camus.measure}
 
 
 def main():
