@@ -225,8 +225,10 @@ put(struct client *k, uint8_t flags, uint32_t seq, const uint8_t *options, uint3
 	uint32_t header = TCP_BYTES + options_bytes;
 	k->said = RX_BYTES - k->rx_len;
 	tcp_header_put(segment, k->from.port, 6514, seq, flags & TCP_ACK ? k->ack : 0, header, flags, (uint16_t)k->said);
-	memcpy(segment + TCP_BYTES, options, options_bytes);
-	memcpy(segment + header, data, len);
+	if (options_bytes)
+		memcpy(segment + TCP_BYTES, options, options_bytes);
+	if (len)
+		memcpy(segment + header, data, len);
 	tcp_checksum_put(segment, header + len, &k->from, &to);
 	uint32_t n = bench_ip(frame, &k->from, &to, PROTO_TCP, 64, segment, header + len, -1);
 	return port_mem_feed(L.port, frame, n) == 0;
