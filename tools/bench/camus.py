@@ -15,17 +15,13 @@ PARTITIONS = 4
 SCHEMA = ('{"type":"record","name":"E","fields":[{"name":"schemaID","type":"string"},{"name":"timestamp","type":"long"},{"name":"text","type":"string"}]}')
 
 
-class Broker:
+class Broker(common.Servers):
     """One Kafka broker (tests/lib/kafka.sh), until end()."""
 
     def __init__(self, directory):
         self.directory = directory
-        script = f'. "{LIB}"; kafka_jars || exit 1; trap kafka_kill EXIT; kafka_start "{directory}" || exit 1; echo "$KAFKA_BS $KAFKA_HOME"; read line'
-        self.shell = subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        words = self.shell.stdout.readline().split()
-        if len(words) != 2:
-            raise Trouble("no Kafka: see tests/lib/kafka.sh")
-        self.address, self.home = words
+        super().__init__(f'. "{LIB}"; kafka_jars || exit 1; trap kafka_kill EXIT; kafka_start "{directory}" || exit 1; echo "$KAFKA_BS $KAFKA_HOME"', 2, "Kafka")
+        self.address, self.home = self.words
 
     def topic(self, name, partitions):
         subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{self.directory}/tools:{self.home}/libs/*",
@@ -41,12 +37,6 @@ class Broker:
         feed.stdin.close()
         if feed.wait(timeout=600):
             raise Trouble("kcat does not get the records into Kafka")
-
-    def end(self):
-        try:
-            self.shell.communicate("\n", timeout=60)
-        except subprocess.TimeoutExpired:
-            self.shell.kill()
 
 
 def one_core(argv):

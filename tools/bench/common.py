@@ -147,6 +147,22 @@ def free_port(kind=socket.SOCK_DGRAM):
         return s.getsockname()[1]
 
 
+class Servers:
+    """What a script of tests/lib starts, until end(): the script ends with an echo of `count` words, which come as self.words."""
+
+    def __init__(self, script, count, what):
+        self.shell = subprocess.Popen(["bash", "-c", script + "; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.words = self.shell.stdout.readline().split()
+        if len(self.words) != count:
+            raise Trouble(f"no {what}: see tests/lib")
+
+    def end(self):
+        try:
+            self.shell.communicate("\n", timeout=60)
+        except subprocess.TimeoutExpired:
+            self.shell.kill()
+
+
 RUNNING = []
 
 

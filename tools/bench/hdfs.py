@@ -16,17 +16,13 @@ CALL_FILES = 20
 NOT_CALLS = ("SendHeartbeat", "BlockReport", "BlockReceivedAndDeleted", "RegisterDatanode", "VersionRequest", "RollEditLog", "Refresh", "GetServiceStatus", "Overall", "Deferred")
 
 
-class Cluster:
+class Cluster(common.Servers):
     """NameNode and DataNode (tests/lib/hadoop.sh), until end()."""
 
     def __init__(self, directory):
         self.directory = directory
-        script = f'. "{LIB}"; hadoop_jars || exit 1; trap hadoop_stop EXIT; hadoop_start "{directory}" 1 || exit 1; echo "$HADOOP_NN $HADOOP_RPC"; read line'
-        self.shell = subprocess.Popen(["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        words = self.shell.stdout.readline().split()
-        if len(words) != 2:
-            raise Trouble("no HDFS: see tests/lib/hadoop.sh")
-        self.http, self.rpc = words
+        super().__init__(f'. "{LIB}"; hadoop_jars || exit 1; trap hadoop_stop EXIT; hadoop_start "{directory}" 1 || exit 1; echo "$HADOOP_NN $HADOOP_RPC"', 2, "HDFS")
+        self.http, self.rpc = self.words
         self.conf = os.path.join(directory, "conf")
 
     def fs(self, *args):
@@ -52,12 +48,6 @@ class Cluster:
         url = f"{self.http}/jmx?qry=Hadoop:service=NameNode,name=RpcDetailedActivityForPort{self.rpc.rsplit(':', 1)[1]}"
         bean = json.load(urllib.request.urlopen(url, timeout=60))["beans"][0]
         return sum(v for k, v in bean.items() if k.endswith("NumOps") and not k.startswith(NOT_CALLS))
-
-    def end(self):
-        try:
-            self.shell.communicate("\n", timeout=60)
-        except subprocess.TimeoutExpired:
-            self.shell.kill()
 
 
 def fed(commands):
