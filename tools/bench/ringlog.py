@@ -198,7 +198,7 @@ def rivals(run, events):
 
     def flume():
         name = "netcat, file channel"
-        with peers.Flume() as peer:
+        with peers.Flume({name: peers.FLUME_SOURCES[name]}) as peer:
             peers.put_rate(peer.ports[name], True, lambda: peer.put(name), 0.1, 2)
             return [peers.put_rate(peer.ports[name], True, lambda: peer.put(name), seconds, 0.5) for _ in range(run.rounds)]
 
