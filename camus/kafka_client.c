@@ -59,7 +59,9 @@ kafka_consumer_new(const struct camus_conf *conf, uint64_t fetch_memory, struct 
 	rc = rc ? rc : set_number(kafka, "fetch.wait.max.ms", conf->fetch_wait_ms < 100 ? conf->fetch_wait_ms : 100, err);
 	rc = rc ? rc : set_number(kafka, "fetch.min.bytes", conf->fetch_min_bytes, err);
 	rc = rc ? rc : set_number(kafka, "queued.max.messages.kbytes", kbytes < 1024 ? 1024 : kbytes > 2097151 ? 2097151 : kbytes, err);
-	rc = rc ? rc : set_number(kafka, "queued.min.messages", 100000, err);
+	/* Only the bytes above bound the queue: a partition whose number of messages is full is not asked for a whole second (librdkafka 2.0), in which a
+	 * decoder slower than the broker runs dry. */
+	rc = rc ? rc : set_number(kafka, "queued.min.messages", 10000000, err);
 	for (size_t i = 0; !rc && i < conf->kafka.count; i++) {
 		rc = kafka_conf_set(kafka, KAFKA_CONSUMER, conf->kafka.items[i].key, conf->kafka.items[i].value, err);
 		if (rc)

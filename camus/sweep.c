@@ -54,11 +54,13 @@ is_known(const json_t *known, const char *path, uint64_t file_id, uint64_t lengt
 {
 	json_t *one;
 	size_t i;
-	json_array_foreach(known, i, one)
-		if ((uint64_t)json_integer_value(json_object_get(one, "fileId")) == file_id &&
+	json_array_foreach(known, i, one) {
+		const char *its = json_string_value(json_object_get(one, "path"));
+		if (its && (uint64_t)json_integer_value(json_object_get(one, "fileId")) == file_id &&
 		    (uint64_t)json_integer_value(json_object_get(one, "length")) == length &&
-		    strcmp(json_string_value(json_object_get(one, "path")), path) == 0)
+		    strcmp(its, path) == 0)
 			return true;
+	}
 	return false;
 }
 
