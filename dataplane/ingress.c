@@ -6,11 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/stream.h"
+#include "dataplane/ingress_impl.h"
 #include "dataplane/trace.h"
 
 #define STAGING_BYTES (1u << 20)
-#define OVERFLOW_BYTES (1u << 20)
 #define ARENA_BYTES (256u << 10)
 
 const struct metric source_metrics[] = {
@@ -166,105 +165,13 @@ ingress_close(struct ingress *ingress)
 	memset(ingress, 0, sizeof *ingress);
 }
 
-static void
-set_pending(struct ingress_channel *channel, int64_t change)
-{
-	channel->pending += (uint64_t)change;
-	counter_set(&channel->counters.pending, channel->pending);
-}
-
-static void
-seal(struct ingress_channel *channel)
-{
-	if (channel->ingress->has_flows && channel->open->ticket_count)
-		streams_mark(channel->ingress, channel->open);
-	if (channel->marks_dirty)
-		marks_write(channel);
-	block_seal(channel->open);
-}
-
-static void
-submit(struct ingress_channel *channel)
-{
-	seal(channel);
-	counter_add(&channel->counters.blocks, 1);
-	channel_submit(channel->link, &channel->open);
-	channel->in_flight++;
-	assert(channel->open == NULL);
-}
-
-static bool
-has_credit(struct ingress_channel *channel)
-{
-	return channel->spare_count || spsc_count(&channel->link->credit);
-}
-
-/* The open block, or a fresh one, or NULL: out of credit. */
-static struct block *
-open_block(struct ingress_channel *channel)
-{
-	if (channel->open)
-		return channel->open;
-	struct block *block = channel->spare_count ? channel->spare[--channel->spare_count] : channel_credit(channel->link);
-	if (!block)
-		return NULL;
-	if (!channel->scratch && block_scratch_init(&channel->scratch, block->capacity)) {
-		/* Only at the first block of a link; a machine without memory for it has none for anything else. */
-		assert(!"no memory for block scratch");
-	}
-	block_open(block, channel->scratch);
-	channel->open = block;
-	return block;
-}
-
-/* ---- a whole batch: blocks of its own are held until it is complete ---- */
-
-/* What other events stand in goes ahead. */
-static void
-whole_split(struct ingress *ingress)
-{
-	const struct pipeline_source *spec = ingress->whole.in->spec;
-	if (ingress->whole.split)
-		return;
-	ingress->whole.split = true;
-	for (uint64_t left = spec->required | spec->optional; left; left &= left - 1) {
-		struct ingress_channel *channel = &ingress->channels[__builtin_ctzll(left)];
-		channel->held_pending = 0;
-		if (channel->open && channel->open->events)
-			submit(channel);
-	}
-}
-
-static bool
-hold(struct ingress *ingress, struct ingress_channel *channel)
-{
-	if (channel->held_count == INGRESS_HELD_MAX - 1) {	/* the open one becomes the last */
-		ingress->whole.status = -EMSGSIZE;
-		return false;
-	}
-	seal(channel);
-	channel->held[channel->held_count++] = channel->open;
-	channel->open = NULL;
-	return true;
-}
-
-/* Makes way for a new open block. False: the whole batch under way cannot go on. */
-static bool
-pass_on(struct ingress *ingress, struct ingress_channel *channel)
-{
-	if (ingress->whole.in && ingress->whole.split)
-		return hold(ingress, channel);
-	submit(channel);
-	return true;
-}
-
 /* Room for `bytes` more in the staging run of the current source; NULL when the run must end first. */
 static uint8_t *
 staging_room(struct ingress *ingress, struct ingress_source *in, uint32_t bytes)
 {
 	uint32_t run = ingress->batch.run_bytes;
 	if (in->direct >= 0) {
-		struct block *block = open_block(&ingress->channels[in->direct]);
+		struct block *block = intake_block(&ingress->channels[in->direct]);
 		uint8_t *room = block ? block_room(block, run + bytes) : NULL;
 		return room ? room + run : NULL;
 	}
@@ -299,10 +206,10 @@ ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64
 			if (channel->open && channel->open->events && !block_room(channel->open, len)) {
 				if (ingress->whole.in)
 					whole_split(ingress);
-				if (channel->open && !pass_on(ingress, channel))
+				if (channel->open && !whole_pass_on(ingress, channel))
 					return NULL;
 			}
-			if (!open_block(channel)) {
+			if (!intake_block(channel)) {
 				ingress->whole.status = -ENOSPC;
 				counter_add(&in->counters.routed, 1);
 				counter_add(&in->counters.channel_write_fail, 1);
@@ -353,7 +260,7 @@ put_copy(struct ingress *ingress, uint32_t slot, const struct event *event, bool
 	if (event->point && channel->mark_failed && required)
 		return -ENOSPC;
 	for (int tries = 0; tries < 2; tries++) {
-		struct block *block = open_block(channel);
+		struct block *block = intake_block(channel);
 		if (!block) {
 			counter_add(&channel->counters.offered, 1);
 			counter_add(&channel->counters.channel_full, 1);
@@ -371,14 +278,14 @@ put_copy(struct ingress *ingress, uint32_t slot, const struct event *event, bool
 			if (noted)
 				ticket_note(&ingress->tickets, event->ticket, event->stream_end, block);
 			counter_add(&channel->counters.offered, 1);
-			set_pending(channel, 1);
+			intake_set_pending(channel, 1);
 			if (split)
 				channel->held_pending++;
 			return 0;
 		}
 		if (block->events == 0)
 			break;
-		if (!pass_on(ingress, channel))
+		if (!whole_pass_on(ingress, channel))
 			return -EMSGSIZE;
 	}
 	counter_add(&channel->counters.too_large, 1);
@@ -386,8 +293,8 @@ put_copy(struct ingress *ingress, uint32_t slot, const struct event *event, bool
 }
 
 /* The batch lies at the end of its channel's open block already: close the gaps of dropped events and write the records. */
-static void
-put_direct(struct ingress *ingress, struct ingress_source *in)
+void
+ingress_put_direct(struct ingress *ingress, struct ingress_source *in)
 {
 	struct batch *batch = &ingress->batch;
 	uint32_t slot = (uint32_t)in->direct;
@@ -418,7 +325,7 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 		stored++;
 	}
 	counter_add(&channel->counters.offered, offered);
-	set_pending(channel, stored);
+	intake_set_pending(channel, stored);
 	if (i == batch->count) {
 		counter_add(&in->counters.accepted, stored);
 		return;
@@ -437,7 +344,7 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 	}
 	assert(i == batch->count);	/* a run is never longer than a block */
 	if (channel->open->events)
-		submit(channel);
+		intake_submit(channel);
 	for (i = rest; i < batch->count; i++) {
 		struct event *event = &batch->events[i];
 		if (event->dropped || !event->channels)
@@ -454,8 +361,8 @@ put_direct(struct ingress *ingress, struct ingress_source *in)
 	counter_add(&in->counters.accepted, stored);
 }
 
-static void
-put_copies(struct ingress *ingress, struct ingress_source *in)
+void
+ingress_put_copies(struct ingress *ingress, struct ingress_source *in)
 {
 	struct batch *batch = &ingress->batch;
 	uint64_t optional = in->spec->optional & ~in->spec->required;
@@ -479,62 +386,6 @@ put_copies(struct ingress *ingress, struct ingress_source *in)
 		if (event->channels)
 			counter_add(whole ? &in->counters.accepted : &in->counters.channel_write_fail, 1);
 	}
-}
-
-/* Every open block has room for all that the batch brings it, so that nothing is spread over two groups. */
-static bool
-fits_open(struct ingress *ingress)
-{
-	struct batch *batch = &ingress->batch;
-	uint64_t need[PIPELINE_CHANNELS_MAX] = { 0 }, named = 0;
-	uint32_t events[PIPELINE_CHANNELS_MAX] = { 0 };
-	for (uint32_t i = 0; i < batch->count; i++) {
-		const struct event *event = &batch->events[i];
-		if (event->dropped || !event->channels)
-			continue;
-		uint64_t bytes = block_need(event);
-		for (uint64_t left = event->channels; left; left &= left - 1) {
-			int slot = __builtin_ctzll(left);
-			need[slot] += bytes;
-			events[slot]++;
-			named |= UINT64_C(1) << slot;
-		}
-	}
-	for (uint64_t left = named; left; left &= left - 1) {
-		int slot = __builtin_ctzll(left);
-		struct block *block = open_block(&ingress->channels[slot]);
-		if (!block || block_left(block) < need[slot] || block_events_left(block) < events[slot])
-			return false;
-		if (ingress->whole.ticket && !ticket_reserve(&ingress->tickets, ingress->whole.ticket, block))
-			return false;
-	}
-	return true;
-}
-
-static void
-put_whole(struct ingress *ingress, struct ingress_source *in)
-{
-	struct batch *batch = &ingress->batch;
-	if (ingress->whole.last && !ingress->whole.split && fits_open(ingress)) {
-		if (in->direct >= 0)
-			put_direct(ingress, in);
-		else
-			put_copies(ingress, in);
-		return;
-	}
-	/* Bodies staged in the open block move out of it first. */
-	uint32_t used = 0;
-	for (uint32_t i = 0; in->direct >= 0 && i < batch->count; i++) {
-		struct event *event = &batch->events[i];
-		if (event->dropped || !event->channels)
-			continue;
-		assert(used + event->body_len + 1 <= OVERFLOW_BYTES);
-		memcpy(ingress->overflow + used, event->body, event->body_len + 1);
-		event->body = ingress->overflow + used;
-		used += event->body_len + 1;
-	}
-	whole_split(ingress);
-	put_copies(ingress, in);
 }
 
 void
@@ -579,11 +430,11 @@ ingress_put(struct ingress *ingress)
 	if (in->has_marks)
 		marks_skip(in, batch);
 	if (ingress->whole.in)
-		put_whole(ingress, in);
+		whole_put(ingress, in);
 	else if (in->direct >= 0)
-		put_direct(ingress, in);
+		ingress_put_direct(ingress, in);
 	else
-		put_copies(ingress, in);
+		ingress_put_copies(ingress, in);
 	if (in->has_marks)
 		marks_advance(in, batch);
 	batch_clear(batch);
@@ -600,7 +451,7 @@ ready_in(struct ingress_channel *channel, uint64_t need, uint32_t events)
 	struct block *block = channel->open;
 	if (block && block_left(block) >= need && block_events_left(block) >= events && block->ticket_count + events <= BLOCK_TICKETS_MAX)
 		return true;
-	return has_credit(channel);
+	return intake_has_credit(channel);
 }
 
 bool
@@ -627,102 +478,6 @@ ingress_ready(struct ingress_source *in, uint32_t len)
 }
 
 void
-ingress_begin(struct ingress_source *in, uint32_t ticket)
-{
-	struct ingress *ingress = in->ingress;
-	assert(!ingress->whole.in);
-	if (ingress->batch.count)
-		ingress_put(ingress);
-	ingress->whole.in = in;
-	ingress->whole.counters = in->counters;
-	ingress->whole.ticket = ticket;
-	ingress->whole.events = 0;
-	ingress->whole.status = 0;
-	ingress->whole.split = ingress->whole.last = false;
-}
-
-void
-ingress_abort(struct ingress_source *in)
-{
-	struct ingress *ingress = in->ingress;
-	const struct pipeline_source *spec = in->spec;
-	assert(ingress->whole.in == in);
-	for (uint64_t left = ingress->whole.split ? spec->required | spec->optional : 0; left; left &= left - 1) {
-		struct ingress_channel *channel = &ingress->channels[__builtin_ctzll(left)];
-		while (channel->held_count)
-			channel->spare[channel->spare_count++] = channel->held[--channel->held_count];
-		if (channel->open)
-			channel->spare[channel->spare_count++] = channel->open;
-		channel->open = NULL;
-		counter_set(&channel->counters.offered, counter_read(&channel->counters.offered) - channel->held_pending);
-		set_pending(channel, -(int64_t)channel->held_pending);
-	}
-	/* The source's account goes back to where it was: these events were received and refused. */
-	const uint32_t events = ingress->whole.events;
-	in->counters = ingress->whole.counters;
-	counter_add(&in->counters.received, events);
-	counter_add(&in->counters.channel_write_fail, events);
-	batch_clear(&ingress->batch);
-	ingress->current = NULL;
-	ingress->whole.in = NULL;
-	ingress->whole.status = 0;
-}
-
-uint64_t
-ingress_keep_alive_ns(const struct ingress_source *in)
-{
-	uint32_t longest = 0;
-	for (uint64_t left = in->spec->required; left; left &= left - 1) {
-		const struct channel *channel = in->ingress->pipeline->channels[__builtin_ctzll(left)];
-		uint32_t wait = atomic_load_explicit(&channel->keep_alive_s, memory_order_relaxed);
-		longest = wait > longest ? wait : longest;
-	}
-	return longest * NS_PER_S;
-}
-
-int
-ingress_commit(struct ingress_source *in)
-{
-	struct ingress *ingress = in->ingress;
-	const struct pipeline_source *spec = in->spec;
-	assert(ingress->whole.in == in);
-	ingress->whole.last = true;
-	if (!ingress->whole.status)
-		ingress_put(ingress);
-	if (ingress->whole.status) {
-		int status = ingress->whole.status;
-		ingress_abort(in);
-		return status;
-	}
-	for (uint64_t left = ingress->whole.split ? spec->required | spec->optional : 0; left; left &= left - 1) {
-		uint32_t slot = (uint32_t)__builtin_ctzll(left);
-		struct ingress_channel *channel = &ingress->channels[slot];
-		bool noted = ingress->whole.ticket && spec->required >> slot & 1;
-		if (channel->open && channel->open->events && noted)
-			ticket_note(&ingress->tickets, ingress->whole.ticket, 0, channel->open);
-		if (!channel->held_count)
-			continue;
-		if (channel->open && channel->open->events) {
-			seal(channel);
-			channel->held[channel->held_count++] = channel->open;
-			channel->open = NULL;
-		}
-		uint32_t count = channel->held_count;
-		for (uint32_t i = 0; i < count; i++) {
-			if (noted)
-				ticket_note(&ingress->tickets, ingress->whole.ticket, 0, channel->held[i]);
-			channel->held[i]->joined = count - 1 - i;
-			counter_add(&channel->counters.blocks, 1);
-			channel_submit(channel->link, &channel->held[i]);
-			channel->in_flight++;
-		}
-		channel->held_count = 0;
-	}
-	ingress->whole.in = NULL;
-	return 0;
-}
-
-void
 ingress_reap(struct ingress *ingress)
 {
 	for (uint32_t slot = 0; slot < ingress->pipeline->channel_count; slot++) {
@@ -732,7 +487,7 @@ ingress_reap(struct ingress *ingress)
 		struct completion *completion;
 		while ((completion = channel_completion(channel->link))) {
 			counter_add(completion->status == 0 ? &channel->counters.stored : &channel->counters.failed, completion->events);
-			set_pending(channel, -(int64_t)completion->events);
+			intake_set_pending(channel, -(int64_t)completion->events);
 			channel->in_flight--;
 			if (completion->status)
 				marks_failed(ingress, channel);
@@ -769,7 +524,7 @@ ingress_seal_due(struct ingress *ingress, bool all)
 			continue;
 		/* One block on its way is what a hungry writer needs; more would spend the credit on small ones. */
 		if (all || channel->mark_failed || answers_due(ingress, channel) || (channel_hungry(channel->link->channel) && !spsc_count(&channel->link->submit)))
-			submit(channel);
+			intake_submit(channel);
 	}
 	if (ingress->marks)
 		marks_idle(ingress);

@@ -1,4 +1,4 @@
-#include "dataplane/stream.h"
+#include "dataplane/stream_impl.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,16 +9,10 @@
 #include "dataplane/source/stream_options.h"
 #include "dataplane/stream_tls.h"
 
-#define TABLE_FIRST 64u
 #define TAIL_FIRST 512u
-#define TAIL_MEMORY (64u << 20)
 #define TAIL_KEPT 65536u		/* a waiting stream holds no more than this: its carrier has the rest */
 #define TAIL_MAX (64u << 20)		/* no source's frame is larger; a larger one is collected by the source */
 #define TAIL_STEP 4096u			/* bytes put behind a tail at a time: what is whole behind it is then eaten where it lies */
-#define SWEEP_NS (10 * NS_PER_MS)
-#define SWEEP_TURNS 100u		/* the whole table once a second */
-#define RESUME_MAX 256u			/* streams looked at for credit in one turn */
-#define TAIL_IDLE_NS NS_PER_S
 
 const struct metric stream_metrics[] = {
 	{ "connections_accepted", METRIC_COUNTER, offsetof(struct stream_counters, accepted), "connections", "Connections that came." },
@@ -41,69 +35,6 @@ const struct metric stream_metrics[] = {
 	{ "waits_credit", METRIC_COUNTER, offsetof(struct stream_counters, waits_credit), "waits", "Times a connection was left unread because a channel was full." },
 };
 const uint32_t stream_metric_count = sizeof stream_metrics / sizeof *stream_metrics;
-
-int
-streams_init(struct streams *streams, struct ingress *ingress, uint64_t tail_bytes_max)
-{
-	*streams = (struct streams){ .ingress = ingress, .tail_bytes_max = tail_bytes_max ? tail_bytes_max : TAIL_MEMORY };
-	return 0;
-}
-
-void
-streams_free(struct streams *streams)
-{
-	assert(!streams->open);
-	free(streams->table);
-	free(streams->generations);
-	*streams = (struct streams){ 0 };
-}
-
-/* ---- the table ---- */
-
-/* A free slot's entry holds the next free one, shifted left and marked with bit 0: no stream has an odd address. */
-static bool
-slot_take(struct streams *streams, struct stream *stream)
-{
-	if (streams->open == streams->room) {
-		uint32_t old = streams->room, room = old ? 2 * old : TABLE_FIRST;
-		struct stream **table = realloc(streams->table, room * sizeof *table);
-		if (table)
-			streams->table = table;
-		uint32_t *generations = table ? realloc(streams->generations, room * sizeof *generations) : NULL;
-		if (!generations)
-			return false;
-		streams->generations = generations;
-		for (uint32_t i = room; i-- > old;) {
-			streams->table[i] = (struct stream *)((uintptr_t)streams->free_slot << 1 | 1);
-			streams->generations[i] = 0;
-			streams->free_slot = i;
-		}
-		streams->room = room;
-	}
-	stream->slot = streams->free_slot;
-	streams->free_slot = (uint32_t)((uintptr_t)streams->table[stream->slot] >> 1);
-	streams->table[stream->slot] = stream;
-	stream->generation = ++streams->generations[stream->slot];
-	streams->open++;
-	return true;
-}
-
-static void
-slot_give(struct streams *streams, struct stream *stream)
-{
-	assert(streams->table[stream->slot] == stream && streams->generations[stream->slot] == stream->generation);
-	streams->generations[stream->slot]++;
-	streams->table[stream->slot] = (struct stream *)((uintptr_t)streams->free_slot << 1 | 1);
-	streams->free_slot = stream->slot;
-	streams->open--;
-}
-
-struct stream *
-streams_at(const struct streams *streams, uint32_t slot)
-{
-	struct stream *stream = streams->table[slot];
-	return (uintptr_t)stream & 1 ? NULL : stream;
-}
 
 /* ---- the tail ---- */
 
@@ -128,8 +59,8 @@ tail_reserve(struct stream *stream, uint32_t more)
 	return true;
 }
 
-static void
-tail_free(struct stream *stream)
+void
+stream_tail_free(struct stream *stream)
 {
 	stream->streams->tail_bytes -= stream->tail_room;
 	free(stream->tail);
@@ -157,110 +88,6 @@ tail_drop(struct stream *stream, uint32_t n)
 		memmove(stream->tail, stream->tail + n, stream->tail_len);
 }
 
-/* ---- tickets ---- */
-
-static void
-progress(struct stream *stream)
-{
-	uint64_t edge;
-	if (stream->ticket_first) {
-		edge = ticket_at(&stream->in->ingress->tickets, stream->ticket_first)->begin;
-	} else if (stream->flow) {
-		edge = stream_consumed(stream);
-	} else {
-		edge = stream_consumed(stream);
-		if (stream->stored > edge)
-			edge = stream->stored;
-	}
-	if (stream->tls)
-		edge = stream_tls_edge(stream->tls, edge, stream->durable);
-	if (stream->flow) {
-		if (edge > stream->recorded && !stream->ticket_first && !stream->ending)
-			stream->carrier->lagging(stream);
-		edge = edge < stream->recorded ? edge : stream->recorded;
-		edge = edge > stream->stored ? edge : stream->stored;
-	}
-	if (edge <= stream->durable)
-		return;
-	stream->durable = edge;
-	if (stream->edge == STREAM_DURABLE && !stream->ending)
-		stream->carrier->durable(stream);
-}
-
-static uint32_t
-open_ticket(struct stream *stream, uint64_t cookie, uint32_t at)
-{
-	struct tickets *tickets = &stream->in->ingress->tickets;
-	uint32_t ticket = ticket_open(stream->in, cookie);
-	if (!ticket)
-		return 0;
-	struct ticket *t = ticket_at(tickets, ticket);
-	t->of_stream = true;
-	t->stream = stream;
-	t->begin = stream->eaten + at;
-	t->next = 0;
-	if (stream->ticket_last)
-		ticket_at(tickets, stream->ticket_last)->next = ticket;
-	else
-		stream->ticket_first = ticket;
-	stream->ticket_last = ticket;
-	return ticket;
-}
-
-uint32_t
-stream_ticket(struct stream *stream, uint32_t at)
-{
-	if (!stream->ticket_open)
-		stream->ticket_open = open_ticket(stream, 0, at);
-	return stream->ticket_open;
-}
-
-void
-stream_event(struct stream *stream, struct event *event, uint32_t ticket, uint32_t end)
-{
-	event->ticket = ticket;
-	if (!stream->flow || !end)
-		return;
-	uint64_t n = stream->eaten + end - ticket_at(&stream->in->ingress->tickets, ticket)->begin;
-	event->stream_end = n < 1u << 24 ? n & 0xffffff : 0;
-}
-
-uint32_t
-stream_ticket_open(struct stream *stream, uint64_t cookie, uint32_t at)
-{
-	uint32_t ticket = open_ticket(stream, cookie, at);
-	if (ticket)
-		stream_ticket_asked(stream, ticket);
-	return ticket;
-}
-
-void
-stream_ticket_asked(struct stream *stream, uint32_t ticket)
-{
-	struct tickets *tickets = &stream->in->ingress->tickets;
-	struct ticket *t = ticket_at(tickets, ticket);
-	tickets->asked += !t->asked;
-	t->asked = true;
-}
-
-void
-stream_ticket_complete(struct stream *stream, uint32_t ticket)
-{
-	ticket_complete(stream->in->ingress, ticket);
-}
-
-/* The bytes of this feed are eaten: its ticket waits for the channels now. */
-static void
-close_ticket(struct stream *stream)
-{
-	if (!stream->ticket_open)
-		return;
-	struct ingress *ingress = stream->in->ingress;
-	ticket_at(&ingress->tickets, stream->ticket_open)->end = stream_consumed(stream);
-	ticket_complete(ingress, stream->ticket_open);
-	stream->ticket_open = 0;
-}
-
 /* ---- eating ---- */
 
 /* Hands ciphertext to the carrier. False: its buffer is full. */
@@ -276,8 +103,8 @@ tls_flush(struct stream *stream)
 	return n == len;
 }
 
-static void
-shut(struct stream *stream, struct counter *why, bool reset)
+void
+stream_shut(struct stream *stream, struct counter *why, bool reset)
 {
 	if (stream->ending)
 		return;
@@ -300,7 +127,7 @@ eat(struct stream *stream, const uint8_t *bytes, uint32_t len, uint64_t at, bool
 	stream->eaten = at;
 	int64_t n = stream->in->spec->ops->on_bytes(stream->in->self, stream, bytes, len, last);
 	if (n < 0) {
-		shut(stream, &stream->listener->counters.reset_source, true);
+		stream_shut(stream, &stream->listener->counters.reset_source, true);
 		return len;
 	}
 	assert(n <= len);
@@ -360,7 +187,7 @@ feed_plain(struct stream *stream, const uint8_t *bytes, uint32_t len)
 static void
 after_feed(struct stream *stream)
 {
-	close_ticket(stream);
+	stream_ticket_close(stream);
 	bool frame = stream->tail_len || stream->in_frame || (stream->tls && !stream->tls->established);
 	if (frame && !stream->frame_known)
 		stream->frame_ns = stream->streams->now_ns;
@@ -373,16 +200,16 @@ after_feed(struct stream *stream)
 			stream->tail_len = 0;	/* an unfinished frame makes no event */
 		else
 			stream->eof_told = false;
-		close_ticket(stream);
+		stream_ticket_close(stream);
 	}
 	if (stream->eof_told && !stream->ticket_first)
-		shut(stream, &stream->listener->counters.closed, false);
-	progress(stream);
+		stream_shut(stream, &stream->listener->counters.closed, false);
+	stream_progress(stream);
 }
 
 /* Nothing is waited for any more. */
-static void
-resume(struct stream *stream)
+void
+stream_resume(struct stream *stream)
 {
 	if (stream->wait || stream->ending || stream->feeding)
 		return;
@@ -410,16 +237,16 @@ tls_take(struct stream *stream, bool record)
 	while ((n = tls_read(tls->session, plain, sizeof plain)) > 0) {
 		tls->established = true;
 		if (feed_plain(stream, plain, (uint32_t)n) != (uint32_t)n) {
-			shut(stream, &counters->reset_tls, true);	/* no memory for the tail */
+			stream_shut(stream, &counters->reset_tls, true);	/* no memory for the tail */
 			return false;
 		}
 	}
 	if (record && !stream_tls_note(tls, stream->plain, stream->received, stream->edge == STREAM_DURABLE)) {
-		shut(stream, &counters->reset_tls, true);
+		stream_shut(stream, &counters->reset_tls, true);
 		return false;
 	}
 	if (!stream->ending && !tls_flush(stream)) {
-		shut(stream, &counters->reset_send, true);
+		stream_shut(stream, &counters->reset_send, true);
 		return false;
 	}
 	if (n == -EPROTO) {
@@ -427,7 +254,7 @@ tls_take(struct stream *stream, bool record)
 		char peer[ADDRESS_TEXT_BYTES];
 		address_ip_text(&stream->peer, peer, sizeof peer);
 		log_limited(&limit, LOG_WARN, "sources.%s: TLS with %s failed: %s", stream->in->spec->name, peer, tls_error(tls->session));
-		shut(stream, &counters->reset_tls, false);	/* the alert shall arrive */
+		stream_shut(stream, &counters->reset_tls, false);	/* the alert shall arrive */
 		return false;
 	}
 	if (n == -ECONNRESET)
@@ -484,48 +311,7 @@ stream_writable(struct stream *stream)
 	if (!(stream->wait & STREAM_WAIT_SEND))
 		return;
 	stream->wait &= (uint8_t)~STREAM_WAIT_SEND;
-	resume(stream);
-}
-
-void
-stream_ticket_settled(struct ingress *ingress, uint32_t ticket)
-{
-	struct tickets *tickets = &ingress->tickets;
-	struct ticket *t = ticket_at(tickets, ticket);
-	const struct source_ops *ops = t->in->spec->ops;
-	struct stream *stream = t->stream;
-	if (!stream) {
-		struct ingress_source *in = t->in;
-		uint64_t cookie = t->cookie;
-		int status = t->status;
-		ticket_release(tickets, ticket);
-		if (ops->on_settled)
-			ops->on_settled(in->self, NULL, cookie, status);
-		return;
-	}
-	/* Only the head may be answered. */
-	while (stream->ticket_first && (t = ticket_at(tickets, stream->ticket_first))->settled) {
-		ticket = stream->ticket_first;
-		uint64_t cookie = t->cookie;
-		int status = t->status;
-		if (!status && t->marked > stream->recorded)
-			stream->recorded = t->marked;
-		stream->ticket_first = t->next;
-		if (!stream->ticket_first)
-			stream->ticket_last = 0;
-		ticket_release(tickets, ticket);
-		if (ops->on_settled)
-			ops->on_settled(stream->in->self, stream->ending ? NULL : stream, cookie, status);
-		else if (status)
-			shut(stream, &stream->listener->counters.reset_store, true);
-	}
-	progress(stream);
-	if (stream->eof_told && !stream->ticket_first)
-		shut(stream, &stream->listener->counters.closed, false);
-	if (stream->wait & STREAM_WAIT_SETTLE) {
-		stream->wait &= (uint8_t)~STREAM_WAIT_SETTLE;
-		resume(stream);
-	}
+	stream_resume(stream);
 }
 
 /* ---- sources ---- */
@@ -545,41 +331,26 @@ stream_send(struct stream *stream, const void *bytes, uint32_t len)
 	counter_add(&stream->listener->counters.bytes_out, len);
 	if (stream->tls ? tls_write(stream->tls->session, bytes, len) == 0 && tls_flush(stream) : stream->carrier->send(stream, bytes, len) == len)
 		return true;
-	shut(stream, &stream->listener->counters.reset_send, true);
+	stream_shut(stream, &stream->listener->counters.reset_send, true);
 	return false;
 }
 
 void
 stream_close(struct stream *stream)
 {
-	shut(stream, &stream->listener->counters.closed, false);
+	stream_shut(stream, &stream->listener->counters.closed, false);
 }
 
 void
 stream_reset(struct stream *stream)
 {
-	shut(stream, &stream->listener->counters.reset_source, true);
+	stream_shut(stream, &stream->listener->counters.reset_source, true);
 }
 
 void
 stream_frame(struct stream *stream, bool unfinished)
 {
 	stream->in_frame = unfinished;
-}
-
-static void
-wait_link(struct stream *stream)
-{
-	struct streams *streams = stream->streams;
-	if (stream->waiting)
-		return;
-	stream->waiting = true;
-	stream->wait_next = NULL;
-	if (streams->waiting_last)
-		streams->waiting_last->wait_next = stream;
-	else
-		streams->waiting_first = stream;
-	streams->waiting_last = stream;
 }
 
 void
@@ -589,7 +360,7 @@ stream_wait(struct stream *stream, enum stream_wait why)
 	stream->wait |= (uint8_t)why;
 	if (why == STREAM_WAIT_CREDIT) {
 		counter_add(&stream->listener->counters.waits_credit, 1);
-		wait_link(stream);
+		streams_wait(stream);
 	}
 	if (!was && !stream->ending)
 		stream->carrier->reading(stream, false);
@@ -609,15 +380,6 @@ stream_unfinished(const struct stream *stream, uint32_t *len)
 	return stream->tail;
 }
 
-void
-stream_stored(struct stream *stream, uint64_t offset)
-{
-	assert(!stream->tls && offset <= stream->received);
-	if (offset > stream->stored)
-		stream->stored = offset;
-	progress(stream);
-}
-
 int
 stream_restore(struct stream *stream, uint64_t offset, const uint8_t *unfinished, uint32_t len)
 {
@@ -628,53 +390,6 @@ stream_restore(struct stream *stream, uint64_t offset, const uint8_t *unfinished
 	stream->received = stream->plain = stream->stored = stream->durable = offset;
 	stream->recorded = stream->put = offset - len;
 	return 0;
-}
-
-/* ---- streams that go on after a restart ---- */
-
-#define MARK_BYTES 64u			/* of a stream's mark beside its source's name, at most */
-
-bool
-stream_reserve(struct stream *stream, struct block *block)
-{
-	if (stream->reserved_serial == block->serial)
-		return true;
-	if (!block_reserve(block, MARK_BYTES + (uint32_t)strlen(stream->in->spec->name)))
-		return false;
-	stream->reserved_serial = block->serial;
-	return true;
-}
-
-void
-streams_mark(struct ingress *ingress, struct block *block)
-{
-	bool whole = !ingress->batch.count;	/* all that was eaten is in this block or before it */
-	for (uint32_t i = 0; i < block->ticket_count; i++) {
-		struct ticket *t = ticket_at(&ingress->tickets, block->tickets[i]);
-		struct stream *stream = t->of_stream ? t->stream : NULL;
-		if (!stream || !stream->flow || stream->cut || stream->reserved_serial != block->serial)
-			continue;
-		if (stream->marked_serial != block->serial) {
-			const char *name = stream->in->spec->name;
-			uint64_t consumed = stream_consumed(stream);
-			if (whole && !stream->feeding && consumed >= stream->put) {
-				stream->put = consumed;
-				stream->put_state = stream->in->spec->ops->stream_state(stream);
-			}
-			stream->marked_serial = block->serial;
-			block_put_mark(block, (const uint8_t *)name, (uint32_t)strlen(name), stream->put, (const uint8_t *)&stream->flow,
-				       sizeof stream->flow, (const uint8_t *)&stream->put_state, sizeof stream->put_state);
-		}
-		t->marked = stream->put;
-	}
-}
-
-void
-stream_recorded(struct stream *stream, uint64_t offset)
-{
-	if (offset > stream->recorded)
-		stream->recorded = offset;
-	progress(stream);
 }
 
 /* ---- carriers ---- */
@@ -731,7 +446,7 @@ stream_open(struct stream *stream, const struct stream_carrier *carrier, struct 
 		stream->frame_known = true;	/* the handshake */
 		stream->frame_ns = streams->now_ns;
 	}
-	if (!slot_take(streams, stream)) {
+	if (!streams_slot_take(streams, stream)) {
 		stream_tls_free(stream->tls);
 		stream->tls = NULL;
 		free(stream->state);
@@ -744,19 +459,6 @@ stream_open(struct stream *stream, const struct stream_carrier *carrier, struct 
 	return 0;
 }
 
-static void
-wait_unlink(struct stream *stream)
-{
-	struct streams *streams = stream->streams;
-	struct stream *before = NULL;
-	for (struct stream *s = streams->waiting_first; s != stream; s = s->wait_next)
-		before = s;
-	*(before ? &before->wait_next : &streams->waiting_first) = stream->wait_next;
-	if (streams->waiting_last == stream)
-		streams->waiting_last = before;
-	stream->waiting = false;
-}
-
 void
 stream_end(struct stream *stream)
 {
@@ -766,7 +468,7 @@ stream_end(struct stream *stream)
 	if (!stream->ending)
 		counter_add(&stream->listener->counters.lost, 1);
 	stream->ending = true;
-	close_ticket(stream);
+	stream_ticket_close(stream);
 	for (uint32_t ticket = stream->ticket_first, next; ticket; ticket = next) {
 		struct ticket *t = ticket_at(tickets, ticket);
 		next = t->next;
@@ -780,81 +482,12 @@ stream_end(struct stream *stream)
 	if (stream->in->spec->ops->on_close)
 		stream->in->spec->ops->on_close(stream->in->self, stream);
 	if (stream->waiting)
-		wait_unlink(stream);
-	tail_free(stream);
+		streams_wait_not(stream);
+	stream_tail_free(stream);
 	stream_tls_free(stream->tls);
 	stream->tls = NULL;
 	free(stream->state);
 	stream->state = NULL;
-	slot_give(streams, stream);
+	streams_slot_give(streams, stream);
 	counter_set(&stream->listener->counters.open, --stream->listener->open);
-}
-
-/* ---- every turn ---- */
-
-static void
-resume_waiting(struct streams *streams)
-{
-	struct ingress_source *dry = NULL;	/* a source without credit now */
-	struct stream *last = streams->waiting_last;
-	for (uint32_t i = 0; i < RESUME_MAX && streams->waiting_first; i++) {
-		struct stream *stream = streams->waiting_first;
-		streams->waiting_first = stream->wait_next;
-		if (!streams->waiting_first)
-			streams->waiting_last = NULL;
-		stream->waiting = false;
-		bool late = stream->wait_until_ns && streams->now_ns >= stream->wait_until_ns;
-		if (!late && (stream->in == dry || !ingress_ready(stream->in, 0))) {
-			dry = stream->in;
-			wait_link(stream);
-		} else {
-			stream->wait &= (uint8_t)~STREAM_WAIT_CREDIT;
-			stream->wait_until_ns = 0;
-			resume(stream);
-		}
-		if (stream == last)
-			break;
-	}
-}
-
-static void
-sweep_one(struct streams *streams, struct stream *stream)
-{
-	const struct stream_limits *limits = &stream->listener->limits;
-	uint64_t now = streams->now_ns;
-	if (stream->ending)
-		return;
-	if (stream->frame_known && !stream->wait) {
-		if (limits->frame_ns && now - stream->frame_ns > limits->frame_ns)
-			shut(stream, &stream->listener->counters.closed_frame, true);
-		return;
-	}
-	if (!stream->tail_len && stream->tail && now - stream->active_ns > TAIL_IDLE_NS)
-		tail_free(stream);
-	if (limits->idle_ns && !stream->ticket_first && !stream->wait && now - stream->active_ns > limits->idle_ns)
-		shut(stream, &stream->listener->counters.closed_idle, false);
-}
-
-void
-streams_run(struct streams *streams, uint64_t now_ns)
-{
-	streams->now_ns = now_ns;
-	if (streams->waiting_first)
-		resume_waiting(streams);
-	if (!streams->open || now_ns - streams->swept_ns < SWEEP_NS)
-		return;
-	streams->swept_ns = now_ns;
-	uint32_t count = streams->room / SWEEP_TURNS + 1;
-	for (uint32_t i = 0; i < count; i++) {
-		streams->swept = (streams->swept + 1) % streams->room;
-		struct stream *stream = streams_at(streams, streams->swept);
-		if (stream)
-			sweep_one(streams, stream);
-	}
-}
-
-bool
-streams_waiting(const struct streams *streams)
-{
-	return streams->waiting_first || streams->ingress->tickets.due_first;
 }
