@@ -42,6 +42,7 @@ enum conn_flags {
 	CONN_TIMING = 131072,	/* rtt_seq is being timed */
 	CONN_UNSCALED = 524288,	/* no window scaling */
 	CONN_RESUMED = 1048576,	/* of an earlier process, and nothing came yet: the peer's timestamp is not known */
+	CONN_IDLE = 2097152,	/* its promise counts in promised_idle */
 	CONN_WINDOW_SMALL = 262144,	/* told a window the user or credit held small; look again each time */
 };
 
@@ -124,6 +125,9 @@ struct tcp {
 	uint32_t starved_head, starved_tail;
 	uint32_t wait_head, wait_tail, waiting;	/* TIME-WAIT, oldest first */
 	uint64_t budget, promised;	/* bytes that windows may promise, and do */
+	uint64_t promised_idle;		/* the same of connections that have long sent nothing: a TCP_IDLE_MULTIPLE-th of it counts */
+	uint64_t idle_look_ns;
+	uint32_t idle_cursor;		/* connection looked at last */
 	bool full;			/* no credit */
 	uint32_t window_bound;
 	uint8_t shift;			/* of windows we send */
@@ -169,6 +173,13 @@ conn_edge(const struct conn *c)
 	return c->durable;
 }
 
+/* A segment of data came in received mode: every second one is answered at once, and one after which the peer has no window for another. */
+static inline bool
+conn_ack_at_once(struct conn *c)
+{
+	return ++c->unacked_segments >= 2 || c->promised - c->received < c->mss;
+}
+
 static inline bool
 conn_synchronized(const struct conn *c)
 {
@@ -187,6 +198,8 @@ void tcp_conn_free(struct conn *c);	/* no upcall */
 void tcp_conn_gone(struct conn *c, int why);
 void conn_receive(struct conn *c, uint32_t bytes);	/* `received` moves on */
 void conn_promise(struct conn *c, uint32_t edge);
+uint64_t tcp_promise_left(const struct tcp *tcp, uint64_t kept);	/* bytes that may be promised still; `kept`: of the budget, not for this */
+void tcp_idle_look(struct tcp *tcp);	/* now and then, while much is promised */
 
 /* tcp_timer.c: one timer a connection, at the earliest of its ticks. Moving one later costs nothing. */
 void tcp_wheel_run(struct tcp *tcp, uint64_t now_ns);

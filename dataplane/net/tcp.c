@@ -41,7 +41,8 @@ const struct metric tcp_metrics[] = {
 	METRIC(half_open, GAUGE, "connections", "Connections whose handshake is not complete."),
 	METRIC(time_wait, GAUGE, "connections", "Connections in TIME-WAIT."),
 	METRIC(chunks_used, GAUGE, "chunks", "Chunks with bytes out of order, bytes not yet taken, or replies."),
-	METRIC(promised, GAUGE, "bytes", "Sum of the windows promised to peers."),
+	METRIC(promised, GAUGE, "bytes", "Sum of the windows promised to peers that send."),
+	METRIC(promised_idle, GAUGE, "bytes", "Sum of the windows promised to peers that have long sent nothing."),
 };
 const uint32_t tcp_metric_count = sizeof tcp_metrics / sizeof *tcp_metrics;
 
@@ -88,7 +89,7 @@ input_fast(struct conn *c, const struct segment *s)
 	c->wl2 = s->ack;
 	if (!conn_give(c, s->data, s->len) || (c->flags & CONN_DURABLE))
 		return true;
-	if (++c->unacked_segments >= 2)
+	if (conn_ack_at_once(c))
 		c->flags |= CONN_ACK_NOW;
 	else
 		c->flags |= CONN_ACK_LATER;

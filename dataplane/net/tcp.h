@@ -71,6 +71,8 @@ struct tcp_config {
 #define TCP_WINDOW_DEFAULT (2u << 20)
 #define TCP_WINDOW_IDLE 16384u		/* offered to a connection that has shown no use yet */
 #define TCP_WINDOW_MULTIPLE 8u		/* sum of advertised windows <= this times the credit */
+#define TCP_IDLE_MULTIPLE 64u		/* windows of idle connections count divided by it */
+#define TCP_IDLE_NS (UINT64_C(10) * 1000 * 1000 * 1000)	/* nothing heard for so long */
 #define TCP_QUEUE_CHUNKS_MAX 1024u
 #define TCP_SEND_BYTES_MAX (128u << 10)	/* of one connection, not yet acknowledged by the peer */
 #define TCP_HALF_OPEN_NS (UINT64_C(30) * 1000 * 1000 * 1000)
@@ -88,7 +90,7 @@ struct tcp_counters {
 	struct counter resumed;				/* connections of an earlier process that go on */
 	struct counter held;				/* retransmissions left unanswered while a commit is due */
 	struct counter handed_over;			/* segments of another lcore's connection, given to it */
-	struct counter connections, half_open, time_wait, chunks_used, promised;	/* gauges */
+	struct counter connections, half_open, time_wait, chunks_used, promised, promised_idle;	/* gauges */
 };
 extern const struct metric tcp_metrics[];
 extern const uint32_t tcp_metric_count;

@@ -317,7 +317,7 @@ input_data(struct conn *c, uint32_t seq, const uint8_t *bytes, uint32_t len, boo
 		return DROP_NONE;
 	}
 	if (!(c->flags & CONN_DURABLE)) {
-		if (++c->unacked_segments >= 2)
+		if (conn_ack_at_once(c))
 			conn_ack_now(c);
 		else
 			c->flags |= CONN_ACK_LATER;

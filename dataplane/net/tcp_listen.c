@@ -72,13 +72,13 @@ conn_init(struct conn *c, const struct packet *packet, uint32_t irs, uint32_t is
 	c->window_target = TCP_WINDOW_IDLE < tcp->window_bound ? TCP_WINDOW_IDLE : tcp->window_bound;
 }
 
-/* The first promise: 16 KiB, one segment when memory is promised to a quarter, nothing when all is. */
+/* The first promise: 16 KiB, one segment when memory is promised to a quarter, nothing when all is, what is kept for newcomers included. */
 static void
 promise_first(struct conn *c)
 {
 	struct tcp *tcp = c->tcp;
-	uint64_t left = tcp->budget > tcp->promised ? tcp->budget - tcp->promised : 0;
-	uint32_t window = tcp->promised < tcp->budget / 4 ? c->window_target : tcp->net->mtu;
+	uint64_t left = tcp_promise_left(tcp, 0);
+	uint32_t window = left > tcp->budget - tcp->budget / 4 ? c->window_target : tcp->net->mtu;
 	if (window > left)
 		window = 0;
 	if (!window)
@@ -198,7 +198,7 @@ conn_establish(struct conn *c)
 	}
 	c->stream = stream;
 	if (c->promised == c->received) {	/* the SYN-ACK shut the window */
-		if (tcp->budget > tcp->promised + TCP_WINDOW_IDLE)
+		if (tcp_promise_left(tcp, 0) >= tcp->net->mtu)
 			conn_ack_now(c);
 		else
 			conn_starve(c);

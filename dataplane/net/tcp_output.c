@@ -3,6 +3,7 @@
 
 #include "dataplane/net/conn.h"
 
+#define NEWCOMERS_SHARE 8u	/* of the budget: no window grows into it beyond one segment */
 #define DELAYED_ACK_NS (40 * NS_PER_MS)
 #define RTO_MAX_MS 60000u
 #define RETRIES_MAX 10
@@ -112,12 +113,19 @@ window_for(struct conn *c, uint32_t ack)
 	target = target > unread ? target - unread : 0;
 	uint32_t open = seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
 	uint32_t grow = target > open ? target - open : 0, least = c->mss < target / 2 ? c->mss : target / 2;
-	uint64_t left = tcp->budget > tcp->promised ? tcp->budget - tcp->promised : 0;
+	uint32_t held = 0;	/* what a segment needs more than is open */
+	uint64_t left = tcp_promise_left(tcp, tcp->budget / NEWCOMERS_SHARE);
 	if (grow > left) {
+		/* One segment is everybody's, also of what is kept for newcomers. */
+		uint32_t segment = target < c->mss ? target : c->mss;
+		held = segment > open ? segment - open : 0;
+		if (left < held)
+			left = tcp_promise_left(tcp, 0) < held ? 0 : held;
 		grow = (uint32_t)left;
-		conn_starve(c);
+		if (grow < held)
+			conn_starve(c);
 	}
-	if (grow && grow >= least)	/* a whole segment or half of the target: no silly window */
+	if (grow && (grow >= least || grow == held))	/* a whole segment or half of the target: no silly window */
 		conn_promise(c, c->received + open + grow);
 	if (target == 0)
 		c->flags |= CONN_WINDOW_SMALL;
@@ -494,12 +502,14 @@ tcp_turn(struct tcp *tcp, uint64_t now_ns)
 	tcp->now_ns = now_ns;
 	if ((uint32_t)(now_ns >> TICK_SHIFT) != tcp->tick)
 		tcp_wheel_run(tcp, now_ns);
-	for (uint32_t n = 0; n < 64 && tcp->starved_head && tcp->budget > tcp->promised + TCP_WINDOW_IDLE; n++) {
+	for (uint32_t n = 0; n < 64 && tcp->starved_head && tcp_promise_left(tcp, 0) >= tcp->net->mtu; n++) {
 		struct conn *c = conn_at(tcp, tcp->starved_head);
 		conn_unlist(c);
 		if (conn_synchronized(c))
 			conn_ack_now(c);
 	}
+	if (tcp->promised > tcp->budget / 2)
+		tcp_idle_look(tcp);
 	uint32_t last = tcp->turn_tail;
 	while (tcp->turn_head) {	/* those that list themselves again wait for the next turn */
 		uint32_t index = tcp->turn_head;
@@ -518,4 +528,5 @@ tcp_turn(struct tcp *tcp, uint64_t now_ns)
 			break;
 	}
 	counter_set(&tcp->counters.promised, tcp->promised);
+	counter_set(&tcp->counters.promised_idle, tcp->promised_idle);
 }

@@ -4,6 +4,9 @@
 
 #include "dataplane/net/conn.h"
 
+#define IDLE_LOOKS 64u		/* connections looked at for each millisecond that has passed */
+#define IDLE_LOOKS_MS 16u
+
 #define ROTL(x, b) ((x) << (b) | (x) >> (64 - (b)))
 #define ROUND()                                                                                                                             \
 	do {                                                                                                                                \
@@ -168,10 +171,17 @@ promise_of(const struct conn *c)
 	return seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
 }
 
+static uint64_t *
+promise_account(struct conn *c)
+{
+	return c->flags & CONN_IDLE ? &c->tcp->promised_idle : &c->tcp->promised;
+}
+
 void
 conn_receive(struct conn *c, uint32_t bytes)
 {
-	c->tcp->promised -= promise_of(c);
+	*promise_account(c) -= promise_of(c);
+	c->flags &= ~(uint32_t)CONN_IDLE;
 	c->received += bytes;
 	c->tcp->promised += promise_of(c);
 }
@@ -179,9 +189,37 @@ conn_receive(struct conn *c, uint32_t bytes)
 void
 conn_promise(struct conn *c, uint32_t edge)
 {
-	c->tcp->promised -= promise_of(c);
+	uint64_t *account = promise_account(c);
+	*account -= promise_of(c);
 	c->promised = edge;
-	c->tcp->promised += promise_of(c);
+	*account += promise_of(c);
+}
+
+uint64_t
+tcp_promise_left(const struct tcp *tcp, uint64_t kept)
+{
+	uint64_t used = tcp->promised + tcp->promised_idle / TCP_IDLE_MULTIPLE + kept;
+	return tcp->budget > used ? tcp->budget - used : 0;
+}
+
+/* A window cannot be taken back, but of those who have long sent nothing few will begin in the same moment. */
+void
+tcp_idle_look(struct tcp *tcp)
+{
+	uint64_t ms = (tcp->now_ns - tcp->idle_look_ns) / NS_PER_MS;
+	if (!ms || tcp->conns_fresh <= 1)
+		return;
+	tcp->idle_look_ns = tcp->now_ns;
+	uint64_t looks = (ms < IDLE_LOOKS_MS ? ms : IDLE_LOOKS_MS) * IDLE_LOOKS;
+	for (uint64_t i = 0; i < looks && i + 1 < tcp->conns_fresh; i++) {
+		tcp->idle_cursor = tcp->idle_cursor + 1 < tcp->conns_fresh ? tcp->idle_cursor + 1 : 1;
+		struct conn *c = conn_at(tcp, tcp->idle_cursor);
+		if (c->state == TCP_CLOSED || (c->flags & CONN_IDLE) || tcp->now_ns - c->heard_ns < TCP_IDLE_NS)
+			continue;
+		tcp->promised -= promise_of(c);
+		c->flags |= CONN_IDLE;
+		tcp->promised_idle += promise_of(c);
+	}
 }
 
 void

@@ -19,6 +19,7 @@ static struct idle {
 	uint32_t accepted, gone;
 	uint64_t got;
 	uint32_t seq[BATCH];		/* of the SYN-ACKs of a batch */
+	uint16_t window[BATCH];
 } I;
 
 static void *
@@ -91,9 +92,22 @@ replies_take(uint32_t first)
 			continue;
 		const uint8_t *t = p + ETH_BYTES + IP4_BYTES;
 		uint32_t i = get32(p + ETH_BYTES + 16) - 0x0a000000 - first;
-		if ((t[13] & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && i < BATCH)
+		if ((t[13] & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && i < BATCH) {
 			I.seq[i] = get32(t + 4);
+			I.window[i] = get16(t + 14);
+		}
 	}
+}
+
+static uint64_t
+without_window(void)
+{
+	struct tcp_flow flow;
+	uint32_t cursor = 0;
+	uint64_t shut = 0;
+	while (tcp_flow_next(P.tcp, &cursor, &flow))
+		shut += flow.window == 0;
+	return shut;
 }
 
 static void
@@ -139,7 +153,27 @@ a_million(void **state)
 	uint64_t bytes = resident() - before + (uint64_t)CONNECTIONS * sizeof(struct stream);
 	printf("%u connections: %.0f bytes each with their streams\n", CONNECTIONS, (double)bytes / CONNECTIONS);
 	assert_true(bytes <= UINT64_C(1) << 30);
-	/* One that has a window sends a line (those that came when all memory was promised wait until some is given back). */
+	/* More than memory was promised for: the last ones wait, until the first have been idle for so long that they count little. */
+	uint64_t budget = (64u << 20) * (uint64_t)TCP_WINDOW_MULTIPLE, shut = without_window();
+	assert_true(counter_read(&tcp_counters(P.tcp)->promised) <= budget);
+	assert_true(shut > 0);
+	for (uint32_t ms = 0; ms < 40000 && shut; ms++) {
+		P.b.now_ns += NS_PER_MS;
+		tcp_turn(P.tcp, P.b.now_ns);
+		replies_take(CONNECTIONS);
+		assert_true(counter_read(&tcp_counters(P.tcp)->promised) + counter_read(&tcp_counters(P.tcp)->promised_idle) / TCP_IDLE_MULTIPLE <= budget);
+		if (ms % 1000 == 999)
+			shut = without_window();
+	}
+	assert_int_equal(shut, 0);
+	/* A newcomer among them has its window at once. */
+	from_number(CONNECTIONS);
+	send_one(TCP_SYN, 3 * CONNECTIONS, 0, options, options_bytes, NULL, 0);
+	bench_turn(&P.b);
+	tcp_turn(P.tcp, P.b.now_ns);
+	replies_take(CONNECTIONS);
+	assert_true(I.window[0] >= 1460);
+	/* One of the idle sends a line. */
 	from_number(17);
 	send_one(TCP_ACK, 17 * 3 + 1, early + 1, NULL, 0, "a line\n", 7);
 	bench_turn(&P.b);

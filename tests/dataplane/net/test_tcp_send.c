@@ -203,6 +203,37 @@ windows_promise_only_credit(void **state)
 	(void)s;
 }
 
+/* Those that use their windows do not take what newcomers begin with. */
+static void
+newcomers_have_a_segment(void **state)
+{
+	(void)state;
+	tcp_credit(P.tcp, 20000);
+	struct peer_stream *first = peer_connect();
+	uint32_t port = P.from.port;
+	for (uint64_t at = 0; at < 2000000; at += 1000) {
+		peer_data(at, 1000, 0);
+		peer_turn();
+		while (peer_take())
+			;
+	}
+	uint64_t greedy = COUNT(promised);
+	assert_in_range(greedy, 65536, 140000);
+	assert_non_null(first);
+	for (int i = 0; i < 10; i++) {
+		P.from.port = (uint16_t)(port + 1 + i);
+		P.seq = 1000;
+		peer_connect();
+		assert_in_range(P.s_window, 1460, 16384);
+		/* One that sends its segment is answered at once, with room for the next. */
+		peer_data(0, 1000, 0);
+		peer_turn();
+		assert_true(peer_take());
+		assert_in_range(P.s_window << 6, 1400, 16384);
+		assert_true(COUNT(promised) <= 160000);
+	}
+}
+
 static void
 no_chunks_no_acknowledgement(void **state)
 {
@@ -388,7 +419,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(replies), T(replies_with_timestamps), T(closed_window_is_probed), T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens),
-		T(windows_promise_only_credit), T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
+		T(windows_promise_only_credit), T(newcomers_have_a_segment), T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
 		T(place_is_small), T(goes_on_after_a_restart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
