@@ -295,7 +295,7 @@ commands_status(json_t *answer, void *context)
 	json_object_set_new(answer, "channels", channels);
 	for (size_t i = 0; i < t->config->sink_count; i++) {
 		open.sink = t->sinks[i].name;
-		if (t->sinks[i].running && !atomic_load(&t->sinks[i].stop))
+		if ((t->sinks[i].running || t->sinks[i].grouped) && !atomic_load(&t->sinks[i].stop))
 			sink_runner_files(t->sinks[i].runner, add_file, &open);
 	}
 	if (json_array_size(open.list))

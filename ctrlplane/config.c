@@ -642,6 +642,8 @@ config_free(struct config *config)
 		component_free(&config->channels[i]);
 	for (size_t i = 0; i < config->sink_count; i++)
 		component_free(&config->sinks[i].component);
+	for (size_t i = 0; i < config->group_count; i++)
+		component_free(&config->groups[i].processor);
 	appliance_free(&config->appliance);
 	properties_free(&config->properties);
 	pool_free(&config->pool);

@@ -54,12 +54,21 @@ struct config_sink {
 	size_t channel;				/* index into config->channels */
 };
 
+struct config_group {
+	const char *name;			/* g1 */
+	struct config_component processor;	/* kind NULL: not set, one sink */
+	const char **names;			/* its sinks, as listed */
+	size_t *sinks;				/* indices into config->sinks */
+	size_t count;
+};
+
 struct config {
 	const char *agent;
 	struct config_source *sources;
 	struct config_component *channels;	/* only those that a source or sink refers to */
 	struct config_sink *sinks;
-	size_t source_count, channel_count, sink_count;
+	struct config_group *groups;
+	size_t source_count, channel_count, sink_count, group_count;
 	struct appliance appliance;
 	struct properties properties;		/* everything that was read, resolved */
 	struct pool pool;

@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "ctrlplane/config_load.h"
+#include "sinks/processor.h"
 
 static const char *
 source_key(struct load *load, const struct config_source *source, const char *key)
@@ -182,40 +183,77 @@ source_routes_load(struct load *load, struct config_source *source, const struct
 	interceptors_load(load, source);
 }
 
+struct judged {
+	struct load *load;
+	const struct config_component *processor;
+	const struct property_line *type;
+};
+
 static void
-group_load(struct load *load, const char *name, const struct words *groups, const struct words *sinks, bool *grouped)
+processor_tell(void *context, bool fatal, const char *key, const char *text)
 {
-	const char *agent = load->config->agent;
+	const struct judged *judged = context;
+	const char *whole = pool_print(&judged->load->scratch, "%s%s", judged->processor->prefix, key);
+	const struct property_line *line = properties_find(&judged->load->config->properties, whole);
+	load_tell(judged->load, fatal ? CONFIG_ERROR : CONFIG_WARNING, line ? line : judged->type, whole, "%s", text);
+}
+
+static void
+processor_load(struct load *load, struct config_group *group, const struct property_line *line, const struct property_line *type)
+{
+	static const char *const own[] = { "type", "config", NULL };
+	const char *prefix = pool_print(&load->config->pool, "%s.sinkgroups.%s.processor.", load->config->agent, group->name);
+	if (!type && group->count > 1) {
+		load_tell(load, CONFIG_ERROR, line, pool_print(&load->scratch, "%stype", prefix),
+			  "is not set, and the group has %zu sinks: write failover or load_balance, or take the group out to run each on its own", group->count);
+		return;
+	}
+	if (!type) {
+		load_tell(load, CONFIG_WARNING, line, pool_print(&load->scratch, "%stype", prefix),
+			  "is not set and taken as default (Flume would not run the group's sink): write default");
+		return;
+	}
+	if (!component_load(load, &group->processor, KIND_PROCESSOR, group->name, prefix, own, line) || !group->processor.kind->ops)
+		return;
+	const struct processor_ops *ops = group->processor.kind->ops;
+	if (group->count < ops->members_min)
+		load_tell(load, CONFIG_ERROR, type, type->key, "%s takes at least %u sinks, and the group has %zu: add one, or write default", ops->name, ops->members_min,
+			  group->count);
+	else if (group->count > ops->members_max && ops->members_max == 1)
+		load_tell(load, CONFIG_ERROR, type, type->key, "%s takes one sink, and the group has %zu: write failover or load_balance, or take the group out to run "
+			  "each on its own", ops->name, group->count);
+	else if (group->count > ops->members_max)
+		load_tell(load, CONFIG_ERROR, type, type->key, "%s takes %u sinks at most, and the group has %zu", ops->name, ops->members_max, group->count);
+	else if (ops->judge)
+		ops->judge(group->processor.config, group->names, (uint32_t)group->count, processor_tell, &(struct judged){ load, &group->processor, type });
+}
+
+static void
+group_load(struct load *load, struct config_group *group, const struct words *groups, const struct words *sinks, bool *grouped)
+{
+	const char *agent = load->config->agent, *name = group->name;
 	const struct property_line *line = load_get(load, "sinkgroups.%s.sinks", name), *type = load_get(load, "sinkgroups.%s.processor.type", name);
 	struct words members = load_words(load, line);
 	if (members.count == 0) {
 		load_tell(load, CONFIG_ERROR, groups->line, pool_print(&load->scratch, "%s.sinkgroups.%s.sinks", agent, name), "is not set: list the group's sinks");
 		return;
 	}
+	group->names = pool_get(&load->config->pool, members.count * sizeof *group->names);
+	group->sinks = pool_get(&load->config->pool, members.count * sizeof *group->sinks);
 	for (size_t i = 0; i < members.count; i++) {
 		int sink = words_index(sinks, members.items[i]);
-		if (sink < 0)
+		if (sink < 0) {
 			load_tell(load, CONFIG_ERROR, line, line->key, "'%s' is not in %s.sinks: add it there, or write one of %s", members.items[i], agent,
 				  load_list(load, sinks->items, sinks->count));
-		else if (grouped[sink])
+			continue;
+		}
+		if (grouped[sink])
 			load_tell(load, CONFIG_ERROR, line, line->key, "sink '%s' is in another group already: a sink belongs to one group", members.items[i]);
-		else
-			grouped[sink] = true;
+		grouped[sink] = true;
+		group->names[group->count] = load->config->sinks[sink].component.name;
+		group->sinks[group->count++] = (size_t)sink;
 	}
-	const char *processor = type ? type->resolved : "default";
-	const struct property_line *at = type ? type : line;
-	const char *key = pool_print(&load->scratch, "%s.sinkgroups.%s.processor.type", agent, name);
-	if (strcasecmp(processor, "failover") == 0 || strcasecmp(processor, "load_balance") == 0 ||
-	    strcasecmp(processor, "org.apache.flume.sink.FailoverSinkProcessor") == 0 ||
-	    strcasecmp(processor, "org.apache.flume.sink.LoadBalancingSinkProcessor") == 0)
-		load_tell(load, CONFIG_ERROR, at, key, "Flume's sink processor '%s' is not supported yet: write default with one sink, or take the group out", processor);
-	else if (strcasecmp(processor, "default") != 0 && strcasecmp(processor, "org.apache.flume.sink.DefaultSinkProcessor") != 0)
-		load_tell(load, CONFIG_ERROR, at, key, "'%s' is not a type of sink processor: write default with one sink, or take the group out", processor);
-	else if (members.count > 1)
-		load_tell(load, CONFIG_ERROR, at, key, "%sdefault takes one sink, and the group has %zu: take the group out to run each on its own",
-			  type ? "the processor " : "is not set, and ", members.count);
-	else if (!type)
-		load_tell(load, CONFIG_WARNING, line, key, "is not set and taken as default (Flume would not run the group's sink): write default");
+	processor_load(load, group, line, type);
 }
 
 void
@@ -223,6 +261,10 @@ sink_groups_load(struct load *load, const struct words *sinks)
 {
 	struct words groups = load_words(load, load_get(load, "sinkgroups"));
 	bool *grouped = pool_get(&load->scratch, sinks->count + 1);	/* by index of the sink */
-	for (size_t i = 0; i < groups.count; i++)
-		group_load(load, groups.items[i], &groups, sinks, grouped);
+	load->config->groups = pool_get(&load->config->pool, (groups.count + 1) * sizeof *load->config->groups);
+	for (size_t i = 0; i < groups.count; i++) {
+		struct config_group *group = &load->config->groups[load->config->group_count++];
+		group->name = pool_print(&load->config->pool, "%s", groups.items[i]);
+		group_load(load, group, &groups, sinks, grouped);
+	}
 }

@@ -28,7 +28,7 @@ static const char usage[] =
 	"usage: penstock agent -n NAME -f FILE [-c DIR] [--appliance FILE] [-Dkey=value]... [--no-reload-conf]\n"
 	"       penstock check -f FILE [-n NAME] [--appliance FILE]    every error at once; starts nothing\n"
 	"       penstock print -f FILE -n NAME                         the configuration as understood, defaults filled in\n"
-	"       penstock kinds [KIND [TYPE]]                           sources, channels, sinks, interceptors and their options\n"
+	"       penstock kinds [KIND [TYPE]]                           sources, channels, sinks, interceptors, sink processors\n"
 	"       penstock kinds --markdown                             all of it as docs/options.md\n"
 	"       penstock --help | --version\n"
 	"\n"

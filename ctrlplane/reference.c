@@ -78,7 +78,7 @@ options_print(struct text *text, const char *prefix, const struct option *option
 void
 reference_print(struct text *text)
 {
-	static const char *const heading[KIND_COUNT] = { "Sources", "Channels", "Sinks", "Interceptors" };
+	static const char *const heading[KIND_COUNT] = { "Sources", "Channels", "Sinks", "Interceptors", "Sink processors" };
 	text_print(text, "# Options\n\nMade of the option tables by `penstock kinds --markdown`: change those, not this file. How properties are read is told in\n"
 			 "[configuration.md](configuration.md). \"no effect\": Flume's property is accepted and does nothing here, for the reason given; \"refused\":\n"
 			 "known, not supported, an error at start.\n");

@@ -6,8 +6,8 @@
 
 #include "base/pool.h"
 
-const char *const kind_word[KIND_COUNT] = { "source", "channel", "sink", "interceptor" };
-const char *const kind_words[KIND_COUNT] = { "sources", "channels", "sinks", "interceptors" };
+const char *const kind_word[KIND_COUNT] = { "source", "channel", "sink", "interceptor", "processor" };
+const char *const kind_words[KIND_COUNT] = { "sources", "channels", "sinks", "interceptors", "processors" };
 
 static struct {
 	const struct kind *kinds;
@@ -53,6 +53,10 @@ static const char *const flume_types[KIND_COUNT][24] = {
 		"search_replace org.apache.flume.interceptor.SearchAndReplaceInterceptor$Builder",
 		"- org.apache.flume.sink.solr.morphline.UUIDInterceptor$Builder",
 		"- org.apache.flume.sink.solr.morphline.MorphlineInterceptor$Builder", NULL,
+	},
+	[KIND_PROCESSOR] = {
+		"default org.apache.flume.sink.DefaultSinkProcessor", "failover org.apache.flume.sink.FailoverSinkProcessor",
+		"load_balance org.apache.flume.sink.LoadBalancingSinkProcessor", NULL,
 	},
 };
 
@@ -186,7 +190,7 @@ registry_print(struct text *text, const char *kind, const char *type, struct err
 				break;
 		}
 		if (of == KIND_COUNT)
-			return err_set(err, EINVAL, "kind '%s' is not known: write sources, channels, sinks or interceptors", kind);
+			return err_set(err, EINVAL, "kind '%s' is not known: write sources, channels, sinks, interceptors or processors", kind);
 		end = of + 1;
 	}
 	if (kind && type) {

@@ -12,7 +12,7 @@
 
 struct sink_place;	/* sinks/sink.h */
 
-enum kind_of { KIND_SOURCE, KIND_CHANNEL, KIND_SINK, KIND_INTERCEPTOR, KIND_COUNT };
+enum kind_of { KIND_SOURCE, KIND_CHANNEL, KIND_SINK, KIND_INTERCEPTOR, KIND_PROCESSOR, KIND_COUNT };
 
 struct kind {
 	const char *name;		/* Flume's alias, or our short name where Flume has none */
@@ -24,7 +24,7 @@ struct kind {
 	uint32_t (*batch_events)(const void *config);				/* may be NULL */
 	/* Sinks: what their settings lead to on such a channel; may be NULL. */
 	void (*advise)(const void *config, const struct sink_place *place, void (*tell)(void *context, const char *key, const char *text), void *context);
-	const void *ops;		/* struct source_ops, channel_ops, sink_ops or interceptor_ops */
+	const void *ops;		/* struct source_ops, channel_ops, sink_ops, interceptor_ops or processor_ops */
 };
 
 extern const char *const kind_word[KIND_COUNT];		/* "source", ... */
@@ -32,7 +32,7 @@ extern const char *const kind_words[KIND_COUNT];	/* "sources", ... as in keys */
 
 /* The array must outlive the registry's use. */
 void registry_set(enum kind_of of, const struct kind *kinds, size_t count);
-/* From source_kinds[], channel_kinds[], sink_kinds[], interceptor_kinds[]. */
+/* From source_kinds[], channel_kinds[], sink_kinds[], interceptor_kinds[], processor_kinds[]. */
 void registry_fill(void);
 const struct kind *registry_kinds(enum kind_of of, size_t *count);
 /* By alias or class name, in any letter case. */

@@ -3,6 +3,7 @@
 #include "ctrlplane/registry.h"
 #include "dataplane/interceptor/interceptor.h"
 #include "dataplane/source/source.h"
+#include "sinks/processor.h"
 #include "sinks/sink.h"
 
 #include <assert.h>
@@ -31,6 +32,7 @@ registry_fill(void)
 	KIND_ADD(KIND_CHANNEL, channel_kinds, NULL, channel_kinds[i]->check);
 	KIND_ADD(KIND_SINK, sink_kinds, sink_kinds[i]->batch_events, sink_kinds[i]->check);
 	KIND_ADD(KIND_INTERCEPTOR, interceptor_kinds, NULL, NULL);	/* patterns are judged when they are compiled */
+	KIND_ADD(KIND_PROCESSOR, processor_kinds, NULL, NULL);
 	for (size_t i = 0; sink_kinds[i]; i++)
 		kinds[KIND_SINK][i].advise = sink_kinds[i]->advise;
 	for (int of = 0; of < KIND_COUNT; of++)

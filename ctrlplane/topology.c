@@ -90,25 +90,66 @@ static void *
 run_sink(void *context)
 {
 	struct topology_sink *s = context;
-	while (!atomic_load_explicit(&s->stop, memory_order_acquire))
-		sink_runner_step(s->runner, SINK_WAIT_NS);
-	sink_runner_finish(s->runner, s->deadline_ns);
+	while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
+		if (s->group)
+			sink_group_step(s->group, SINK_WAIT_NS);
+		else
+			sink_runner_step(s->runner, SINK_WAIT_NS);
+	}
+	if (s->group)
+		sink_group_finish(s->group, s->deadline_ns);
+	else
+		sink_runner_finish(s->runner, s->deadline_ns);
 	return NULL;
+}
+
+static uint32_t
+sink_slots(const struct topology *t)
+{
+	return (uint32_t)(t->config->sink_count + t->config->group_count);
+}
+
+static int
+open_group(struct topology *t, const struct config_group *from, struct topology_sink *slot, struct err *err)
+{
+	const struct config *config = t->config;
+	bool one_channel = true;
+	for (size_t i = 1; i < from->count; i++)
+		one_channel = one_channel && config->sinks[from->sinks[i]].channel == config->sinks[from->sinks[0]].channel;
+	slot->name = from->name;
+	int rc = sink_group_open(&slot->group, from->processor.kind->ops, from->processor.config, from->name, from->names, (uint32_t)from->count, one_channel,
+				 t->clock, err);
+	for (size_t i = 0; i < from->count && !rc; i++) {
+		const struct config_sink *sink = &config->sinks[from->sinks[i]];
+		struct topology_sink *member = &t->sinks[from->sinks[i]];
+		member->grouped = true;
+		rc = sink_group_member(slot->group, (uint32_t)i, sink->component.kind->ops, sink->component.config, config->agent,
+				       t->channels[sink->channel].channel, &member->runner, err);
+		if (rc)
+			err_prefix(err, rc, "%s: sinks.%s", sink->component.origin, sink->component.name);
+	}
+	return rc;
 }
 
 static int
 start_sinks(struct topology *t, struct err *err)
 {
 	const struct config *config = t->config;
-	t->sinks = calloc(config->sink_count ? config->sink_count : 1, sizeof *t->sinks);
+	t->sinks = calloc(sink_slots(t) + 1, sizeof *t->sinks);
 	if (!t->sinks)
 		return err_set(err, ENOMEM, "no memory");
+	for (size_t i = 0; i < config->group_count; i++) {
+		/* A group without a processor is one sink, which runs as it would alone. */
+		int rc = config->groups[i].processor.kind ? open_group(t, &config->groups[i], &t->sinks[config->sink_count + i], err) : 0;
+		if (rc)
+			return rc;
+	}
 	for (size_t i = 0; i < config->sink_count; i++) {
 		const struct config_component *component = &config->sinks[i].component;
 		struct topology_sink *s = &t->sinks[i];
 		s->name = component->name;
-		int rc = sink_runner_open(&s->runner, component->kind->ops, component->config, config->agent, component->name,
-					  t->channels[config->sinks[i].channel].channel, t->clock, err);
+		int rc = s->grouped ? 0 : sink_runner_open(&s->runner, component->kind->ops, component->config, config->agent, component->name,
+							   t->channels[config->sinks[i].channel].channel, t->clock, err);
 		if (rc)
 			return err_prefix(err, rc, "%s: sinks.%s", component->origin, component->name);
 		stats_component_add(t->stats, STATS_SINK, component->name, component->kind->name);
@@ -119,9 +160,10 @@ start_sinks(struct topology *t, struct err *err)
 static int
 run_sinks(struct topology *t, struct err *err)
 {
-	for (size_t i = 0; i < t->config->sink_count; i++) {
+	for (uint32_t i = 0; i < sink_slots(t); i++) {
 		struct topology_sink *s = &t->sinks[i];
-		int rc = start_thread(&s->thread, "sink", run_sink, s, &s->running, err);
+		bool idle = s->grouped || (!s->runner && !s->group);
+		int rc = idle ? 0 : start_thread(&s->thread, s->group ? "sinkgroup" : "sink", run_sink, s, &s->running, err);
 		if (rc)
 			return rc;
 	}
@@ -622,16 +664,18 @@ stop_sinks(struct topology *t, uint64_t deadline_ns, bool (*hurry)(void *context
 	}
 	while (clock_now_ns(t->clock) < deadline_ns && !drained(t) && !(hurry && hurry(context)))
 		usleep(2000);
-	for (size_t i = 0; i < t->config->sink_count; i++) {
+	for (uint32_t i = 0; i < sink_slots(t); i++) {
 		struct topology_sink *s = &t->sinks[i];
 		s->deadline_ns = deadline_ns;
 		atomic_store_explicit(&s->stop, true, memory_order_release);
 	}
-	for (size_t i = 0; i < t->config->sink_count; i++) {
+	for (uint32_t i = 0; i < sink_slots(t); i++) {
 		struct topology_sink *s = &t->sinks[i];
 		if (s->running)
 			pthread_join(s->thread, NULL);
-		else if (s->runner)
+		else if (s->group)
+			sink_group_finish(s->group, 0);
+		else if (s->runner && !s->grouped)
 			sink_runner_finish(s->runner, 0);
 	}
 }

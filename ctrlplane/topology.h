@@ -2,7 +2,7 @@
  *
  *   lcore worker (one per lcore) -+                      +- sink runner (one per sink)
  *   source runner (kernel sockets)+-> channel writer ----+
- *                                    (one per channel)   +- ...
+ *                                    (one per channel)   +- sink group (one per sinkgroup: its sinks)
  *
  * Start: channels recover, sinks run, the pipeline is made, ports and sockets open. Stop is the reverse, each with a deadline. Control thread. */
 #ifndef PENSTOCK_CTRLPLANE_TOPOLOGY_H
@@ -13,7 +13,7 @@
 #include "ctrlplane/config.h"
 #include "dataplane/source_runner.h"
 #include "dataplane/worker.h"
-#include "sinks/sink_runner.h"
+#include "sinks/sink_group.h"
 
 struct stats;
 
@@ -25,8 +25,10 @@ struct topology_channel {
 };
 
 struct topology_sink {
-	const char *name;
-	struct sink_runner *runner;
+	const char *name;		/* of the group: its own */
+	struct sink_runner *runner;	/* NULL in a group's */
+	struct sink_group *group;	/* NULL: a sink */
+	bool grouped;			/* a group's thread runs it */
 	pthread_t thread;
 	bool running;
 	_Atomic bool stop;
@@ -48,7 +50,7 @@ struct topology {
 	struct clock *clock;
 	struct stats *stats;
 	struct topology_channel *channels;
-	struct topology_sink *sinks;
+	struct topology_sink *sinks;	/* config's, then a slot for each group */
 	struct pipeline pipeline;
 	struct worker **workers;
 	struct metric_set (*worker_ports)[WORKER_PORTS_MAX];

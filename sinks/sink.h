@@ -43,6 +43,7 @@ struct sink_env {
 	void (*done_some)(struct sink_env *env, struct span *span, const struct event_range *set, uint32_t count);
 	struct channel *on;			/* the channel; for its ledger and what it holds */
 	void *runner;
+	bool grouped;				/* another sink takes what this one gives back: no long patience */
 	struct sink_counters *counters;		/* runner thread; the sink counts connections and its own timers */
 };
 

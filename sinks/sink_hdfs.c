@@ -572,6 +572,8 @@ hdfs_open(void **made, const void *config_, struct sink_env *env, struct err *er
 	};
 	if (config->call_ms == 0)
 		fs.call_ns = 60 * NS_PER_S;
+	if (env->grouped && fs.call_ns < fs.retry_ns)
+		fs.retry_ns = fs.call_ns;	/* the group's next sink is waiting */
 	char path[FS_PATH_BYTES];
 	rc = round_parse(config, &sink->time, err);
 	if (config->round && !sink->time.round)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "sinks/sink_member.h"
 
 #define PENDING_MAX 1024u		/* spans, unless the kind says less */
 #define PENDING_BYTES (64u << 20)	/* bodies of pending spans */
@@ -23,6 +24,7 @@ struct sink_runner {
 	struct sink_env env;
 	struct channel *channel;
 	struct taker *taker;
+	struct sink_member *member;	/* NULL: not in a group, pauses by itself */
 	uint32_t batch_events, pending_max;
 	uint64_t pending_bytes_max;
 	uint32_t pending;		/* spans the sink keeps */
@@ -76,6 +78,8 @@ span_settle(struct sink_runner *runner, struct span *span, enum sink_result resu
 		if (runner->ops->keeps & SINK_KEEPS_SUCCESS)
 			counter_add(&counters->event_drain_success, events);
 		runner->failures = 0;
+		if (runner->member)
+			runner->member->told(runner->member, true);
 		return;
 	}
 	(void)runner->channel->ops->settle(runner->taker, span, SETTLE_ROLLBACK, NULL, 0);
@@ -84,6 +88,10 @@ span_settle(struct sink_runner *runner, struct span *span, enum sink_result resu
 		counter_add(&counters->event_write_fail, 1);
 	if (runner->ops->keeps & SINK_KEEPS_KAFKA)
 		counter_add(&counters->rollback, 1);
+	if (runner->member) {
+		runner->member->told(runner->member, false);
+		return;
+	}
 	/* Spans that fail together are one failure. */
 	uint64_t now_ns = clock_now_ns(runner->env.clock);
 	if (now_ns < runner->backoff_until_ns)
@@ -133,11 +141,20 @@ span_done_some(struct sink_env *env, struct span *span, const struct event_range
 		counter_add(&counters->event_write_fail, 1);
 	}
 	pending_set(runner, runner->pending - 1, runner->pending_bytes - bytes);
+	if (runner->member)
+		runner->member->told(runner->member, false);
 }
 
 int
 sink_runner_open(struct sink_runner **made, const struct sink_ops *ops, const void *config, const char *agent, const char *name,
 		 struct channel *channel, struct clock *clock, struct err *err)
+{
+	return sink_runner_open_member(made, ops, config, agent, name, channel, clock, NULL, err);
+}
+
+int
+sink_runner_open_member(struct sink_runner **made, const struct sink_ops *ops, const void *config, const char *agent, const char *name,
+			struct channel *channel, struct clock *clock, struct sink_member *member, struct err *err)
 {
 	struct sink_runner *runner = calloc(1, sizeof *runner + strlen(name) + 1);
 	if (!runner)
@@ -145,6 +162,7 @@ sink_runner_open(struct sink_runner **made, const struct sink_ops *ops, const vo
 	memcpy(runner->name, name, strlen(name));
 	runner->ops = ops;
 	runner->channel = channel;
+	runner->member = member;
 	runner->batch_events = ops->batch_events ? ops->batch_events(config) : 1;
 	/* A transaction of the channel takes no more than that. */
 	if (channel->transaction_capacity && runner->batch_events > channel->transaction_capacity)
@@ -155,7 +173,7 @@ sink_runner_open(struct sink_runner **made, const struct sink_ops *ops, const vo
 	runner->pending_bytes_max = ops->pending_bytes ? ops->pending_bytes : PENDING_BYTES;
 	runner->env = (struct sink_env){
 		.name = runner->name, .agent = agent, .clock = clock, .channel = channel->ops, .done = span_done, .done_some = span_done_some,
-		.on = channel, .runner = runner,
+		.on = channel, .runner = runner, .grouped = member != NULL,
 		.counters = &runner->counters,
 	};
 	int rc = channel->ops->taker_open(channel, name, &runner->taker, err);
@@ -210,7 +228,10 @@ span_offer(struct sink_runner *runner, uint64_t wait_ns)
 			log_limited(&limit, LOG_ERROR, "sink %s: cannot read channel %s: %s", runner->name, runner->channel->name, strerror(-rc));
 			if (keeps & SINK_KEEPS_SUCCESS)
 				counter_add(&counters->channel_read_fail, 1);
-			runner->backoff_until_ns = clock_now_ns(runner->env.clock) + BACKOFF_NS;
+			if (runner->member)
+				runner->member->told(runner->member, false);
+			else
+				runner->backoff_until_ns = clock_now_ns(runner->env.clock) + BACKOFF_NS;
 		} else if (keeps & SINK_KEEPS_BATCHES) {
 			counter_add(&counters->batch_empty, 1);
 		}
@@ -234,13 +255,51 @@ span_offer(struct sink_runner *runner, uint64_t wait_ns)
 	return true;
 }
 
+uint64_t
+sink_member_tick(struct sink_runner *runner, uint64_t now_ns, bool ended)
+{
+	if (runner->ops->drain && (ended || atomic_load_explicit(&runner->draining, memory_order_relaxed)))
+		runner->ops->drain(runner->sink);
+	return runner->ops->step ? runner->ops->step(runner->sink, now_ns) : UINT64_MAX;
+}
+
+bool
+sink_member_ready(const struct sink_runner *runner)
+{
+	return runner->pending < runner->pending_max && runner->pending_bytes < runner->pending_bytes_max &&
+	       (!runner->ops->ready || runner->ops->ready(runner->sink));
+}
+
+bool
+sink_member_empty(const struct sink_runner *runner)
+{
+	return runner->pending == 0;
+}
+
+bool
+sink_member_offer(struct sink_runner *runner, uint64_t wait_ns)
+{
+	return span_offer(runner, wait_ns);
+}
+
+void
+sink_member_wait(struct sink_runner *runner, uint64_t wait_ns)
+{
+	runner->channel->ops->taker_idle(runner->taker);
+	sink_wait(runner, wait_ns);
+}
+
+void
+sink_member_backing_off(struct sink_runner *runner, bool out)
+{
+	counter_set(&runner->counters.backing_off, out);
+}
+
 void
 sink_runner_step(struct sink_runner *runner, uint64_t wait_ns)
 {
 	uint64_t now_ns = clock_now_ns(runner->env.clock);
-	if (runner->ops->drain && atomic_load_explicit(&runner->draining, memory_order_relaxed))
-		runner->ops->drain(runner->sink);
-	uint64_t due_ns = runner->ops->step ? runner->ops->step(runner->sink, now_ns) : UINT64_MAX;
+	uint64_t due_ns = sink_member_tick(runner, now_ns, false);
 	if (due_ns < wait_ns)
 		wait_ns = due_ns;
 	if (runner->backoff_until_ns) {
@@ -254,8 +313,7 @@ sink_runner_step(struct sink_runner *runner, uint64_t wait_ns)
 		counter_set(&runner->counters.backing_off, 0);
 	}
 	for (uint32_t i = 0; i < TAKES_PER_STEP; i++) {
-		if (runner->pending >= runner->pending_max || runner->pending_bytes >= runner->pending_bytes_max ||
-		    (runner->ops->ready && !runner->ops->ready(runner->sink))) {
+		if (!sink_member_ready(runner)) {
 			if (i == 0)
 				sink_wait(runner, wait_ns);
 			return;

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "ctrlplane/registry.h"
+#include "sinks/processor.h"
 
 struct udp_config {
 	const char *host, *keep_fields;
@@ -101,12 +102,25 @@ static const struct kind test_interceptors[] = {
 	{ "timestamp", "org.apache.flume.interceptor.TimestampInterceptor$Builder", "Time.", stamp_options, sizeof(struct filter_config) },
 };
 
+/* As the room's own, without its judgement of members. */
+static const struct processor_ops test_one_sink = { .name = "default", .members_min = 1, .members_max = 1 };
+static const struct processor_ops test_two_sinks = { .name = "failover", .members_min = 2, .members_max = 2 };
+static const struct option failover_test_options[] = {
+	{ "priority.", OPT_FAMILY, offsetof(struct filter_config, serializers) },
+	{ NULL },
+};
+static const struct kind test_processors[] = {
+	{ "default", "org.apache.flume.sink.DefaultSinkProcessor", "One.", NULL, sizeof(struct filter_config), .ops = &test_one_sink },
+	{ "failover", "org.apache.flume.sink.FailoverSinkProcessor", "The first that lives.", failover_test_options, sizeof(struct filter_config), .ops = &test_two_sinks },
+};
+
 static inline void
 test_kinds_fill(void)
 {
 	registry_set(KIND_SOURCE, test_sources, sizeof test_sources / sizeof *test_sources);
 	registry_set(KIND_CHANNEL, test_channels, sizeof test_channels / sizeof *test_channels);
 	registry_set(KIND_SINK, test_sinks, sizeof test_sinks / sizeof *test_sinks);
+	registry_set(KIND_PROCESSOR, test_processors, sizeof test_processors / sizeof *test_processors);
 	registry_set(KIND_INTERCEPTOR, test_interceptors, sizeof test_interceptors / sizeof *test_interceptors);
 }
 

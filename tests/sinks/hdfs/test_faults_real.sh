@@ -314,6 +314,70 @@ two_agents()
 	EOP
 }
 
+group_write()	# adds a failover group of k1 and k2, k1 first
+{
+	cat >>"$dir/a.properties" <<-EOP
+	a1.sinkgroups = g1
+	a1.sinkgroups.g1.sinks = k1 k2
+	a1.sinkgroups.g1.processor.type = failover
+	a1.sinkgroups.g1.processor.priority.k1 = 10
+	a1.sinkgroups.g1.processor.priority.k2 = 5
+	a1.sinkgroups.g1.processor.maxpenalty = 2000
+	EOP
+}
+
+closed_by()	# sink at-least seconds: so many of its files got their final names
+{
+	local closed
+	for _ in $(seq $(($3 * 10))); do
+		closed=$("$CTL" -s "$dir/a1.sock" metrics | awk -v s="$1" '$1 == "SINK" && $2 == s && $3 == "files_closed" { print $4 }')
+		[ "${closed:-0}" -ge "$2" ] && return 0
+		sleep 0.1
+	done
+	fail "$fault: $1 closed ${closed:-no} files within $3 s, wanted $2: $("$CTL" -s "$dir/a1.sock" metrics | grep SINK)"
+}
+
+# A failover group on one directory. The first sink's NameNode is away (it takes connections and answers nothing) from the middle of its files on,
+# penstock is killed meanwhile, and then the NameNode is back and so is the sink.
+failover_away()
+{
+	relay_start
+	SINKS="k1 k2" conf_write /f/group "hdfs.callTimeout = 1500" "k1: penstock.hdfs.http_address = $RELAY"
+	group_write
+	agent_start "$dir/a.properties"
+	load 12
+	closed_by k1 1 20
+	kill -STOP $relay
+	closed_by k2 2 20
+	agent_kill
+	agent_start "$dir/a.properties"
+	closed_by k2 1 20
+	kill -CONT $relay
+	closed_by k1 2 20
+	loaded
+	settled /f/group
+	grep -q 'SINKGROUP.*g1.*turns' "$dir/metrics" || fail "$fault: the group shows nothing: $(cat "$dir/metrics")"
+	echo "  files of k1, k2: $(grep -c 'FlumeData\.k1\.' "$dir/list"), $(grep -c 'FlumeData\.k2\.' "$dir/list")"
+}
+
+# The first sink may not write its directory; then it may.
+failover_denied()
+{
+	web PUT /f/refused op=MKDIRS >"$dir/web.log"
+	web PUT /f/refused/k1 op=MKDIRS >"$dir/web.log"
+	web PUT /f/refused/k2 "op=MKDIRS&permission=777" >"$dir/web.log"
+	SINKS="k1 k2" conf_write /f/refused/@ "penstock.hdfs.user = bob"
+	sed -i 's|sinks\.\(k[12]\)\.hdfs.path = .*/@|&\1|; s|/@k|/k|' "$dir/a.properties"
+	group_write
+	agent_start "$dir/a.properties"
+	load 8
+	closed_by k2 2 20
+	web PUT /f/refused/k1 "op=SETPERMISSION&permission=777" >"$dir/web.log"
+	closed_by k1 2 20
+	loaded
+	settled /f/refused/k1 /f/refused/k2
+}
+
 stopped_orderly()
 {
 	ROLL=0 conf_write /f/stopped
@@ -506,7 +570,7 @@ run()	# fault...
 
 group_quiet1() { run quota space_quota denied directory_removed lease_held; }
 group_quiet2() { run all_changed sink_removed consumer_moves consumer_copies consumer_deletes consumer_assumed; }
-group_quiet3() { run rename_lost rename_late two_sinks two_agents stopped_orderly; }
+group_quiet3() { run rename_lost rename_late two_sinks two_agents failover_away failover_denied stopped_orderly; }
 group_quiet4() { run file_text file_dated file_avro file_rounded; }
 
 group_name_node()
