@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/crc32c.h"
 #include "channel/format.h"
 
 struct block_scratch {
@@ -290,6 +291,8 @@ block_seal(struct block *block)
 	at = region_put(at, s->sets, s->set_bytes);
 	at = region_put(at, s->records, s->record_bytes);
 	memset(at, 0, bytes - used);
+	if (block->check)
+		h->payload_crc = crc32c(0, block->bytes + BLOCK_HEADER_BYTES, (size_t)(used - BLOCK_HEADER_BYTES));
 	block->scratch = NULL;
 	return (uint32_t)bytes;
 }

@@ -32,6 +32,7 @@ struct block {
 	uint32_t reserved;		/* bytes kept free for them while open */
 	uint32_t ticket_count;
 	uint32_t tickets[BLOCK_TICKETS_MAX];
+	bool check;			/* block_seal makes the checksum of the content: it is still in the caches of who filled it */
 	void *impl;			/* the channel's own */
 };
 

@@ -515,6 +515,8 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 				     e->block_bytes);
 		if (!rc && e->log->active_key)
 			rc = sealer_open(&e->sealer, e->log->keys, e->log->active_key, e->log->log_id, err);
+		for (uint32_t i = 0; i < e->block_count; i++)
+			e->blocks[i].block.check = !e->sealer;	/* else it is of what stands on the disk, which the writer makes */
 		if (!rc)
 			rc = ledger_open(&e->ledger, &(struct ledger_config){ .engine = e, .log = e->log, .limit = config->ledger_bytes }, err);
 		if (!rc)

@@ -273,6 +273,13 @@ block_finish(uint8_t *bytes)
 {
 	struct block_header *h = (struct block_header *)bytes;
 	h->payload_crc = crc32c(0, bytes + BLOCK_HEADER_BYTES, block_payload_bytes(h));
+	block_finish_header(bytes);
+}
+
+void
+block_finish_header(uint8_t *bytes)
+{
+	struct block_header *h = (struct block_header *)bytes;
 	h->header_crc = crc32c(0, bytes, offsetof(struct block_header, header_crc));
 }
 

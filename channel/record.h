@@ -47,5 +47,6 @@ const char *block_check_header(const uint8_t *bytes);
 
 /* Fills in CRCs; all other fields of the header are set. */
 void block_finish(uint8_t *bytes);
+void block_finish_header(uint8_t *bytes);	/* that of the content is there */
 
 #endif

@@ -365,7 +365,9 @@ group_headers(struct engine *e, struct group *g)
 		h->previous_end = g->previous_end;
 		h->previous_crc = g->previous_crc;
 		at += h->bytes;
-		if (!e->sealer)
+		if (!e->sealer && g->blocks[i]->block.check)
+			block_finish_header((uint8_t *)h);
+		else if (!e->sealer)
 			block_finish((uint8_t *)h);
 		else if (sealer_seal(e->sealer, (uint8_t *)h, g->blocks[i]->sealed))
 			abort();	/* AES on memory that is there cannot fail */
