@@ -25,6 +25,10 @@ struct logio_done {
 
 struct logio;
 struct logio_file;
+struct logio_reader;
+
+#define LOGIO_READS_MAX 4u
+#define LOGIO_READING 1
 
 enum { LOGIO_CREATE = 1, LOGIO_ZERO = 2 };	/* ZERO: `bytes` zeros are written and synced before the call returns */
 
@@ -40,6 +44,12 @@ struct logio_ops {
 	/* What has ended, in any order; never waits (the wake descriptor given at open tells of it). */
 	int (*reap)(struct logio *io, struct logio_done *done, int max);
 	int (*read)(struct logio *io, struct logio_file *file, uint64_t offset, void *bytes, uint32_t len);	/* whole or -errno */
+	/* Reads that go on meanwhile, of one thread. *status is LOGIO_READING until `wait` for it, then 0 or -errno (a short one: -EIO). At most
+	 * LOGIO_READS_MAX at a time; the bytes stay until then. NULL ops: a disk without. */
+	int (*reader_open)(struct logio *io, struct logio_reader **reader);
+	int (*reader_begin)(struct logio_reader *reader, struct logio_file *file, uint64_t offset, void *bytes, uint32_t len, int *status);
+	void (*reader_wait)(struct logio_reader *reader, const int *status);
+	void (*reader_close)(struct logio_reader *reader);
 	int (*write)(struct logio *io, struct logio_file *file, uint64_t offset, const void *bytes, uint32_t len, bool sync);
 	int (*sync)(struct logio *io, struct logio_file *file);
 	int (*list)(struct logio *io, const char *dir, void (*visit)(const char *name, void *context), void *context);

@@ -168,9 +168,77 @@ close_io(struct logio *io)
 	free(u);
 }
 
+/* ---- a taker's reads ---- */
+
+struct logio_reader {
+	struct io_uring ring;
+	struct { int *status; uint32_t len; } reads[LOGIO_READS_MAX];
+};
+
+static int
+reader_open(struct logio *io, struct logio_reader **reader)
+{
+	(void)io;
+	struct logio_reader *r = calloc(1, sizeof *r);
+	if (!r)
+		return -ENOMEM;
+	int rc = io_uring_queue_init(LOGIO_READS_MAX, &r->ring, 0);
+	if (rc) {
+		free(r);
+		return rc;
+	}
+	*reader = r;
+	return 0;
+}
+
+static int
+reader_begin(struct logio_reader *r, struct logio_file *file, uint64_t offset, void *bytes, uint32_t len, int *status)
+{
+	uint32_t i = 0;
+	while (i < LOGIO_READS_MAX && r->reads[i].status)
+		i++;
+	struct io_uring_sqe *sqe = i < LOGIO_READS_MAX ? io_uring_get_sqe(&r->ring) : NULL;
+	if (!sqe)
+		return -EAGAIN;
+	r->reads[i].status = status;
+	r->reads[i].len = len;
+	*status = LOGIO_READING;
+	io_uring_prep_read(sqe, file->fd, bytes, len, offset);
+	io_uring_sqe_set_data64(sqe, i);
+	int rc;
+	do
+		rc = io_uring_submit(&r->ring);
+	while (rc == -EINTR || rc == -EAGAIN);
+	return 0;
+}
+
+static void
+reader_wait(struct logio_reader *r, const int *status)
+{
+	struct io_uring_cqe *cqe;
+	while (*status == LOGIO_READING) {
+		if (io_uring_wait_cqe(&r->ring, &cqe))
+			continue;	/* -EINTR */
+		uint64_t i = io_uring_cqe_get_data64(cqe);
+		*r->reads[i].status = cqe->res < 0 ? cqe->res : (uint32_t)cqe->res == r->reads[i].len ? 0 : -EIO;
+		r->reads[i].status = NULL;
+		io_uring_cqe_seen(&r->ring, cqe);
+	}
+}
+
+static void
+reader_close(struct logio_reader *r)
+{
+	for (uint32_t i = 0; i < LOGIO_READS_MAX; i++)
+		if (r->reads[i].status)
+			reader_wait(r, r->reads[i].status);	/* the kernel writes into that memory */
+	io_uring_queue_exit(&r->ring);
+	free(r);
+}
+
 static const struct logio_ops ops = {
 	.name = "uring", .memory = memory, .file_open = posix_file_open, .file_close = posix_file_close, .submit = submit, .reap = reap,
-	.read = posix_read, .write = posix_write, .sync = posix_sync, .list = posix_list, .rename = posix_rename, .dir_sync = posix_dir_sync, .remove = posix_remove,
+	.reader_open = reader_open, .reader_begin = reader_begin, .reader_wait = reader_wait, .reader_close = reader_close, .read = posix_read, .write = posix_write, .sync = posix_sync, .list = posix_list, .rename = posix_rename, .dir_sync = posix_dir_sync, .remove = posix_remove,
 	.free_bytes = posix_free_bytes, .close = close_io,
 };
 

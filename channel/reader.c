@@ -7,18 +7,10 @@
 #include "base/log.h"
 #include "channel/broken.h"
 #include "channel/ledger_impl.h"
+#include "channel/readback.h"
 
 #define PIECES_MAX 32u
-#define BUFFERS_MAX 64u
-#define RUN_BYTES (4u << 20)	/* read at once by a taker that goes through the log in order */
-#define RUNS_BYTES_MAX (32u << 20)	/* a taker's buffers stay single blocks beyond that */
 #define READ_TRIES 10u		/* takes, between which the runner backs off, before a block that cannot be read is given up */
-
-struct buffer {			/* a block read back from the log, or a run of them */
-	uint8_t *bytes;
-	uint32_t room, len, refs;
-	uint64_t position, checked;	/* blocks of [position, checked) are good */
-};
 
 struct piece {			/* a run of events in one block */
 	struct block_view view;
@@ -48,10 +40,7 @@ struct taker {
 	struct engine *engine;
 	struct window_span *free, *open;
 	struct pieces *pieces_free;
-	struct buffer *buffers[BUFFERS_MAX];
-	uint32_t buffer_count;
-	uint64_t room_bytes;		/* of all buffers */
-	uint64_t next_position;		/* behind the block read back last */
+	struct readback readback;
 };
 
 /* The entry that holds `number` (or the first behind it). */
@@ -95,140 +84,6 @@ events_lost(struct engine *e, uint64_t first, uint64_t end)
 	return 0;
 }
 
-/* How much to read for the block at `position`. One who goes through the log in order gets a run: while writes are under way a read waits
- * behind them, however short it is. */
-static uint32_t
-run_bytes(struct taker *t, uint64_t position, uint32_t bytes)
-{
-	struct engine *e = t->engine;
-	if (position != t->next_position)
-		return bytes;
-	pthread_mutex_lock(&e->lock);
-	uint64_t end = e->acked_position;	/* behind it all is still on its way */
-	pthread_mutex_unlock(&e->lock);
-	uint64_t segment_end = (position / e->log->segment_bytes + 1) * e->log->segment_bytes;
-	if (end > segment_end)
-		end = segment_end;
-	if (end > position + RUN_BYTES)
-		end = position + RUN_BYTES;
-	return end > position + bytes ? (uint32_t)(end - position) : bytes;
-}
-
-static int
-buffer_room(struct taker *t, struct buffer *b, uint32_t bytes)
-{
-	if (b->room >= bytes)
-		return 0;
-	free(b->bytes);
-	t->room_bytes -= b->room;
-	b->room = 0;
-	if (!(b->bytes = aligned_alloc(4096, bytes)))
-		return -ENOMEM;
-	b->room = bytes;
-	t->room_bytes += bytes;
-	return 0;
-}
-
-static bool
-block_good(struct taker *t, struct buffer *b, uint64_t position, uint32_t bytes, int *trouble)
-{
-	bool missing = false;
-	if (position >= b->position && position + bytes <= b->checked)
-		return true;
-	uint8_t *block = b->bytes + (position - b->position);
-	if (block_check(block, bytes) || keyring_unseal(t->engine->log->keys, block, &missing) ||
-	    (((const struct block_header *)block)->position != position && !BROKEN(LAP))) {
-		if (missing)
-			*trouble = -EACCES;	/* nothing is lost: the key may be given again */
-		return false;
-	}
-	if (position == b->checked)
-		b->checked += bytes;
-	return true;
-}
-
-/* One that nothing refers to, its content forgotten. */
-static struct buffer *
-buffer_pick(struct taker *t, int *trouble)
-{
-	struct buffer *b = NULL;
-	for (uint32_t i = 0; i < t->buffer_count; i++)
-		if (!t->buffers[i]->refs && (!b || t->buffers[i]->room > b->room))
-			b = t->buffers[i];
-	if (!b) {
-		*trouble = -EAGAIN;
-		if (t->buffer_count == BUFFERS_MAX)
-			return NULL;
-		*trouble = -ENOMEM;
-		if (!(b = calloc(1, sizeof *b)))
-			return NULL;
-		t->buffers[t->buffer_count++] = b;
-	}
-	b->len = 0;
-	return b;
-}
-
-/* The buffer that holds the block at `position`, read where need be, one more reference to it. NULL with *trouble: -EAGAIN when open spans
- * hold all buffers, -EIO when the log gives nothing good. */
-static struct buffer *
-buffer_get(struct taker *t, uint64_t position, uint32_t bytes, int *trouble)
-{
-	struct buffer *b = NULL;
-	for (uint32_t i = 0; i < t->buffer_count; i++) {
-		struct buffer *one = t->buffers[i];
-		if (one->len && position >= one->position && position + bytes <= one->position + one->len &&
-		    block_good(t, one, position, bytes, trouble)) {
-			one->refs++;
-			t->next_position = position + bytes;
-			return one;
-		}
-	}
-	if (!(b = buffer_pick(t, trouble)))
-		return NULL;
-	uint32_t run = run_bytes(t, position, bytes);
-	if (run > b->room && t->room_bytes - b->room + run > RUNS_BYTES_MAX)
-		run = bytes;
-	*trouble = -ENOMEM;
-	if (buffer_room(t, b, run))
-		return NULL;
-	if (ringlog_read(t->engine->log, position, b->bytes, run) &&
-	    (run == bytes || ringlog_read(t->engine->log, position, b->bytes, run = bytes))) {
-		*trouble = -EIO;
-		return NULL;
-	}
-	b->position = b->checked = position;
-	*trouble = -EBADMSG;
-	if (!block_good(t, b, position, bytes, trouble))
-		return NULL;
-	*trouble = 0;
-	b->len = run;
-	b->refs = 1;
-	t->next_position = position + bytes;
-	return b;
-}
-
-/* The run of the backlog from `position` on: headers are read out of it, and its blocks by the take that follows. NULL: then one by one. */
-static struct buffer *
-buffer_ahead(struct taker *t, uint64_t position, uint64_t limit)
-{
-	for (uint32_t i = 0; i < t->buffer_count; i++) {
-		struct buffer *b = t->buffers[i];
-		if (b->len && position >= b->position && position + BLOCK_ALIGN_BYTES <= b->position + b->len)
-			return b;
-	}
-	uint64_t segment_end = (position / t->engine->log->segment_bytes + 1) * t->engine->log->segment_bytes;
-	uint64_t end = limit < segment_end ? limit : segment_end;
-	uint32_t run = end - position < RUN_BYTES ? (uint32_t)(end - position) : RUN_BYTES;
-	int trouble;
-	struct buffer *b = buffer_pick(t, &trouble);
-	if (!b || (run > b->room && t->room_bytes - b->room + run > RUNS_BYTES_MAX) || buffer_room(t, b, run) ||
-	    ringlog_read(t->engine->log, position, b->bytes, run))
-		return NULL;
-	b->position = b->checked = position;
-	b->len = run;
-	return b;
-}
-
 #define COLD_STEP 64u
 
 /* Reads headers of a backlog that recovery left alone, as far as the next take may need. Without the lock, one taker at a time. */
@@ -253,7 +108,7 @@ cold_read(struct taker *t, uint32_t max_events)
 		}
 		const struct block_header *h = (const struct block_header *)bytes;
 		uint64_t gap, from = walk.position;
-		const struct buffer *ahead = buffer_ahead(t, walk.position, e->cold_limit);
+		const struct buffer *ahead = readback_run(&t->readback, walk.position, e->cold_limit);
 		struct ringlog_ahead run = ahead ? (struct ringlog_ahead){ ahead->bytes, ahead->position, ahead->len } : (struct ringlog_ahead){ NULL };
 		int found = ringlog_next(e->log, &walk, e->cold_limit, e->cold_tries < READ_TRIES, bytes, &gap, &run);
 		if (found < 0) {
@@ -306,7 +161,7 @@ engine_taker_open(struct channel *channel, const char *sink, struct taker **take
 	struct taker *t = calloc(1, sizeof *t);
 	if (!t)
 		return err_set(err, ENOMEM, "no memory");
-	t->engine = (struct engine *)channel;
+	t->engine = t->readback.engine = (struct engine *)channel;
 	*taker = t;
 	return 0;
 }
@@ -401,7 +256,7 @@ span_open(struct taker *t, struct window_span *s, uint64_t max_bytes, int *troub
 		struct record_view record;
 		const uint8_t *bytes = p->memory ? p->memory->block.bytes : NULL;
 		if (!bytes) {
-			p->buffer = buffer_get(t, p->position, p->bytes, trouble);
+			p->buffer = readback_get(&t->readback, p->position, p->bytes, trouble);
 			if (!p->buffer)
 				break;
 			bytes = p->buffer->bytes + (p->position - p->buffer->position);
@@ -697,10 +552,7 @@ engine_taker_close(struct taker *t)
 		next = p->next;
 		free(p);
 	}
-	for (uint32_t i = 0; i < t->buffer_count; i++) {
-		free(t->buffers[i]->bytes);
-		free(t->buffers[i]);
-	}
+	readback_close(&t->readback);
 	free(t);
 }
 

@@ -334,6 +334,19 @@ ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len)
 	return log->io->ops->read(log->io, file, offset, bytes, len);
 }
 
+int
+ringlog_read_begin(struct ringlog *log, struct logio_reader *reader, uint64_t position, void *bytes, uint32_t len, int *status)
+{
+	if (!reader)
+		return *status = ringlog_read(log, position, bytes, len);
+	struct logio_file *file = ringlog_segment(log, position / log->segment_bytes);
+	uint64_t offset = position % log->segment_bytes;
+	if (!file || offset + len > log->segment_bytes)
+		return -ENOENT;
+	atomic_fetch_add_explicit(&log->read_bytes, len, memory_order_relaxed);
+	return log->io->ops->reader_begin(reader, file, offset, bytes, len, status);
+}
+
 /* The reserve becomes segment `index`. */
 static bool
 reserve_use(struct ringlog *log, uint64_t index)

@@ -137,6 +137,8 @@ int ringlog_next(struct ringlog *log, struct log_walk *walk, uint64_t limit, boo
 int ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
 int ringlog_place_state(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
 int ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len);
+/* The same in the background; reader NULL: at once. See logio.h. */
+int ringlog_read_begin(struct ringlog *log, struct logio_reader *reader, uint64_t position, void *bytes, uint32_t len, int *status);
 
 /* Reads all copies; the newest valid one is log->checkpoint. Called by ringlog_open. */
 int ringlog_checkpoints_open(struct ringlog *log, struct err *err);
