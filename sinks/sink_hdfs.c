@@ -13,6 +13,7 @@
 
 #define TICK_NS (5 * NS_PER_MS)
 #define STOP_NS (5 * NS_PER_S)		/* between two looks at an event no path can be made for */
+#define LONE_BYTES (8u << 20)		/* waiting bytes of the only open file */
 #define RETRY_NS (120 * NS_PER_S)	/* an operation that is met by "not now" goes on so long */
 
 static const char *const type_choices[] = { "SequenceFile", "DataStream", "CompressedStream", NULL };
@@ -394,6 +395,10 @@ static bool
 hdfs_ready(void *self)
 {
 	const struct hdfs_sink *sink = self;
+	/* One file alone: no other bucket waits behind it, and what lies longer than the processor's cache remembers is fetched from memory twice. */
+	const struct hdfs_file *lone = sink->open_files == 1 && sink->newest ? sink->newest->file : NULL;
+	if (lone && lone->waiting.memory + lone->flight.memory >= LONE_BYTES)
+		return false;
 	return sink->memory < sink->config->memory_bytes && !sink->finishing && clock_now_ns(sink->env->clock) >= sink->pause_until_ns;
 }
 

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,50 @@ struct chunk {
 	uint8_t bytes[];
 };
 
+/* The largest ones are kept for the next put, of any queue: memory that goes back to the kernel comes again page by page, which cost
+ * as much as sending it. */
+#define SPARE_MAX 16u
+static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct chunk *spares;		/* this and the count under spare_lock */
+static uint32_t spare_count;
+
+static struct chunk *
+chunk_get(size_t room)
+{
+	struct chunk *chunk = NULL;
+	if (room == CHUNK_MAX) {
+		pthread_mutex_lock(&spare_lock);
+		if ((chunk = spares)) {
+			spares = chunk->next;
+			spare_count--;
+		}
+		pthread_mutex_unlock(&spare_lock);
+	}
+	if (!chunk)
+		chunk = malloc(sizeof *chunk + room);
+	if (chunk)
+		*chunk = (struct chunk){ .room = (uint32_t)room };
+	return chunk;
+}
+
+static void
+chunk_free(struct chunk *chunk)
+{
+	if (chunk->room == CHUNK_MAX) {
+		pthread_mutex_lock(&spare_lock);
+		bool keep = spare_count < SPARE_MAX;
+		if (keep) {
+			chunk->next = spares;
+			spares = chunk;
+			spare_count++;
+		}
+		pthread_mutex_unlock(&spare_lock);
+		if (keep)
+			return;
+	}
+	free(chunk);
+}
+
 int
 chunks_put(struct chunks *chunks, const void *bytes, size_t len)
 {
@@ -21,13 +66,12 @@ chunks_put(struct chunks *chunks, const void *bytes, size_t len)
 	size_t here = last ? last->room - last->used : 0;
 	struct chunk *more = NULL;
 	if (here < len) {
-		size_t need = len - here, room = chunks->memory / 4 / CHUNK_MIN * CHUNK_MIN;
+		size_t need = len - here, room = chunks->memory >= CHUNK_MAX ? CHUNK_MAX : chunks->memory / 4 / CHUNK_MIN * CHUNK_MIN;
 		room = room < CHUNK_MIN ? CHUNK_MIN : room < CHUNK_MAX ? room : CHUNK_MAX;	/* thousands of queues: little more than is needed */
 		while (room < need)
 			room *= 2;
-		if (room > UINT32_MAX / 2 || !(more = malloc(sizeof *more + room)))
+		if (room > UINT32_MAX / 2 || !(more = chunk_get(room)))
 			return -ENOMEM;
-		*more = (struct chunk){ .room = (uint32_t)room };
 		chunks->memory += room;
 	}
 	const uint8_t *from = bytes;
@@ -80,7 +124,7 @@ chunks_drop(struct chunks *chunks, size_t len)
 		if (!chunks->first)
 			chunks->last = NULL;
 		chunks->memory -= first->room;
-		free(first);
+		chunk_free(first);
 		if (!len && chunks->bytes)
 			return;
 	}
@@ -108,7 +152,7 @@ chunks_free(struct chunks *chunks)
 {
 	for (struct chunk *chunk = chunks->first, *next; chunk; chunk = next) {
 		next = chunk->next;
-		free(chunk);
+		chunk_free(chunk);
 	}
 	*chunks = (struct chunks){ 0 };
 }
