@@ -10,6 +10,7 @@ GET /relay?op=RENAME&kind=KIND[&count=1][&ms=0]   the next `count` calls of the 
   hold    nothing is answered for `ms`, and nothing reaches the NameNode
 GET /relay                the number of calls that met a fault, then what each was for (destination, else path), a line each
 GET /relay?op=none        no faults any more
+GET /relay?op=token       the delegation token of the last call that had one
 """
 import http.client
 import os
@@ -20,16 +21,16 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 lock = threading.Lock()
-faults, hits = [], []
+faults, hits, tokens = [], [], [""]
 target = sys.argv[1]
 
 
-def ask(method, url):
+def ask(method, url, login=None):
     connection = http.client.HTTPConnection(target, timeout=60)
     try:
-        connection.request(method, url)
+        connection.request(method, url, headers={"Authorization": login} if login else {})
         answer = connection.getresponse()
-        return answer.status, answer.getheader("Content-Type") or "application/json", answer.read()
+        return answer.status, answer.getheader("Content-Type") or "application/json", answer.read(), answer.getheader("WWW-Authenticate")
     finally:
         connection.close()
 
@@ -40,8 +41,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def answer(self, status, kind, body):
+    def answer(self, status, kind, body, login=None):
         self.send_response(status)
+        if login:
+            self.send_header("WWW-Authenticate", login)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -51,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             if query.get("op") == "none":
                 faults.clear()
+            elif query.get("op") == "token":
+                self.answer(200, "text/plain", tokens[-1].encode())
+                return
             elif query:
                 faults.append([query["op"], query["kind"], int(query.get("count", 1)), int(query.get("ms", 0)) / 1000])
             text = f"{len(hits)}\n" + "".join(hit + "\n" for hit in hits)
@@ -64,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         kind, seconds = "", 0
         with lock:
+            if query.get("delegation"):
+                tokens[:] = [query["delegation"]]
             for fault in faults:
                 if fault[2] and fault[0] in ("*", query.get("op")):
                     fault[2] -= 1
@@ -84,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             try:
-                answer = ask(self.command, self.path)
+                answer = ask(self.command, self.path, self.headers.get("Authorization"))
             except OSError:
                 self.close_connection = True
                 return

@@ -517,13 +517,22 @@ data_node_killed()
 	[ $SECONDS -lt 60 ] || fail "$fault: $SECONDS s: the DataNode was back long before"
 }
 
+fsyncs()	# blocks that the first DataNode brought to its disk
+{
+	curl -s -m 20 "http://127.0.0.1:${HADOOP_DN_HTTP[0]}/jmx?qry=Hadoop:service=DataNode,name=DataNodeActivity-*" |
+		python3 -c 'import json, sys; print(json.load(sys.stdin)["beans"][0]["FsyncCount"])'
+}
+
 # Blocks are brought to the disk before they count; then DataNode and penstock are killed together.
 sync_block()
 {
+	local before
+	before=$(fsyncs) || fail "$fault: the DataNode's figures"
 	conf_write /f/sync "penstock.hdfs.sync_block = true"
 	agent_start "$dir/a.properties"
 	load 5
 	until_metric files_closed 2 20
+	[ "$(fsyncs)" -ge $((before + 2)) ] || fail "$fault: the DataNode synced $before blocks before, $(fsyncs) after two files"
 	fault_ready
 	agent_kill
 	loaded

@@ -272,6 +272,11 @@ test_conf(void **state)
 	assert_int_equal(hadoop_place(conf, "s3a://bucket/x", NULL, &place, &err), -ENOTSUP);
 	assert_non_null(strstr(err.text, "s3a"));
 	hadoop_conf_close(conf);
+	file_write(dir, "hdfs-site.xml", "<configuration><property><name>dfs.http.policy</name><value>HTTPS_ONLY</value></property></configuration>");
+	assert_int_equal(hadoop_conf_open(&conf, dir, &err), 0);
+	assert_int_equal(hadoop_place(conf, "hdfs://other:8020/p", NULL, &place, &err), 0);
+	assert_string_equal(place.http[0], "https://other:9871");
+	hadoop_conf_close(conf);
 	file_write(dir, "hdfs-site.xml", "<configuration>\n<property><name>x</nam");
 	assert_int_not_equal(hadoop_conf_open(&conf, dir, &err), 0);
 	assert_non_null(strstr(err.text, "hdfs-site.xml:2"));

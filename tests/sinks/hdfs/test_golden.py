@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""test_golden.py GOLDEN_RUN GOLDEN_DIR: the files that a real Flume's hdfs sinks wrote (paths, names, bytes) beside ours."""
+"""test_golden.py GOLDEN_RUN GOLDEN_DIR [URI CONF FETCH]: the files that a real Flume's hdfs sinks wrote (paths, names, bytes) beside ours: on this
+machine, or below URI of a real HDFS (CONF: its site files), from where the command FETCH DIRECTORY brings them into a directory."""
 import gzip
 import json
 import os
@@ -8,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 
-run, golden = sys.argv[1:]
+run, golden = sys.argv[1:3]
+uri, conf, fetch = sys.argv[3:] or (None, "/nonexistent", None)
 want = json.load(open(os.path.join(golden, "hdfs-files.json")))
 bad = 0
 
@@ -37,8 +39,10 @@ def content(sink, data):
 
 
 with tempfile.TemporaryDirectory(prefix="penstock-golden-") as directory:
-    subprocess.run([run, os.path.join(golden, "agent.conf"), os.path.join(golden, "hdfs-files.json"), directory], check=True,
-                   env={**os.environ, "TZ": "UTC", "HADOOP_CONF_DIR": "/nonexistent"})
+    subprocess.run([run, os.path.join(golden, "agent.conf"), os.path.join(golden, "hdfs-files.json"), *([uri, conf] if uri else [directory])], check=True,
+                   env={**os.environ, "TZ": "UTC", "HADOOP_CONF_DIR": conf}, timeout=120)
+    if fetch:
+        subprocess.run([*fetch.split(), directory], check=True, timeout=120)
     ours, theirs = {}, {}
     sinks = {f["sink"] for f in want["files"]}
     for root, _, names in os.walk(directory):
@@ -52,7 +56,7 @@ with tempfile.TemporaryDirectory(prefix="penstock-golden-") as directory:
     for sink in sorted(sinks):
         a = [(p, d) for p, _, d in sorted(theirs[sink])]
         b = [(p, d) for p, _, d in sorted(ours.get(sink, []))]
-        if a != b:
+        if a != b and not (fetch and sink == "c"):    # a path with ':', which HDFS refuses
             trouble("%s:\n  Flume %s\n  ours  %s" % (sink, a, b))
     # What the golden run does not hold, by Flume's rules.
     expect = {

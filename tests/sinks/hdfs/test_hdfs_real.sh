@@ -1,7 +1,7 @@
 #!/bin/bash
 # test_hdfs_real.sh PENSTOCK CTL GEN RINGLOG TEST_FS CAMUS [PART...]: everything that is tested on a real HDFS, on one cluster that all parts
 # share: a NameNode and a DataNode, started here once and ended here. Beside them, as they mostly wait, Kerberos and then two NameNodes, which are
-# clusters of their own kind. Parts: fs faults rounds camus kerberos ha. Each can be run by itself, too, and starts a cluster then.
+# clusters of their own kind. Parts: fs golden faults rounds camus kerberos ha. Each can be run by itself, too, and starts a cluster then.
 set -u
 programs=("${@:1:4}") test_fs=$5 camus=$6
 shift 6
@@ -18,7 +18,7 @@ stop()
 }
 trap stop EXIT
 trap 'exit 1' TERM INT
-[ $# -gt 0 ] || set -- fs faults rounds camus kerberos ha
+[ $# -gt 0 ] || set -- fs golden faults rounds camus kerberos ha
 bad=0 skipped=0 begun=$SECONDS
 
 part()	# name command...
@@ -33,6 +33,17 @@ part()	# name command...
 	77) return 77 ;;
 	*) return 1 ;;
 	esac
+}
+
+# What a real Flume wrote: the same paths, names and bytes on a real HDFS.
+golden()
+{
+	cat >"$cluster/fetch.sh" <<-EOP
+	. "$here/../../lib/hadoop.sh"
+	. "$HADOOP_SHARED/env"
+	hadoop_fs -get "/golden/*" "\$1"
+	EOP
+	python3 "$here/test_golden.py" "$(dirname "$test_fs")/golden_run" "$here/golden" "$HADOOP_RPC/golden" "$HADOOP_SHARED/conf" "bash $cluster/fetch.sh"
 }
 
 took()	# exit status of a part
@@ -58,13 +69,14 @@ if wanted kerberos || wanted ha; then
 	beside=$!
 	set +m
 fi
-if wanted fs || wanted faults || wanted rounds || wanted camus; then
+if wanted fs || wanted golden || wanted faults || wanted rounds || wanted camus; then
 	hadoop_start "$cluster/hadoop" 1 && hadoop_share "$cluster/hadoop" || exit 1
 	echo "== cluster: $((SECONDS - begun)) s"
 	export HADOOP_SHARED=$cluster/hadoop
 	for name in $parts; do
 		case $name in
 		fs) part fs bash "$here/test_fs_real.sh" "$test_fs" ;;
+		golden) part golden golden ;;
 		faults) part faults bash "$here/test_faults_real.sh" "${programs[@]}" ;;
 		rounds) part rounds bash "$here/test_daemon.sh" "${programs[@]}" ;;
 		camus) part camus bash "$here/../../camus/test_camus_hdfs.sh" "$camus" ;;

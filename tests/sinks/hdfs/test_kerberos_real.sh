@@ -1,14 +1,16 @@
 #!/bin/bash
 # test_kerberos_real.sh PENSTOCK CTL GEN RINGLOG: two sinks with principals of their own into an HDFS with Kerberos, tickets of 30 s and tokens
-# of 20 s (40 s at most), over 70 s, the KDC away in between; every event once, the files belong to their principals.
+# of 20 s (40 s at most), over 70 s, one's token cancelled behind its back (InvalidToken), the KDC away in between; every event once, the files belong to
+# their principals.
 set -u
 PENSTOCK=$(realpath "$1") CTL=$(realpath "$2") GEN=$(realpath "$3") RINGLOG=$(realpath "$4")
 dir=$(mktemp -d "${TMPDIR:-/var/tmp}/penstock-krb-XXXXXX")
 . "$(dirname "$0")/../../lib/daemon.sh"
 . "$(dirname "$0")/../../lib/hadoop.sh"
 . "$(dirname "$0")/../../lib/kdc.sh"
+relay=
 hadoop_jars || exit $?
-trap '[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null; hadoop_stop; kdc_stop; rm -rf "$dir"' EXIT
+trap '[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null; [ -n "$relay" ] && kill $relay 2>/dev/null; hadoop_stop; kdc_stop; rm -rf "$dir"' EXIT
 unset HADOOP_USER_NAME
 KDC_LIFE=30s kdc_start "$dir/kdc" hdfs/localhost HTTP/localhost alice bob || exit $?
 K=$dir/kdc
@@ -42,6 +44,13 @@ for u in alice bob; do
 	[ "$code" = 200 ] || fail "MKDIRS of $u: $code"
 	curl -s -o /dev/null --negotiate -u : -X PUT "$HADOOP_NN/webhdfs/v1/$u?op=SETOWNER&owner=$u" || fail "SETOWNER"
 done
+# k1's calls pass a relay, which tells its token.
+mkfifo "$dir/relay.in"
+exec 8<>"$dir/relay.in"
+python3 "$(dirname "$0")/../../lib/namenode_relay.py" "${HADOOP_NN#http://}" <"$dir/relay.in" >"$dir/relay.port" 2>"$dir/relay.log" 8>&- &
+relay=$!
+until read -r RELAY <"$dir/relay.port"; do kill -0 $relay || fail "the relay does not start"; sleep 0.05; done
+token() { curl -s -m 5 "http://127.0.0.1:$RELAY/relay?op=token"; }
 port=$(free_port)
 {
 	cat <<-EOP
@@ -70,12 +79,28 @@ port=$(free_port)
 		a1.sinks.k$i.hdfs.kerberosKeytab = $K/all.keytab
 		a1.sinks.k$i.penstock.hdfs.conf = $dir/hadoop/conf
 		EOP
+		[ $i = 2 ] || echo "a1.sinks.k1.penstock.hdfs.http_address = localhost:$RELAY"
 	done
 } >"$dir/a.properties"
 agent_start "$dir/a.properties"
 "$GEN" send --kernel --to "127.0.0.1:$port" --as syslog-udp --rate 200 --seconds 70 --seed 1 --report "$dir/sent" --quiet 2>"$dir/gen.log" &
 gen=$!
-sleep 25	# the tickets' and tokens' lives are what is tested
+for _ in $(seq 80); do
+	first=$(token)
+	[ -n "$first" ] && break
+	sleep 0.1
+done
+[ -n "$first" ] || fail "no call has a token"
+KRB5CCNAME=FILE:$dir/alice kinit -k -t "$K/all.keytab" alice || fail "kinit alice"
+code=$(KRB5CCNAME=FILE:$dir/alice curl -s -o "$dir/cancelled" -w '%{http_code}' --negotiate -u : -X PUT "$HADOOP_NN/webhdfs/v1/?op=CANCELDELEGATIONTOKEN&token=$first")
+[ "$code" = 200 ] || fail "CANCELDELEGATIONTOKEN: $code $(cat "$dir/cancelled")"
+SECONDS=0
+until [ "$(token)" != "$first" ]; do
+	[ $SECONDS -lt 10 ] || fail "no new token within 10 s after InvalidToken"
+	sleep 0.1
+done
+echo "a cancelled token is replaced after $SECONDS s"
+sleep $((22 - SECONDS))	# the tickets' and tokens' lives are what is tested
 kdc_stop
 sleep 12
 kdc_run

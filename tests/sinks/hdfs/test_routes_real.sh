@@ -24,7 +24,9 @@ keytool -exportcert -rfc -alias hdfs -storepass changeit -keystore "$dir/keys" >
 	hadoop_property ssl.server.keystore.keypassword changeit
 	echo '</configuration>'
 } >"$dir/hadoop/conf/ssl-server.xml"
-https=$(hadoop_ports 1)
+# The port that a bare hdfs:// means with TLS, where it is free.
+https=9871
+python3 -c 'import socket; socket.socket().bind(("127.0.0.1", 9871))' 2>"$dir/bind.log" || https=$(hadoop_ports 1)
 HADOOP_SITE_MORE=$(
 	hadoop_property dfs.http.policy HTTP_AND_HTTPS
 	hadoop_property dfs.namenode.https-address "127.0.0.1:$https"
@@ -62,6 +64,15 @@ site HTTP_ONLY
 "$feed" "swebhdfs://127.0.0.1:$https/tls" "$dir/site" 3 hdfs.minBlockReplicas=2 "penstock.hdfs.ca_file=$dir/ca.pem" || fail "swebhdfs"
 site HTTPS_ONLY
 "$feed" "$HADOOP_RPC/policy" "$dir/site" 3 "penstock.hdfs.ca_file=$dir/ca.pem" || fail "hdfs:// by the site's HTTPS_ONLY"
+if [ $https = 9871 ]; then
+	mkdir "$dir/bare"
+	{ echo '<configuration>'; hadoop_property dfs.http.policy HTTPS_ONLY; hadoop_property dfs.replication 2; hadoop_property dfs.blocksize 1m
+	  hadoop_property fs.permissions.umask-mode 027; echo '</configuration>'; } >"$dir/bare/hdfs-site.xml"
+	"$feed" "$HADOOP_RPC/bare" "$dir/bare" 3 "penstock.hdfs.ca_file=$dir/ca.pem" || fail "hdfs:// with TLS, no address in the site"
+	look /bare "$bytes"
+else
+	echo "port 9871 is not free: the default port with TLS is not looked at"
+fi
 # A certificate nobody vouches for is refused, and nothing is written.
 timeout 20 "$feed" "swebhdfs://127.0.0.1:$https/never" "$dir/site" 1 2>"$dir/refused" && fail "an unknown certificate is taken"
 # Many buckets at once: one request each, no more than 40 at a time.
