@@ -538,6 +538,7 @@ static const struct metric hdfs_metrics[] = {
 	GAUGE(oldest_unsettled_s, "s", "Age of the oldest file without its final name."),
 	GAUGE(requests, "requests", "Open requests to the file system."),
 	GAUGE(memory, "bytes", "Memory of encoded bytes that wait."),
+	COUNTER(appends, "requests", "Requests that went on with a file begun before."),
 	COUNTER(files_closed, "files", "Files that got their final name."),
 	COUNTER(files_failed, "files", "Files given up; their unsettled events are offered again."),
 	COUNTER(files_retried, "tries", "Renames and removals that have to be tried again."),

@@ -128,7 +128,7 @@ struct hdfs_file {
 
 struct hdfs_counters {
 	struct counter open_files, open_bytes, open_events, oldest_unsettled_s, requests, files_closed, files_failed, files_retried,
-		rolled_for_room, in_doubt, intents, rejected, under_replicated, name_node_calls, retries, failovers, memory;
+		rolled_for_room, in_doubt, intents, rejected, under_replicated, name_node_calls, retries, failovers, memory, appends;
 };
 
 struct hdfs_ledger;

@@ -329,6 +329,7 @@ request_begin(struct hdfs_file *file, uint64_t now_ns)
 		return;
 	}
 	sink->requests++;
+	counter_add(&sink->counters.appends, file->made);
 	file->request_from = file->encoded - file->flight.bytes;
 	file->request_ns = now_ns;
 	file->request_ending = false;

@@ -204,6 +204,8 @@ test_many_buckets(void **state)
 	assert_in_range(requests, 1, 12);
 	assert_in_range(memory, 32u << 20, (64u + 21u) << 20);	/* one take's piece of 4 KiB for each may come on top */
 	assert_int_equal(fixture_metric("files_failed"), 0);
+	/* One append is for half of the memory's share of a bucket at least, so a file of 20 KB has three. */
+	assert_in_range(fixture_metric("appends"), 1000, BUCKETS * (EACH * (sizeof text + 1) / ((32u << 20) / (BUCKETS + 1))));
 	finish(f);
 	for (uint32_t b = 0; b < BUCKETS; b += 999) {
 		char sub[16], path[128];

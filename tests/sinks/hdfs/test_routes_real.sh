@@ -81,6 +81,12 @@ time "$feed" "$HADOOP_RPC/many/%{b}" "$dir/site" "1:${ROUTES_BUCKETS:-100}" || f
 hadoop_fs -count /many >"$dir/count" || fail "count"
 read -r _ files bytes_many _ <"$dir/count"
 [ "$files" = "${ROUTES_BUCKETS:-100}" ] && [ "$bytes_many" = 1048600 ] || fail "many buckets: $(cat "$dir/count")"
+# More than the memory holds: the files go on by appends, and a block that is not full is gone on with.
+read -r _ calls < <("$feed" "$HADOOP_RPC/pressed/%{b}" "$dir/site" "8:20" penstock.hdfs.memory=4m hdfs.idleTimeout=1) || fail "little memory"
+hadoop_admin org.apache.hadoop.hdfs.tools.DFSck /pressed >"$dir/fsck" || fail "fsck: $(cat "$dir/fsck")"
+blocks=$(sed -n 's/.*Total blocks (validated):[^0-9]*\([0-9]*\).*/\1/p' "$dir/fsck")
+echo "20 files beyond the memory: $calls calls, $blocks blocks"
+[ "$blocks" = 20 ] && [ "$calls" -ge 100 ] || fail "little memory: $calls calls, $(cat "$dir/fsck")"
 httpfs_start || exit 1
 "$feed" "$HADOOP_RPC/httpfs" "$dir/site" 3 "penstock.hdfs.http_address=127.0.0.1:$HTTPFS_PORT" hdfs.minBlockReplicas=2 || fail "HttpFS"
 "$test_fs" "webhdfs://127.0.0.1:$HTTPFS_PORT/" /conformance "$dir/site" >"$dir/conformance" 2>&1 || fail "the conformance body over HttpFS: $(cat "$dir/conformance")"
