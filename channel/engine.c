@@ -307,7 +307,7 @@ engine_tend(struct engine *e)
 	bool due = (acked != e->checkpoint_number &&
 		    (interval || position / log->segment_bytes > log->checkpoint_position / log->segment_bytes)) ||
 		   (synced != e->checkpoint_durable &&
-		    (interval || now - e->moved_ns >= IDLE_NS || synced - e->checkpoint_durable >= CHECKPOINT_DISTANCE_BYTES));
+		    (interval || now - e->moved_ns >= IDLE_NS || synced - e->checkpoint_durable >= e->checkpoint_bytes));
 	if (due) {
 		if (checkpoint(e, true, false) == 0) {
 			e->checkpoint_number = acked;
@@ -485,6 +485,7 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 	e->sync_groups = config->sync_groups;
 	e->sync_interval_ns = config->sync_interval_ns;
 	e->checkpoint_interval_ns = config->checkpoint_interval_ns;
+	e->checkpoint_bytes = CHECKPOINT_DISTANCE_BYTES;
 	e->checkpoint_on_close = config->checkpoint_on_close;
 	atomic_store(&e->capacity, config->capacity);
 	e->capacity_bytes = config->capacity_bytes;

@@ -81,6 +81,7 @@ struct engine {
 	struct logio *io;
 	bool sync_groups;
 	uint64_t sync_interval_ns, checkpoint_interval_ns;
+	uint64_t checkpoint_bytes;	/* durable since the newest checkpoint, at most: what a recovery reads */
 	_Atomic uint64_t capacity;	/* events */
 	uint64_t capacity_bytes;	/* of bodies in slots (memory); 0: none */
 	uint32_t slot_bytes;		/* of a slot */

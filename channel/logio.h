@@ -103,6 +103,14 @@ void logio_mem_power_off(struct logio_mem *mem, uint64_t seed);
 /* Bit rot and latent errors in what was synced: flips bits of a byte; makes 4096 bytes unreadable until they are written. */
 void logio_mem_rot(struct logio_mem *mem, const char *path, uint64_t offset, uint8_t bits);
 void logio_mem_bad(struct logio_mem *mem, const char *path, uint64_t offset);
+/* What was done to what was written so far: each of the faults is proven to happen. Of a power cut: writes that were not synced and arrived not
+ * at all, in part, before an older one, in the place of another; stale: sectors where one of them was to come and an earlier lap's bytes stay. */
+struct logio_mem_counts {
+	uint64_t lost, torn, reordered, misdirected, stale;
+	uint64_t write_errors, sync_errors, read_errors, open_errors, rename_errors;
+	uint64_t rotted, made_bad, bad_reads, full, overlapped_reads;
+};
+const struct logio_mem_counts *logio_mem_counts(const struct logio_mem *mem);
 /* The bytes of a file as they are now, for tests that damage them; NULL when there is none. */
 uint8_t *logio_mem_bytes(struct logio_mem *mem, const char *path, uint64_t *len);
 

@@ -37,6 +37,7 @@ struct write {			/* not synced yet */
 
 struct logio_mem {
 	struct logio io;
+	struct logio_mem_counts counts;
 	struct logio_file *files;
 	struct write *journal, **journal_end;
 	bool hold, dead, aborted;
@@ -67,12 +68,22 @@ draw(uint64_t *state)		/* splitmix64 */
 static bool
 fault(struct logio_mem *m, unsigned kind, uint16_t chance)
 {
+	bool fires = false;
 	if ((m->nth_kinds & kind) && m->nth-- == 0) {
 		m->nth_kinds = 0;
-		m->fired = true;
-		return true;
+		m->fired = fires = true;
+	} else {
+		fires = chance && (uint16_t)draw(&m->random) < chance;
 	}
-	return chance && (uint16_t)draw(&m->random) < chance;
+	uint64_t *counts = &m->counts.write_errors;
+	switch (kind) {
+	case LOGIO_MEM_READ: counts = &m->counts.read_errors; break;
+	case LOGIO_MEM_SYNC: counts = &m->counts.sync_errors; break;
+	case LOGIO_MEM_OPEN: counts = &m->counts.open_errors; break;
+	case LOGIO_MEM_RENAME: counts = &m->counts.rename_errors; break;
+	}
+	*counts += fires;
+	return fires;
 }
 
 enum step { STEP_GOOD, STEP_DIES, STEP_DEAD };
@@ -112,8 +123,10 @@ grow(struct logio_mem *m, struct logio_file *f, uint64_t bytes)
 		return true;
 	for (const struct logio_file *other = m->files; other; other = other->next)
 		used += *other->path ? other->bytes : 0;
-	if (used + bytes - f->bytes > m->space)
+	if (used + bytes - f->bytes > m->space) {
+		m->counts.full++;
 		return false;
+	}
 	f->cache = realloc(f->cache, bytes);
 	f->disk = realloc(f->disk, bytes);
 	assert(f->cache && f->disk);
@@ -342,10 +355,60 @@ read_file(struct logio *io, struct logio_file *file, uint64_t offset, void *byte
 	if (m->dead || offset + len > file->bytes || fault(m, LOGIO_MEM_READ, m->faults.read))
 		return -EIO;
 	for (uint64_t at = offset / BAD_BYTES; file->bad && at <= (offset + len - 1) / BAD_BYTES; at++)
-		if (file->bad[at])
+		if (file->bad[at]) {
+			m->counts.bad_reads++;
 			return -EIO;
+		}
 	memcpy(bytes, file->cache + offset, len);
 	return 0;
+}
+
+/* Reads of a taker that go on meanwhile: they see what stands there when they are waited for, which may have been written over. */
+struct logio_reader {
+	struct logio_mem *mem;
+	struct read { struct logio_file *file; uint64_t offset, operations; void *bytes; uint32_t len; int *status; } reads[LOGIO_READS_MAX];
+};
+
+static int
+reader_open(struct logio *io, struct logio_reader **reader)
+{
+	struct logio_reader *r = calloc(1, sizeof *r);
+	assert(r);
+	r->mem = mem_of(io);
+	*reader = r;
+	return 0;
+}
+
+static int
+reader_begin(struct logio_reader *r, struct logio_file *file, uint64_t offset, void *bytes, uint32_t len, int *status)
+{
+	uint32_t i = 0;
+	while (i < LOGIO_READS_MAX && r->reads[i].status)
+		i++;
+	if (i == LOGIO_READS_MAX)
+		return -EAGAIN;
+	r->reads[i] = (struct read){ file, offset, r->mem->operations, bytes, len, status };
+	*status = LOGIO_READING;
+	return 0;
+}
+
+static void
+reader_wait(struct logio_reader *r, const int *status)
+{
+	for (uint32_t i = 0; i < LOGIO_READS_MAX; i++) {
+		struct read *read = &r->reads[i];
+		if (read->status != status)
+			continue;
+		r->mem->counts.overlapped_reads += read->operations != r->mem->operations;
+		*read->status = read_file(&r->mem->io, read->file, read->offset, read->bytes, read->len);
+		read->status = NULL;
+	}
+}
+
+static void
+reader_close(struct logio_reader *r)
+{
+	free(r);
 }
 
 static int
@@ -498,6 +561,7 @@ close_io(struct logio *io)
 
 static const struct logio_ops ops = {
 	.name = "mem", .memory = memory, .file_open = file_open, .file_close = file_close, .submit = submit, .reap = reap, .read = read_file,
+	.reader_open = reader_open, .reader_begin = reader_begin, .reader_wait = reader_wait, .reader_close = reader_close,
 	.write = write_file, .sync = sync_file, .list = list, .rename = rename_file, .dir_sync = dir_sync, .remove = remove_file, .free_bytes = free_bytes,
 	.close = close_io,
 };
@@ -598,18 +662,30 @@ logio_mem_writes(const struct logio_mem *m)
 /* How much of what is not synced has arrived: each seed has its way. */
 enum arrival { ARRIVES_NOTHING, ARRIVES_ALL, ARRIVES_BY_WRITE, ARRIVES_BY_SECTOR, ARRIVES_BEGINNING, ARRIVES_SHUFFLED, ARRIVALS };
 
-static void
-write_arrives(struct write *w, enum arrival how, uint64_t *random, struct write *elsewhere)
+/* Sectors of it that have arrived. */
+static uint32_t
+write_arrives(struct logio_mem *m, struct write *w, enum arrival how, uint64_t *random, struct write *elsewhere)
 {
+	static const uint8_t zeros[SECTOR_BYTES];
+	uint32_t arrived = 0;
 	struct logio_file *f = elsewhere ? elsewhere->file : w->file;
 	uint64_t offset = elsewhere ? elsewhere->offset : w->offset;
 	uint32_t len = elsewhere && elsewhere->len < w->len ? elsewhere->len : w->len;
 	uint32_t stop = how == ARRIVES_BEGINNING ? (uint32_t)(draw(random) % (len + 1)) : len;
 	if (w->absent || how == ARRIVES_NOTHING || (how == ARRIVES_BY_WRITE && draw(random) & 1))
-		return;
-	for (uint32_t at = 0; at < stop; at += SECTOR_BYTES)
-		if ((how != ARRIVES_BY_SECTOR && how != ARRIVES_SHUFFLED) || draw(random) & 1)
-			memcpy(f->disk + offset + at, w->bytes + at, stop - at < SECTOR_BYTES ? stop - at : SECTOR_BYTES);
+		stop = 0;
+	for (uint32_t at = 0; at < len; at += SECTOR_BYTES) {
+		uint32_t bytes = stop - at < SECTOR_BYTES ? stop - at : SECTOR_BYTES;
+		if (at < stop && ((how != ARRIVES_BY_SECTOR && how != ARRIVES_SHUFFLED) || draw(random) & 1)) {
+			memcpy(f->disk + offset + at, w->bytes + at, bytes);
+			arrived++;
+			m->counts.misdirected += elsewhere && elsewhere != w && at == 0;
+		} else if (memcmp(f->disk + offset + at, zeros, len - at < SECTOR_BYTES ? len - at : SECTOR_BYTES))
+			m->counts.stale++;
+	}
+	m->counts.lost += !arrived;
+	m->counts.torn += arrived && arrived < (w->len + SECTOR_BYTES - 1) / SECTOR_BYTES;
+	return arrived;
 }
 
 void
@@ -630,6 +706,7 @@ logio_mem_power_off(struct logio_mem *m, uint64_t seed)
 		writes[i - 1] = writes[other];
 		writes[other] = w;
 	}
+	bool missing = false;
 	for (uint32_t i = 0; i < count; i++) {
 		struct write *elsewhere = NULL;
 		if (m->faults.misdirect && count > 1 && draw(&random) % 8 == 0) {
@@ -637,7 +714,9 @@ logio_mem_power_off(struct logio_mem *m, uint64_t seed)
 			if (elsewhere->absent || elsewhere->synced)
 				elsewhere = NULL;
 		}
-		write_arrives(writes[i], how, &random, elsewhere);
+		uint32_t arrived = write_arrives(m, writes[i], how, &random, elsewhere);
+		m->counts.reordered += arrived && (missing || how == ARRIVES_SHUFFLED);
+		missing |= !arrived;
 	}
 	free(writes);
 	while (m->journal)
@@ -659,6 +738,12 @@ logio_mem_power_off(struct logio_mem *m, uint64_t seed)
 	m->nth_kinds = 0;
 }
 
+const struct logio_mem_counts *
+logio_mem_counts(const struct logio_mem *m)
+{
+	return &m->counts;
+}
+
 uint8_t *
 logio_mem_bytes(struct logio_mem *m, const char *path, uint64_t *len)
 {
@@ -675,6 +760,7 @@ logio_mem_rot(struct logio_mem *m, const char *path, uint64_t offset, uint8_t bi
 	assert(f && offset < f->bytes);
 	f->cache[offset] ^= bits;
 	f->disk[offset] = f->cache[offset];
+	m->counts.rotted++;
 }
 
 void
@@ -686,4 +772,5 @@ logio_mem_bad(struct logio_mem *m, const char *path, uint64_t offset)
 		f->bad = calloc(1, f->bytes / BAD_BYTES + 1);
 	assert(f->bad);
 	f->bad[offset / BAD_BYTES] = 1;
+	m->counts.made_bad++;
 }

@@ -22,6 +22,7 @@
 #include "channel/ledger.h"
 #include "tests/channel/keys.h"
 
+#define ALL_FAULTS_CUTS 10000u	/* power cuts, in which each kind of fault happens at least once */
 #define BLOCK_BYTES 8192u
 #define BLOCKS 24u
 #define LINKS 2u
@@ -588,6 +589,10 @@ faults_turn(void)
 	case 3: f.write = 65535; break;		/* for a while nothing works */
 	default: break;
 	}
+	if (f.read && w.seed >> 8 & 1) {	/* above all these, and often */
+		f.read = 2000;
+		f.open = f.rename = 6000;
+	}
 	f.misdirect = w.seed & 1;
 	logio_mem_faults(w.mem, &f);
 }
@@ -659,6 +664,35 @@ damage_one(const char *name, void *context)
 			logio_mem_bad(w.mem, path, draw(len));
 }
 
+/* Each kind of fault, and how often the disk made it. */
+static struct fault_kind { const char *name; size_t at; uint64_t count; } fault_kinds[] = {
+#define KIND(name) { #name, offsetof(struct logio_mem_counts, name), 0 }
+	KIND(lost), KIND(torn), KIND(reordered), KIND(misdirected), KIND(stale), KIND(write_errors), KIND(sync_errors), KIND(read_errors),
+	KIND(open_errors), KIND(rename_errors), KIND(rotted), KIND(made_bad), KIND(bad_reads), KIND(full), KIND(overlapped_reads),
+#undef KIND
+};
+
+static void
+faults_add(void)
+{
+	for (size_t i = 0; i < sizeof fault_kinds / sizeof *fault_kinds; i++)
+		fault_kinds[i].count += *(const uint64_t *)(const void *)((const char *)logio_mem_counts(w.mem) + fault_kinds[i].at);
+}
+
+/* False: some kind never happened, in a run long enough for each. */
+static bool
+faults_tell(void)
+{
+	bool all = true;
+	printf("faults:");
+	for (size_t i = 0; i < sizeof fault_kinds / sizeof *fault_kinds; i++) {
+		printf(" %s %" PRIu64, fault_kinds[i].name, fault_kinds[i].count);
+		all &= fault_kinds[i].count != 0;
+	}
+	puts("");
+	return all || total.cuts < ALL_FAULTS_CUTS;
+}
+
 static void
 life(uint64_t seed, uint32_t cuts)
 {
@@ -708,6 +742,7 @@ life(uint64_t seed, uint32_t cuts)
 		close_channel();
 	}
 	total.lives++;
+	faults_add();
 	logio_mem_free(w.mem);
 }
 
@@ -766,8 +801,11 @@ main(int argc, char **argv)
 	       total.acknowledged, total.failed, total.notes);
 	printf("%" PRIu64 " extents fenced, %" PRIu64 " events damaged and reported, %" PRIu64 " cut ones back beside damage, %" PRIu64
 	       " turns of a full disk; 0 promises broken\n", total.fences, total.damaged, total.doubtful, total.full);
+	bool all = faults_tell();
 	for (uint32_t i = 0; i < LINKS; i++)
 		block_scratch_free(scratch[i]);
 	free(region);
-	return 0;
+	if (!all)
+		fputs("a kind of fault never happened\n", stderr);
+	return all ? 0 : 1;
 }
