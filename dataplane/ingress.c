@@ -195,7 +195,9 @@ ingress_append(struct ingress_source *in, const void *body, uint32_t len, uint64
 	counter_add(&in->counters.received, 1);
 	counter_add(&in->counters.parsed, 1);
 	counter_add(&in->counters.bytes, len);
-	uint8_t *room = staging_room(ingress, in, len);
+	/* A batch of it is under way in the open block, and there is room: it was looked at. */
+	bool known = in->direct >= 0 && batch->count && ingress_ready_known(in, len);
+	uint8_t *room = known ? batch->run + batch->run_bytes : staging_room(ingress, in, len);
 	if (!room) {
 		if (batch->count) {
 			ingress_put(ingress);
@@ -438,12 +440,10 @@ ingress_put(struct ingress *ingress)
 	if (in->has_marks)
 		marks_advance(in, batch);
 	batch_clear(batch);
+	in->ready_bytes = in->ready_events = 0;
 	ingress->current = NULL;
 }
 
-/* Headers of one event may need so much; more is rare and fails the event's ticket. */
-#define EVENT_SLACK 384u
-#define READY_RUN_BYTES 65536u
 
 static bool
 ready_in(struct ingress_channel *channel, uint64_t need, uint32_t events)
@@ -454,22 +454,47 @@ ready_in(struct ingress_channel *channel, uint64_t need, uint32_t events)
 	return intake_has_credit(channel);
 }
 
+/* What the next calls of this batch need not look at again: blocks do not change before it is put. */
+static void
+ready_keep(struct ingress_source *in)
+{
+	struct ingress *ingress = in->ingress;
+	if (!ingress->batch.count || ingress->current != in || in->has_marks || !in->spec->required)
+		return;
+	uint64_t bytes = UINT64_MAX;
+	uint32_t events = BATCH_EVENTS_MAX;
+	for (uint64_t left = in->spec->required; left; left &= left - 1) {
+		const struct ingress_channel *channel = &ingress->channels[__builtin_ctzll(left)];
+		const struct block *block = channel->open;
+		if (!block)
+			return;
+		uint32_t least = block_events_left(block), tickets = BLOCK_TICKETS_MAX - block->ticket_count;
+		least = least < tickets ? least : tickets;
+		events = events < least ? events : least;
+		bytes = bytes < block_left(block) ? bytes : block_left(block);
+	}
+	in->ready_bytes = bytes;
+	in->ready_events = events;
+}
+
 bool
-ingress_ready(struct ingress_source *in, uint32_t len)
+ingress_ready_look(struct ingress_source *in, uint32_t len)
 {
 	struct ingress *ingress = in->ingress;
 	struct batch *batch = &ingress->batch;
-	if (batch->count && (ingress->current != in || batch->run_bytes + len > READY_RUN_BYTES))
+	if (batch->count && (ingress->current != in || batch->run_bytes + len > INGRESS_READY_BYTES))
 		ingress_put(ingress);
 	if (!marks_ready(in))
 		return false;
 	for (int put = 0; put < 2; put++) {
-		uint64_t need = (uint64_t)batch->run_bytes + len + (batch->count + 1) * EVENT_SLACK;
+		uint64_t need = (uint64_t)batch->run_bytes + len + (batch->count + 1) * INGRESS_EVENT_SLACK;
 		bool ready = true;
 		for (uint64_t left = in->spec->required; left && ready; left &= left - 1)
 			ready = ready_in(&ingress->channels[__builtin_ctzll(left)], need, batch->count + 1);
-		if (ready)
+		if (ready) {
+			ready_keep(in);
 			return true;
+		}
 		if (!batch->count)
 			return false;
 		ingress_put(ingress);	/* what is staged was counted with its worst case */

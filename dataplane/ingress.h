@@ -60,6 +60,9 @@ struct ingress_source {
 	_Atomic(struct trace *) trace;
 	_Atomic int tracing;				/* the ingress looks at it just now */
 	bool has_marks;
+	/* Of its batch under way: for so many bytes, headers included, and events all required open blocks have room; 0: not known. */
+	uint64_t ready_bytes;
+	uint32_t ready_events;
 };
 
 struct ingress {
@@ -101,7 +104,25 @@ void ingress_drop_empty(struct ingress_source *in);
 
 /* Streams and polled sources ask before they take a message of `len` bytes from their client: false when a required channel has no credit (leave it unread; the
  * answer changes in ingress_reap). After true ingress_append gives an event, but for one too large for any block. May put the batch. */
-bool ingress_ready(struct ingress_source *in, uint32_t len);
+bool ingress_ready_look(struct ingress_source *in, uint32_t len);
+/* Headers of one event may need so much; more is rare and fails the event's ticket. */
+#define INGRESS_EVENT_SLACK 384u
+#define INGRESS_READY_BYTES 65536u	/* bodies of a batch, where its source asks */
+
+/* The batch, `len` bytes more and their headers have room in what is open: known without a look. */
+static inline bool
+ingress_ready_known(const struct ingress_source *in, uint32_t len)
+{
+	const struct batch *batch = &in->ingress->batch;
+	return batch->count < in->ready_events && batch->run_bytes + len <= INGRESS_READY_BYTES &&
+	       batch->run_bytes + len + (batch->count + 1) * INGRESS_EVENT_SLACK <= in->ready_bytes;
+}
+
+static inline bool
+ingress_ready(struct ingress_source *in, uint32_t len)
+{
+	return ingress_ready_known(in, len) || ingress_ready_look(in, len);
+}
 
 /* A batch that enters whole or not at all: its blocks lie in one group of each channel, so that a crash keeps all or none too. Between begin and commit only
  * ingress_append of this source is called; it may answer NULL, the error is then remembered. `ticket` (may be 0) is set on every event.

@@ -135,6 +135,7 @@ ingress_abort(struct ingress_source *in)
 	counter_add(&in->counters.received, events);
 	counter_add(&in->counters.channel_write_fail, events);
 	batch_clear(&ingress->batch);
+	in->ready_bytes = in->ready_events = 0;
 	ingress->current = NULL;
 	ingress->whole.in = NULL;
 	ingress->whole.status = 0;

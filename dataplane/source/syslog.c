@@ -3,8 +3,8 @@
 #include <string.h>
 #include <time.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
+#if defined(__SSE4_1__)
+#include <smmintrin.h>
 #endif
 
 static inline bool
@@ -44,11 +44,19 @@ dot_matches_bytes(const uint8_t *p, uint32_t len)
 	return true;
 }
 
-static inline bool
-dot_matches_all(const uint8_t *p, uint32_t len)
+bool
+syslog_dot(const uint8_t *p, uint32_t len)
 {
-#if defined(__SSE2__)
-	if (len >= 16) {	/* nearly always: no \r, no \n and nothing beyond ASCII in it, and that is all there is to know */
+#if defined(__SSE4_1__)
+	if (len >= 16) {	/* nearly always: neither control characters nor anything beyond ASCII (negative here), and that is all there is to know */
+		const uint8_t *last = p + len - 16;
+		__m128i least = _mm_loadu_si128((const __m128i *)last);
+		for (const uint8_t *at = p; at < last; at += 16)
+			least = _mm_min_epi8(least, _mm_loadu_si128((const __m128i *)at));
+		if (!_mm_movemask_epi8(_mm_cmplt_epi8(least, _mm_set1_epi8('\r' + 1))))
+			return true;
+	}
+	if (len >= 16) {	/* tabs, and the like: still no \r, no \n and only ASCII */
 		const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
 		__m128i suspicious = _mm_setzero_si128();
 		const uint8_t *last = p + len - 16;
@@ -130,7 +138,7 @@ match_tail(struct syslog_message *m, const uint8_t *bytes, uint32_t len, uint32_
 	} else {
 		return false;
 	}
-	if (at >= len || !is_space(bytes[at]) || !dot_matches_all(bytes + at + 1, len - at - 1))
+	if (at >= len || !is_space(bytes[at]) || !syslog_dot(bytes + at + 1, len - at - 1))
 		return false;
 	m->body = (struct syslog_slice){ at + 1, len - at - 1 };
 	return true;

@@ -24,6 +24,9 @@ struct syslog_message {
 /* `len` bytes, newline already cut off. */
 void syslog_parse(struct syslog_message *message, const uint8_t *bytes, uint32_t len);
 
+/* Does Java's `.*` reach its end? No: a line terminator is in it. */
+bool syslog_dot(const uint8_t *bytes, uint32_t len);
+
 /* Milliseconds since 1970 of a stamp as matched. now_ns: wall time, for the year of RFC 3164. Zone: the process's (TZ).
  * False: an unknown month name. */
 bool syslog_time(const uint8_t *stamp, uint32_t len, bool rfc5424, uint64_t now_ns, int64_t *ms);

@@ -10,16 +10,80 @@
 #define SETS 1024		/* cached header sets, a power of two */
 #define SET_KEY_BYTES 96	/* all zero at first; whole words are compared */
 #define SET_VALUE_BYTES 512
+#define HEADS 512		/* cached heads of messages, a power of two */
+#define HEAD_LEAST 24u		/* bytes of a head that is kept */
+#define HEAD_MOST 64u
 
 struct cached_set {				/* what a hit reads stands in front */
 	uint32_t key_words;			/* 0: not in use */
 	uint32_t values_used;
+	uint32_t turn;				/* how often the place was taken over */
 	bool hostname_known;
 	uint64_t key[SET_KEY_BYTES / 8];	/* what the headers were made of, the rest of the last word 0 */
 	struct header_set set;
 	struct header headers[8];		/* room of set.headers */
 	uint8_t values[SET_VALUE_BYTES];
 } __attribute__((aligned(64)));
+
+/* All of a message before its body, read before: the next one of that sender mostly begins with the same bytes, and then means the same. */
+struct cached_head {
+	uint8_t text[HEAD_MOST];
+	uint32_t len;				/* 0: not in use */
+	uint32_t turn;				/* of the set, when it was kept */
+	struct cached_set *set;
+	int64_t ms;
+	uint64_t until_ns;			/* of the stamp, as in struct cached_stamp */
+	bool has_time;
+} __attribute__((aligned(64)));
+
+static inline uint64_t
+word_at(const uint8_t *p)
+{
+	uint64_t word;
+	memcpy(&word, p, sizeof word);
+	return word;
+}
+
+/* Where the head of such a message would be kept. At least HEAD_LEAST bytes. */
+static inline struct cached_head *
+head_of(struct syslog_maker *s, const uint8_t *bytes, const struct address *from)
+{
+	uint64_t h = (word_at(bytes) ^ from->port) * 0x9e3779b97f4a7c15u;
+	h = (h ^ h >> 29 ^ word_at(bytes + 8) ^ word_at(from->ip + 8)) * 0xff51afd7ed558ccdu;
+	h = (h ^ h >> 29 ^ word_at(bytes + 16)) * 0x9e3779b97f4a7c15u;
+	return &s->heads[h >> 32 & (HEADS - 1)];
+}
+
+static inline bool
+head_same(const struct cached_head *h, const uint8_t *bytes, uint32_t len, uint64_t now_ns)
+{
+	if (!h->len || len < h->len || now_ns >= h->until_ns || h->set->turn != h->turn)
+		return false;
+	uint64_t differs = word_at(bytes + h->len - 8) ^ word_at(h->text + h->len - 8);
+	for (uint32_t i = 0; i + 8 <= h->len; i += 8)
+		differs |= word_at(bytes + i) ^ word_at(h->text + i);
+	return !differs && syslog_dot(bytes + h->len, len - h->len);
+}
+
+/* Keeps what was made of a message, where the first try of the first pattern that can match it has matched it: the same bytes then do so again, whatever
+ * the body is, as long as a dot matches it. */
+static void
+head_keep(struct syslog_maker *s, struct cached_head *h, const struct syslog_message *m, const uint8_t *bytes, struct header_set *set, bool has_time, int64_t ms)
+{
+	uint32_t at = m->priority_text.offset + m->priority_text.len + 1;
+	bool first = m->matched && m->stamp.len && (m->rfc5424 ? m->version.len && m->stamp.offset == at + 2 : !m->version.len && m->stamp.offset == at);
+	if (!first || !set || m->body.offset < HEAD_LEAST || m->body.offset > HEAD_MOST)
+		return;
+	struct cached_set *c = (struct cached_set *)((uint8_t *)set - offsetof(struct cached_set, set));
+	const struct cached_stamp *stamp = &s->stamps[bytes[m->stamp.offset + m->stamp.len - 1] & (STAMPS - 1)];
+	h->len = m->body.offset;
+	memcpy(h->text, bytes, h->len);
+	h->set = c;
+	h->turn = c->turn;
+	h->has_time = has_time;
+	h->ms = ms;
+	h->until_ns = m->rfc5424 ? UINT64_MAX : stamp->until_ns;
+}
 
 static bool
 stamp_ms(struct syslog_maker *s, const uint8_t *stamp, uint32_t len, bool rfc5424, uint64_t now_ns, int64_t *ms)
@@ -122,6 +186,7 @@ header_set(struct syslog_maker *s, const struct syslog_message *m, const uint8_t
 	/* The place is taken over: events of the batch may still point at what stood here. */
 	if (c->key_words && s->in->ingress->batch.count)
 		ingress_put(s->in->ingress);
+	c->turn++;
 	memcpy(c->key, key, words * sizeof *key);
 	c->key_words = words;
 	host_len = m->matched ? m->host.len : 0;
@@ -218,9 +283,14 @@ syslog_maker_open(struct syslog_maker *s, const struct syslog_make_config *c, st
 	if (rc)
 		return rc;
 	s->scratch = malloc(s->format ? SYSLOG_FORMAT_BYTES + 64 : len_max + 64);
-	if (!s->sets || !s->scratch)
+	bool heads = !s->format && s->keep == KEEP_NONE && !s->client_ip && !s->client_hostname;
+	if (heads)
+		s->heads = aligned_alloc(64, HEADS * sizeof *s->heads);
+	if (!s->sets || !s->scratch || (heads && !s->heads))
 		return err_set(err, ENOMEM, "no memory");
 	memset(s->sets, 0, SETS * sizeof *s->sets);
+	if (heads)
+		memset(s->heads, 0, HEADS * sizeof *s->heads);
 	return 0;
 }
 
@@ -229,6 +299,7 @@ syslog_maker_close(struct syslog_maker *s)
 {
 	syslog_format_close(s->format);
 	free(s->sets);
+	free(s->heads);
 	free(s->scratch);
 }
 
@@ -239,6 +310,16 @@ syslog_make(struct syslog_maker *s, const uint8_t *bytes, uint32_t len, const st
 	int64_t ms = 0;
 	bool has_time = false, formatted = false;
 	const uint8_t *text = bytes;		/* what the slices of m lie in */
+	struct cached_head *head = s->heads && len >= HEAD_MOST && !cut ? head_of(s, bytes, from) : NULL;
+	if (head && head_same(head, bytes, len, time_ns)) {
+		struct event *event = ingress_append(s->in, bytes + head->len, len - head->len, time_ns);
+		if (!event)
+			return NULL;
+		event->shared = &head->set->set;
+		if (head->has_time)
+			event_set_number(&s->in->ingress->batch, event, s->timestamp, head->ms);
+		return event;
+	}
 	syslog_parse(&m, bytes, len);
 	if (s->format && !m.bad_priority)
 		formatted = syslog_format_parse(s->format, &m, bytes, len, &text, &has_time, &ms);
@@ -256,6 +337,8 @@ syslog_make(struct syslog_maker *s, const uint8_t *bytes, uint32_t len, const st
 	}
 	/* The set first: making room for it may end the batch. A pattern of the user's brings values of any length: no set for those. */
 	struct header_set *set = formatted ? NULL : header_set(s, &m, bytes, from, cut);
+	if (head)
+		head_keep(s, head, &m, bytes, set, has_time, ms);
 	struct event *event = ingress_append(s->in, body, body_len, time_ns);
 	if (!event)
 		return NULL;

@@ -22,12 +22,15 @@ struct cached_stamp {
 	uint64_t until_ns;			/* RFC 3164 stamps are read anew after that: the year may turn */
 };
 
+struct cached_head;
+
 struct syslog_maker {
 	struct ingress_source *in;
 	uint32_t keep;				/* enum keep_fields */
 	struct syslog_format *format;		/* NULL: the two built-in patterns only */
 	const struct name *facility, *severity, *priority, *version, *timestamp, *host, *status, *client_ip, *client_hostname;
 	struct cached_set *sets;
+	struct cached_head *heads;		/* NULL: what is made depends on more than the head */
 	uint32_t victim;			/* which of a key's two places is taken over next */
 	struct cached_stamp stamps[STAMPS];
 	uint8_t *scratch;			/* bodies with kept fields */

@@ -34,7 +34,7 @@ def instructions(run):
             counts[found.group(2)] = max(counts.get(found.group(2), 0), count)
     at = {name: counts.get(name, 0) / events for name in
           ("worker_step", "mem_rx", "mem_release", "net_input", "csum_add", "worker_on_udp", "on_datagram", "syslog_parse", "ingress_append", "ingress_put",
-           "block_put_staged", "ingress_seal_due", "submit", "bench_turns")}
+           "block_put_staged", "ingress_seal_due", "block_seal", "channel_submit", "bench_turns")}
     stages = [
         ("receive", at["mem_rx"] + at["mem_release"]),
         ("Ethernet, IP, UDP without the checksum", at["net_input"] - at["worker_on_udp"] - at["csum_add"]),
@@ -43,7 +43,7 @@ def instructions(run):
         ("parse", at["syslog_parse"]),
         ("headers, the copy into the block", at["on_datagram"] - at["syslog_parse"]),
         ("selector, records", at["ingress_put"]),
-        ("seal", at["submit"]),
+        ("seal", at["block_seal"] + at["channel_submit"]),
     ]
     for name, value in stages:
         run.row(f"instructions an event: {name}", "instructions", value)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "dataplane/source/syslog_make.h"
 #include "tests/lib/stream_rig.h"
 
 #define UTC_RUN 1795245136	/* 2026-11-21T07:12:16Z */
@@ -334,6 +335,81 @@ test_new_york(void **state)
 	tzset();
 }
 
+/* ---- heads that were read before ---- */
+
+static size_t
+event_text(const struct event *event, char *out, size_t room)
+{
+	static const char *const names[] = { "Facility", "Severity", "priority", "version", "timestamp", "host", "flume.syslog.status" };
+	size_t n = (size_t)snprintf(out, room, "%.*s", (int)event->body_len, (const char *)event->body);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const struct header *header = event_header(event, name_intern(names[i], (uint32_t)strlen(names[i])));
+		const uint8_t *text = NULL;
+		char digits[24];
+		uint32_t len = header ? event_header_text(event, header, digits, &text) : 0;
+		n += (size_t)snprintf(out + n, room - n, "|%s=%.*s", header ? names[i] : "", (int)len, text ? (const char *)text : "");
+	}
+	return n;
+}
+
+static uint32_t
+chance(uint64_t *seed, uint32_t n)
+{
+	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(*seed >> 33) % n;
+}
+
+/* A maker that knows heads makes of any messages what one makes that reads each anew. */
+static void
+test_heads(void **state)
+{
+	static const char *const heads[] = {
+		"<13>Nov 21 07:12:16 host-1 ", "<13>Nov  1 07:12:16 host-1 ", "<190>Nov 21 07:12:16 a.b.example.org ", "<13>Nov 21 07:12:17 host-1 ",
+		"<13>1 2026-11-21T07:12:16Z host-1 ", "<13>1 2026-11-21T07:12:16.123456+01:00 h ", "<13>1 2026-11-21T07:12:16Z - ", "<13>1 - host-1 - - - - - - - ",
+		"<13>2026-11-21T07:12:16Z host-1 ", "<13> 2026-11-21T07:12:16Z host-1 ", "<13>1Nov 21 07:12:16 host-1 ", "<13> Nov 21 07:12:16 host-1 ",
+		"<13>Foo 21 07:12:16 host-1 ", "<999>Nov 21 07:12:16 host-1 ", "<1>12026-11-21T07:12:16Z host-1 ", "<13>Nov 21 07:12:16 hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh ",
+	};
+	static const char *const odd[] = { "\t", "\r", "\xe2\x80\xa8", "\xc2\x85", "\xc3\xa9", "\n", "\x1b", "-" };
+	struct stream_rig rig;
+	struct syslog_maker with, without;
+	struct syslog_make_config config = { .keep_fields = "none" };
+	struct err err;
+	uint64_t seed = 7;
+	(void)state;
+	stream_rig_open(&rig, &source_syslogtcp, "port=5140", UTC_RUN, 0);
+	struct ingress_source *in = &rig.ingress.sources[0];
+	assert_int_equal(syslog_maker_open(&with, &config, in, 2500, &err), 0);
+	assert_int_equal(syslog_maker_open(&without, &config, in, 2500, &err), 0);
+	assert_non_null(with.heads);
+	free(without.heads);
+	without.heads = NULL;
+	for (uint32_t round = 0; round < 60000; round++) {
+		char bytes[400], text[2][1000];
+		uint32_t len = (uint32_t)snprintf(bytes, sizeof bytes, "%s", heads[chance(&seed, sizeof heads / sizeof *heads)]);
+		if (chance(&seed, 8) == 0)
+			bytes[chance(&seed, len)] = "0Z -:1T\n"[chance(&seed, 8)];
+		for (uint32_t body = chance(&seed, 120); body; body--)
+			bytes[len++] = (char)('a' + chance(&seed, 26));
+		if (chance(&seed, 6) == 0)
+			len += (uint32_t)snprintf(bytes + len, 8, "%s", odd[chance(&seed, sizeof odd / sizeof *odd)]);
+		for (uint32_t body = chance(&seed, 40); body; body--)
+			bytes[len++] = 'x';
+		struct address from = { .port = (uint16_t)(1000 + chance(&seed, 3)) };
+		bool cut = chance(&seed, 50) == 0;
+		uint64_t now = (uint64_t)UTC_RUN * NS_PER_S + round * (NS_PER_S / 1000);
+		for (int i = 0; i < 2; i++) {
+			struct event *event = syslog_make(i ? &without : &with, (uint8_t *)bytes, len, &from, now, cut);
+			assert_non_null(event);
+			event_text(event, text[i], sizeof text[i]);
+		}
+		assert_string_equal(text[0], text[1]);
+		ingress_put(&rig.ingress);
+	}
+	syslog_maker_close(&with);
+	syslog_maker_close(&without);
+	stream_rig_close(&rig);
+}
+
 int
 main(void)
 {
@@ -343,7 +419,7 @@ main(void)
 		cmocka_unit_test(test_none), cmocka_unit_test(test_all), cmocka_unit_test(test_four), cmocka_unit_test(test_64),
 		cmocka_unit_test(test_octets), cmocka_unit_test(test_pv), cmocka_unit_test(test_th), cmocka_unit_test(test_multi_none),
 		cmocka_unit_test(test_multi_all), cmocka_unit_test(test_multi_four), cmocka_unit_test(test_multi_pv), cmocka_unit_test(test_multi_th),
-		cmocka_unit_test(test_multi_64), cmocka_unit_test(test_new_york),
+		cmocka_unit_test(test_multi_64), cmocka_unit_test(test_new_york), cmocka_unit_test(test_heads),
 	};
 	return cmocka_run_group_tests_name("syslogtcp", tests, NULL, NULL);
 }
