@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "camus/kafka.h"
@@ -77,35 +78,75 @@ topics_take(struct job *job, const struct rd_kafka_metadata *metadata, const str
 	return rc;
 }
 
-/* Oldest (-2) or newest (-1) offsets of all partitions, one call a broker. */
+/* Errors that pass by themselves: a leader that is being chosen, or of which the broker or this client has not heard yet. */
+static bool
+err_passes(rd_kafka_resp_err_t err)
+{
+	switch (err) {
+	case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+	case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+	case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+	case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
+	case RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
+	case RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR__TRANSPORT:
+	case RD_KAFKA_RESP_ERR__TIMED_OUT:
+	case RD_KAFKA_RESP_ERR__WAIT_COORD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Oldest (-2) or newest (-1) offsets of all partitions, one call a broker. What failed with an error that passes is asked for again, with new
+ * metadata, until kafka.timeout.value is over.
+ */
 static void
 offsets_get(struct job *job, rd_kafka_t *consumer, bool latest)
 {
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)job->part_count + 1);
+	rd_kafka_topic_partition_list_t *open = rd_kafka_topic_partition_list_new((int)job->part_count + 1);
 	for (size_t i = 0; i < job->part_count; i++) {
 		struct part *part = job->parts[i];
 		if (part->pull && part->latest >= 0)
-			rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset = latest ? -1 : -2;
+			rd_kafka_topic_partition_list_add(open, part->topic, part->partition);
 	}
-	rd_kafka_resp_err_t rc = RD_KAFKA_RESP_ERR_NO_ERROR;
-	for (int try = 0; try < TRIES && list->cnt; try++) {
-		rc = rd_kafka_offsets_for_times(consumer, list, (int)job->conf->timeout_ms / TRIES + 1000);
-		if (rc == RD_KAFKA_RESP_ERR_NO_ERROR)
-			break;
-		for (int i = 0; i < list->cnt; i++)
-			list->elems[i].offset = latest ? -1 : -2;
-	}
-	for (int i = 0; i < list->cnt; i++) {
-		struct part *part = job_part(job, list->elems[i].topic, list->elems[i].partition);
-		int64_t offset = rc || list->elems[i].err || list->elems[i].offset < 0 ? -1 : list->elems[i].offset;
-		if (offset < 0) {
-			snprintf(part->words, sizeof part->words, "its %s offset could not be asked for: %s", latest ? "newest" : "oldest",
-				rd_kafka_err2str(rc ? rc : list->elems[i].err));
-			job->offsets_failed = true;
+	uint64_t deadline = clock_now_ns(&clock_system) + job->conf->timeout_ms * NS_PER_MS;
+	for (int try = 0; open->cnt; try++) {
+		for (int i = 0; i < open->cnt; i++) {
+			open->elems[i].offset = latest ? -1 : -2;
+			open->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
 		}
-		*(latest ? &part->latest : &part->earliest) = offset;
+		rd_kafka_resp_err_t rc = rd_kafka_offsets_for_times(consumer, open, (int)job->conf->timeout_ms / TRIES + 1000);
+		bool last = try + 1 >= TRIES && clock_now_ns(&clock_system) >= deadline;
+		rd_kafka_topic_partition_list_t *again = rd_kafka_topic_partition_list_new(open->cnt);
+		for (int i = 0; i < open->cnt; i++) {
+			struct part *part = job_part(job, open->elems[i].topic, open->elems[i].partition);
+			rd_kafka_resp_err_t why = rc ? rc : open->elems[i].err;
+			int64_t offset = why || open->elems[i].offset < 0 ? -1 : open->elems[i].offset;
+			if (offset < 0 && !last && (rc || err_passes(why))) {
+				rd_kafka_topic_partition_list_add(again, part->topic, part->partition);
+				continue;
+			}
+			if (offset < 0) {
+				snprintf(part->words, sizeof part->words, "its %s offset could not be asked for: %s", latest ? "newest" : "oldest", rd_kafka_err2str(why));
+				job->offsets_failed = true;
+			}
+			*(latest ? &part->latest : &part->earliest) = offset;
+		}
+		rd_kafka_topic_partition_list_destroy(open);
+		open = again;
+		const struct rd_kafka_metadata *metadata;
+		if (open->cnt) {
+			nanosleep(&(struct timespec){ .tv_nsec = 100 * NS_PER_MS }, NULL);
+			if (rd_kafka_metadata(consumer, 1, NULL, &metadata, (int)job->conf->timeout_ms / TRIES + 1000) == RD_KAFKA_RESP_ERR_NO_ERROR)
+				rd_kafka_metadata_destroy(metadata);
+		}
 	}
-	rd_kafka_topic_partition_list_destroy(list);
+	rd_kafka_topic_partition_list_destroy(open);
 }
 
 struct question {
