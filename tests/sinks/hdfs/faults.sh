@@ -136,9 +136,14 @@ settled()	# directory...: drained, stopped, counted
 	counted "$@"
 }
 
-text_of()	# directory...: its final files, by Hadoop
+text_of()	# directory...: their final files, by Hadoop; $dir/list: what they hold (a glob that finds nothing is an error to Hadoop)
 {
-	hadoop_fs -text "${@/%//*}" || fail "$fault: hadoop fs -text"
+	local one
+	local -a globs=()
+	for one; do
+		grep -qE "^-.* ${one%/\*}/" "$dir/list" && globs+=("${one%/\*}/*")
+	done
+	[ ${#globs[@]} -eq 0 ] || hadoop_fs -text "${globs[@]}" || fail "$fault: hadoop fs -text"
 }
 
 # Every event that the log took stands there once. DUP: so many are known to stand there twice; INUSE: what in-use names look like.
