@@ -38,7 +38,7 @@ receiver=$!
 # The TAP appears when the generator starts; it gets its address then.
 (for _ in $(seq 600); do
 	if ip -n "$ns" link show tgtap0 >/dev/null 2>&1; then
-		ip -n "$ns" addr add 192.0.2.1/24 dev tgtap0 && ip -n "$ns" link set tgtap0 up && break
+		ip -n "$ns" addr replace 192.0.2.1/24 dev tgtap0 && ip -n "$ns" link set tgtap0 up && break
 	fi
 	read -r -t 0.05 _ < <(:) || true
 done) &
