@@ -83,7 +83,7 @@ sink_group_member(struct sink_group *group, uint32_t index, const struct sink_op
 		  struct sink_runner **runner, struct err *err)
 {
 	struct sink_member *member = &group->members[index];
-	*member = (struct sink_member){ .told = member_told, .group = group };
+	*member = (struct sink_member){ .told = member_told, .group = group, .others = group->count > 1 };
 	int rc = sink_runner_open_member(&member->runner, ops, config, agent, group->names[index], channel, group->clock, member, err);
 	*runner = rc ? NULL : member->runner;
 	return rc;

@@ -8,6 +8,7 @@ struct sink_member {
 	/* A span is out, or one (or a part of it) is not. In place of the runner's own pause. Called from within deliver, step and finish. */
 	void (*told)(struct sink_member *member, bool worked);
 	struct sink_group *group;
+	bool others;			/* the group has more sinks */
 	struct sink_runner *runner;
 };
 

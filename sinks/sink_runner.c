@@ -173,7 +173,7 @@ sink_runner_open_member(struct sink_runner **made, const struct sink_ops *ops, c
 	runner->pending_bytes_max = ops->pending_bytes ? ops->pending_bytes : PENDING_BYTES;
 	runner->env = (struct sink_env){
 		.name = runner->name, .agent = agent, .clock = clock, .channel = channel->ops, .done = span_done, .done_some = span_done_some,
-		.on = channel, .runner = runner, .grouped = member != NULL,
+		.on = channel, .runner = runner, .grouped = member && member->others,
 		.counters = &runner->counters,
 	};
 	int rc = channel->ops->taker_open(channel, name, &runner->taker, err);
