@@ -265,6 +265,21 @@ add_file(void *context, const struct sink_file *file)
 						    (json_int_t)file->age_s, "bytes", (json_int_t)file->bytes, "events", (json_int_t)file->events));
 }
 
+static json_t *
+groups_list(const struct config *config)
+{
+	json_t *groups = json_array();
+	for (size_t i = 0; i < config->group_count; i++) {
+		const struct config_group *group = &config->groups[i];
+		json_t *sinks = json_array();
+		for (size_t k = 0; k < group->count; k++)
+			json_array_append_new(sinks, json_pack("{s:s,s:b}", "name", group->names[k], "out", metrics_sum("SINK", group->names[k], "backing_off") != 0));
+		json_array_append_new(groups, json_pack("{s:s,s:s,s:o}", "name", group->name, "processor",
+							group->processor.kind ? group->processor.kind->name : "default", "sinks", sinks));
+	}
+	return groups;
+}
+
 void
 commands_status(json_t *answer, void *context)
 {
@@ -293,6 +308,8 @@ commands_status(json_t *answer, void *context)
 	json_object_set_new(answer, "lcores", json_integer(t->worker_count));
 	json_object_set_new(answer, "ports", ports);
 	json_object_set_new(answer, "channels", channels);
+	if (t->config->group_count)
+		json_object_set_new(answer, "sink_groups", groups_list(t->config));
 	for (size_t i = 0; i < t->config->sink_count; i++) {
 		open.sink = t->sinks[i].name;
 		if ((t->sinks[i].running || t->sinks[i].grouped) && !atomic_load(&t->sinks[i].stop))

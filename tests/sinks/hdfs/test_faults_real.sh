@@ -345,15 +345,18 @@ failover_away()
 	SINKS="k1 k2" conf_write /f/group "hdfs.callTimeout = 1500" "k1: penstock.hdfs.http_address = $RELAY"
 	group_write
 	agent_start "$dir/a.properties"
-	load 12
+	load 16
 	closed_by k1 1 20
 	kill -STOP $relay
 	closed_by k2 2 20
+	"$CTL" -s "$dir/a1.sock" --json status | python3 -c 'import json, sys
+print(json.load(sys.stdin)["sink_groups"])' >"$dir/status"
+	[ "$(cat "$dir/status")" = "[{'name': 'g1', 'processor': 'failover', 'sinks': [{'name': 'k1', 'out': True}, {'name': 'k2', 'out': False}]}]" ] ||
+		fail "$fault: status shows $(cat "$dir/status")"
 	agent_kill
 	agent_start "$dir/a.properties"
-	closed_by k2 1 20
 	kill -CONT $relay
-	closed_by k1 2 20
+	closed_by k1 1 20
 	loaded
 	settled /f/group
 	grep -q 'SINKGROUP.*g1.*turns' "$dir/metrics" || fail "$fault: the group shows nothing: $(cat "$dir/metrics")"
