@@ -47,6 +47,7 @@ done
 # k1's calls pass a relay, which tells its token.
 mkfifo "$dir/relay.in"
 exec 8<>"$dir/relay.in"
+: >"$dir/relay.port"
 python3 "$(dirname "$0")/../../lib/namenode_relay.py" "${HADOOP_NN#http://}" <"$dir/relay.in" >"$dir/relay.port" 2>"$dir/relay.log" 8>&- &
 relay=$!
 until read -r RELAY <"$dir/relay.port"; do kill -0 $relay || fail "the relay does not start"; sleep 0.05; done

@@ -86,7 +86,7 @@ read -r _ calls < <("$feed" "$HADOOP_RPC/pressed/%{b}" "$dir/site" "8:20" pensto
 hadoop_admin org.apache.hadoop.hdfs.tools.DFSck /pressed >"$dir/fsck" || fail "fsck: $(cat "$dir/fsck")"
 blocks=$(sed -n 's/.*Total blocks (validated):[^0-9]*\([0-9]*\).*/\1/p' "$dir/fsck")
 echo "20 files beyond the memory: $calls calls, $blocks blocks"
-[ "$blocks" = 20 ] && [ "$calls" -ge 100 ] || fail "little memory: $calls calls, $(cat "$dir/fsck")"
+[ "$blocks" = 20 ] && [ "$calls" -ge 80 ] || fail "little memory: $calls calls, $(cat "$dir/fsck")"
 httpfs_start || exit 1
 "$feed" "$HADOOP_RPC/httpfs" "$dir/site" 3 "penstock.hdfs.http_address=127.0.0.1:$HTTPFS_PORT" hdfs.minBlockReplicas=2 || fail "HttpFS"
 "$test_fs" "webhdfs://127.0.0.1:$HTTPFS_PORT/" /conformance "$dir/site" >"$dir/conformance" 2>&1 || fail "the conformance body over HttpFS: $(cat "$dir/conformance")"
