@@ -17,6 +17,8 @@
 #define RING_ENTRIES 512u	/* >= LOGIO_GROUPS_MAX * (LOGIO_WRITES_MAX + 1) */
 _Static_assert(RING_ENTRIES >= LOGIO_GROUPS_MAX * (LOGIO_WRITES_MAX + 1), "a submission always finds an entry");
 
+#define WRITEV_FIXED 61		/* IORING_OP_WRITEV_FIXED, of which liburing 2.3 knows nothing */
+
 struct op {			/* one write of a group */
 	struct group *group;
 	uint32_t len;		/* 0: the sync */
@@ -35,6 +37,7 @@ struct group {
 struct logio_uring {
 	struct logio io;
 	struct io_uring ring;
+	bool vector_fixed;	/* the kernel (6.15) writes vectors of registered memory */
 	uint8_t *memory;	/* registered; NULL: none */
 	size_t memory_bytes;
 	struct group groups[LOGIO_GROUPS_MAX];
@@ -66,13 +69,23 @@ send_all(struct logio_uring *u)
 	while (rc == -EINTR || rc == -EAGAIN);
 }
 
+static bool
+registered(const struct logio_uring *u, const struct logio_write *write)
+{
+	const uint8_t *bytes = write->bytes;
+	return u->memory && bytes >= u->memory && bytes + write->len <= u->memory + u->memory_bytes;
+}
+
 /* All of the group in one write; false: too much of it. */
 static bool
 submit_vector(struct logio_uring *u, struct group *g, const struct logio_write *writes, uint32_t count, uint64_t offset)
 {
 	uint32_t bytes = 0;
+	bool fixed = u->vector_fixed;
+	for (uint32_t i = 0; i < count && fixed; i++)
+		fixed = registered(u, &writes[i]);
 	for (uint32_t i = 0; i < count; i++) {
-		if (writes[i].len > VECTOR_BYTES_MAX - bytes)
+		if (!fixed && writes[i].len > VECTOR_BYTES_MAX - bytes)
 			return false;
 		g->parts[i] = (struct iovec){ .iov_base = (void *)(uintptr_t)writes[i].bytes, .iov_len = writes[i].len };
 		bytes += writes[i].len;
@@ -80,6 +93,8 @@ submit_vector(struct logio_uring *u, struct group *g, const struct logio_write *
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 	assert(sqe);
 	io_uring_prep_writev2(sqe, g->fd, g->parts, count, offset, RWF_DSYNC);
+	if (fixed)
+		sqe->opcode = WRITEV_FIXED;	/* of buffer 0 */
 	g->ops[0] = (struct op){ .group = g, .len = bytes };
 	io_uring_sqe_set_data(sqe, &g->ops[0]);
 	g->sync = false;
@@ -108,11 +123,10 @@ submit(struct logio *io, struct logio_file *file, uint64_t offset, const struct 
 	for (uint32_t i = 0; i < count && !vector; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 		assert(sqe);
-		const uint8_t *bytes = writes[i].bytes;
-		if (u->memory && bytes >= u->memory && bytes + writes[i].len <= u->memory + u->memory_bytes)
-			io_uring_prep_write_fixed(sqe, file->fd, bytes, writes[i].len, offset, 0);
+		if (registered(u, &writes[i]))
+			io_uring_prep_write_fixed(sqe, file->fd, writes[i].bytes, writes[i].len, offset, 0);
 		else
-			io_uring_prep_write(sqe, file->fd, bytes, writes[i].len, offset);
+			io_uring_prep_write(sqe, file->fd, writes[i].bytes, writes[i].len, offset);
 		if (sync && count == 1)
 			sqe->rw_flags = RWF_DSYNC;
 		g->ops[i] = (struct op){ .group = g, .len = writes[i].len };
@@ -258,6 +272,9 @@ logio_uring_open(struct logio **io, int wake_fd, struct err *err)
 		close_io(&u->io);
 		return err_set(err, -rc, "io_uring: eventfd: %s", strerror(-rc));
 	}
+	struct io_uring_probe *probe = io_uring_get_probe_ring(&u->ring);
+	u->vector_fixed = probe && io_uring_opcode_supported(probe, WRITEV_FIXED);
+	io_uring_free_probe(probe);
 	u->io.ops = &ops;
 	*io = &u->io;
 	return 0;
