@@ -7,6 +7,8 @@
  *   fill DIR BYTES           until the log holds so many bytes, unsettled; ends without closing, as a killed process does
  *   open DIR                 recovery of what is there, to the first event taken
  *   behind DIR SECONDS CPU OTHER_CPU   takes what is there while appending
+ *   device DIR SECONDS BYTES RATE CPU   the disk alone, as the log asks it: RATE synced writes a second of BYTES into zero-filled files, each at its
+ *                            time whether those before have ended or not (at most 4 under way)
  * The channel's options: 2 million million events, transactionCapacity 10,000. */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +18,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "channel/channel_file.h"
+#include "channel/logio.h"
 
 #define BODY 200u
 #define SAMPLE_EVERY 64u	/* events */
@@ -367,6 +371,72 @@ run_trickle(const char *dir, uint32_t count, int cpu, int other)
 	return 0;
 }
 
+#define DEVICE_FILE_BYTES (512u << 20)
+#define DEVICE_DEPTH 4u
+
+/* Times count from when a write was due: one that waits for the device's pause counts as the events do that wait in the log. */
+static int
+run_device(const char *dir, double seconds, uint32_t bytes, double rate, int cpu)
+{
+	struct logio *io;
+	struct logio_file *file;
+	struct err err = { "" };
+	char path[512];
+	snprintf(path, sizeof path, "%s/device", dir);
+	uint8_t *memory = aligned_alloc(2u << 20, DEVICE_DEPTH * (8u << 20));
+	bytes = bytes / 4096 * 4096;
+	if (!memory || !bytes || bytes > 8u << 20 || logio_uring_open(&io, -1, &err))
+		die("the device's probe");
+	(void)madvise(memory, DEVICE_DEPTH * (8u << 20), MADV_HUGEPAGE);
+	memset(memory, 'x', DEVICE_DEPTH * (8u << 20));
+	io->ops->memory(io, memory, DEVICE_DEPTH * (8u << 20));
+	if (io->ops->file_open(io, path, DEVICE_FILE_BYTES, LOGIO_CREATE | LOGIO_ZERO, &file))
+		die("the device's file");
+	pin(cpu);
+	b.latency_ns = calloc(SAMPLES_MAX, sizeof *b.latency_ns);
+	uint64_t due[DEVICE_DEPTH], under_way = 0, sent = 0, at = 0, began = now(), ns;
+	bool used[DEVICE_DEPTH] = { false };
+	while ((ns = now()) < began + (uint64_t)(seconds * 1e9) || under_way) {
+		struct logio_done done[DEVICE_DEPTH];
+		int n = io->ops->reap(io, done, DEVICE_DEPTH);
+		for (int i = 0; i < n; i++) {
+			uint64_t *slot = done[i].context;
+			if (done[i].status)
+				die("the device's write");
+			if (b.latencies < SAMPLES_MAX)
+				b.latency_ns[b.latencies++] = (uint32_t)(now() - *slot);
+			used[slot - due] = false;
+			under_way--;
+		}
+		uint64_t next = began + (uint64_t)((double)sent * 1e9 / rate);
+		if (next > ns || next > began + (uint64_t)(seconds * 1e9) || under_way == DEVICE_DEPTH) {
+			sched_yield();
+			continue;
+		}
+		uint32_t i = 0;
+		while (used[i])
+			i++;
+		if (at + bytes > DEVICE_FILE_BYTES)
+			at = 0;
+		struct logio_write write = { .bytes = memory + i * (8u << 20), .len = bytes };
+		due[i] = next;
+		used[i] = true;
+		if (io->ops->submit(io, file, at, &write, 1, true, &due[i]))
+			die("the device's write");
+		at += bytes;
+		sent++;
+		under_way++;
+	}
+	io->ops->file_close(io, file);
+	io->ops->close(io);
+	(void)unlink(path);
+	qsort(b.latency_ns, b.latencies, sizeof *b.latency_ns, by_value);
+	printf("{\"writes\":%u,\"p50_us\":%.1f,\"p99_us\":%.1f,\"most_us\":%.1f}\n", b.latencies, percentile_us(0.5), percentile_us(0.99), percentile_us(1));
+	free(b.latency_ns);
+	free(memory);
+	return 0;
+}
+
 static int
 run_fill(const char *dir, uint64_t bytes)
 {
@@ -455,6 +525,8 @@ main(int argc, char **argv)
 				atoi(argv[8]), argv[9]);
 	else if (strcmp(mode, "trickle") == 0 && argc == 6)
 		rc = run_trickle(dir, (uint32_t)atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
+	else if (strcmp(mode, "device") == 0 && argc == 7)
+		return run_device(dir, atof(argv[3]), (uint32_t)atoi(argv[4]), atof(argv[5]), atoi(argv[6]));
 	else if (strcmp(mode, "fill") == 0 && argc == 4)
 		return run_fill(dir, strtoull(argv[3], NULL, 10));
 	else if (strcmp(mode, "open") == 0 && argc == 3)
