@@ -1,12 +1,14 @@
 /* Avro records. On the wire: magic byte 0, 4-byte big-endian schema id, Avro's binary encoding. What comes out is encoded in the topic's newest schema.
  * A record already written in it goes through as it is; another one is resolved by Avro's rules. Two more of Camus's decoders take Avro's JSON
- * encoding instead: with the schema's number in a field, and of the newest schema behind 4 bytes. */
+ * encoding instead: with the schema's number in a field, and of the newest schema behind 4 bytes. Those go through a plan (avro_plan.h) as long as
+ * they are in the newest schema and plain; the others, and whatever is wrong, take the way of values. */
 #include <avro.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "camus/avro_json.h"
+#include "camus/avro_plan.h"
 #include "camus/avro_project.h"
 #include "camus/decode.h"
 #include "camus/registry.h"
@@ -19,6 +21,7 @@ struct resolution {			/* from one writer schema to the newest one */
 	avro_value_iface_t *written_class;	/* of the writer's; NULL: the same */
 	avro_value_t written;
 	json_t *json;			/* the newest schema's text */
+	struct avro_plan *plan;		/* of a JSON record in the newest schema; NULL: not made yet */
 };
 
 struct avro_decoder {
@@ -26,6 +29,7 @@ struct avro_decoder {
 	struct registry *registry;
 	const struct schema *latest;
 	struct resolution *resolutions, *last;
+	struct avro_text *text;		/* NULL: none was read yet */
 	char *out;
 	size_t room;
 	char server[256], service[256];
@@ -68,10 +72,12 @@ avro_close(void *context)
 			avro_value_iface_decref(r->written_class);
 		}
 		json_decref(r->json);
+		avro_plan_free(r->plan);
 		avro_value_decref(&r->value);
 		avro_value_iface_decref(r->class);
 		free(r);
 	}
+	avro_text_free(decoder->text);
 	registry_close(decoder->registry);
 	free(decoder->out);
 	free(decoder);
@@ -262,12 +268,56 @@ avro_decode(void *context, const struct message *message, struct decoded *out, s
 	return DECODE_OK;
 }
 
+static const char *
+name_copy(char *to, size_t room, const char *name, size_t len)
+{
+	if (!name)
+		return NULL;
+	len = len < room - 1 ? len : room - 1;
+	memcpy(to, name, len);
+	to[len] = '\0';
+	return to;
+}
+
+/* A plain record in the newest schema. False: for the other way; else *result says how it ended. */
+static bool
+plan_decode(struct avro_decoder *decoder, const struct message *message, bool latest, struct decoded *out, enum decode_result *result, struct err *err)
+{
+	size_t skip = latest ? 4 : 0;
+	int64_t id = -1;
+	struct resolution *r;
+	struct avro_binary binary;
+	if (message->value_len <= skip || (!decoder->text && !(decoder->text = avro_text_new())) ||
+	    !avro_text_read(decoder->text, message->value + skip, message->value_len - skip) ||
+	    (!latest && !avro_text_number(decoder->text, decoder->conf->schema_id_field, &id)))
+		return false;
+	*result = schemas_get(decoder, message->topic, id, &r, err);
+	if (*result != DECODE_OK)
+		return true;
+	if (r->written_class || (!r->plan && !(r->plan = avro_plan_new(decoder->latest->avro))) || !avro_plan_encode(r->plan, decoder->text, &binary))
+		return false;
+	out->time_ms = decode_fallback_ms(decoder->conf, message);
+	if (!latest) {
+		if (binary.timed)
+			out->time_ms = binary.time_ms;
+		out->server = name_copy(decoder->server, sizeof decoder->server, binary.server, binary.server_len);
+		out->service = name_copy(decoder->service, sizeof decoder->service, binary.service, binary.service_len);
+	}
+	out->schema = decoder->latest;
+	out->payload = binary.bytes;
+	out->len = binary.len;
+	return true;
+}
+
 /* Avro's JSON encoding; latest: of the newest schema, behind 4 bytes, without a time. */
 static enum decode_result
 json_decode(struct avro_decoder *decoder, const struct message *message, bool latest, struct decoded *out, struct err *err)
 {
 	size_t skip = latest ? 4 : 0;
 	json_error_t trouble;
+	enum decode_result result;
+	if (plan_decode(decoder, message, latest, out, &result, err))
+		return result;
 	json_t *root = message->value_len > skip
 		? json_loadb((const char *)message->value + skip, message->value_len - skip, JSON_ALLOW_NUL, &trouble) : NULL;
 	if (!json_is_object(root)) {
@@ -281,7 +331,7 @@ json_decode(struct avro_decoder *decoder, const struct message *message, bool la
 		id = json_integer_value(number);
 	else if (!latest && json_is_string(number) && json_string_length(number))
 		id = strtoll(json_string_value(number), NULL, 10);
-	enum decode_result result = DECODE_OTHER;
+	result = DECODE_OTHER;
 	struct resolution *r;
 	if (!latest && id < 0)
 		err_set(err, EINVAL, "no number of a schema in the field %s (camus.message.schema.id.field)", decoder->conf->schema_id_field);

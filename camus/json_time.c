@@ -323,6 +323,18 @@ lenient_read(struct json_time *time, struct err *err)
 	return 0;
 }
 
+/* What most times are: a whole number without sign. False: anything else. */
+static bool
+whole_number(const char *text, int64_t *number)
+{
+	int64_t sum = 0;
+	const char *p = text;
+	for (; *p >= '0' && *p <= '9' && p < text + 16; p++)
+		sum = sum * 10 + (*p - '0');
+	*number = sum;
+	return p > text && !*p && sum < INT64_C(9000000000000000);
+}
+
 /* The field's value as ms; 0: none. */
 static int64_t
 value_ms(struct json_time *time)
@@ -332,6 +344,8 @@ value_ms(struct json_time *time)
 	if (time->value_kind == VALUE_NONE)
 		return 0;
 	if (time->format == FORMAT_SECONDS || time->format == FORMAT_MILLISECONDS) {
+		if (whole_number(time->value, &ms))
+			return time->format == FORMAT_SECONDS ? ms * 1000 : ms;
 		double number = strtod(time->value, &end);
 		if (*end || !(number < 9e15 && number > -9e15))
 			return 0;

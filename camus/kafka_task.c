@@ -14,7 +14,8 @@
 #include "camus/route.h"
 
 #define WINDOW 64		/* partitions assigned at a time */
-#define BATCH 1000
+#define WAIT_MS 50
+#define KEPT_BYTES 4096		/* of key and value of the last record; a longer one is summed up at once */
 #define GRACE_RECORDS 5		/* of each partition that is left when a task's minutes are over */
 
 struct active {
@@ -30,6 +31,10 @@ struct active {
 	bool late;			/* the folder of this bucket is complete */
 	int64_t complete_until;
 	uint64_t bytes;
+	/* The last record, of which the fingerprint is wanted when the partition ends: one copy costs less than one checksum a record. */
+	bool kept;
+	uint32_t kept_key_len, kept_value_len;
+	uint8_t kept_bytes[KEPT_BYTES];
 };
 
 struct loop {
@@ -44,6 +49,11 @@ struct loop {
 	const rd_kafka_topic_t *last_topic;
 	struct active *last;
 	int32_t last_partition;
+	struct kafka_room room;
+	/* of one call into the queue */
+	uint64_t now_ns, records, bytes;
+	bool woken;
+	struct err err;			/* of the running record */
 };
 
 static void
@@ -128,12 +138,35 @@ active_open(struct loop *loop, struct part *part)
 	loop->count++;
 }
 
+/* The record's fingerprint, or what it takes to make it at the end. */
+static void
+last_keep(struct active *active, const rd_kafka_message_t *message, int64_t time_ms)
+{
+	struct fingerprint *last = &active->part->now.last;
+	last->offset = message->offset;
+	last->time_ms = time_ms;
+	active->kept = message->len <= KEPT_BYTES && message->key_len <= KEPT_BYTES - message->len;
+	if (!active->kept) {
+		last->crc = kafka_checksum(message->key, message->key_len, message->payload, message->len);
+		return;
+	}
+	active->kept_key_len = (uint32_t)message->key_len;
+	active->kept_value_len = (uint32_t)message->len;
+	if (message->len)
+		memcpy(active->kept_bytes, message->payload, message->len);
+	if (message->key_len)
+		memcpy(active->kept_bytes + message->len, message->key, message->key_len);
+}
+
 /* The partition is done for this run: at its end, limited or in trouble. */
 static void
 active_end(struct loop *loop, struct active *active)
 {
 	struct part *part = active->part;
 	rd_kafka_topic_partition_list_t *list;
+	if (active->kept)
+		part->now.last.crc = kafka_checksum(active->kept_bytes + active->kept_value_len, active->kept_key_len, active->kept_bytes,
+			active->kept_value_len);
 	partition_list(&list, part, RD_KAFKA_OFFSET_INVALID);
 	rd_kafka_error_t *error = rd_kafka_incremental_unassign(loop->consumer, list);
 	if (error)
@@ -190,16 +223,16 @@ record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *
 		part->now.next = part->latest;
 		return true;
 	}
-	struct fingerprint print = kafka_fingerprint(message);
-	part->now.last = print;
+	int64_t time_ms = kafka_time_ms(message);
+	last_keep(active, message, time_ms);
 	if (part->records == 0 && (part->now.first.offset < part->earliest || part->why == START_RECREATED))
-		part->now.first = print;	/* the oldest record still kept that was read */
+		part->now.first = kafka_fingerprint(message);	/* the oldest record still kept that was read */
 	part->now.next = message->offset + 1;
 	part->records++;
 	part->bytes += message->len;
 	active->bytes += message->len + message->key_len;
 	bool last = message->offset + 1 >= part->latest;
-	struct message in = { part->topic, part->partition, message->offset, print.time_ms, message->key, message->payload, message->key_len,
+	struct message in = { part->topic, part->partition, message->offset, time_ms, message->key, message->payload, message->key_len,
 		message->len };
 	if (!message->payload) {
 		if (conf->tombstones == TOMBSTONE_SKIP) {
@@ -213,15 +246,15 @@ record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *
 		}
 	}
 	struct decoded out = { NULL };
-	struct err err = { "" };
+	loop->err.text[0] = '\0';
 	enum decode_result result = DECODE_OK;
 	if (message->payload)
-		result = active->ops->decode(active->decoder, &in, &out, &err);
+		result = active->ops->decode(active->decoder, &in, &out, &loop->err);
 	else
 		out.time_ms = decode_fallback_ms(conf, &in);
 	if (result != DECODE_OK) {
 		*(result == DECODE_SCHEMA_NOT_FOUND ? &part->skipped_schema : &part->skipped_other) += 1;
-		error_note(task, part, message, message->offset, err.text);
+		error_note(task, part, message, message->offset, loop->err.text);
 		return last;
 	}
 	part->decoded++;
@@ -347,24 +380,69 @@ all_stop(struct loop *loop)
 	loop->next = loop->task->part_count;
 }
 
+/* librdkafka gives each record of the call's to this. Nothing that it got before waits in its queue now, so the client may fetch on. */
+static void
+message_call(rd_kafka_message_t *message, void *context)
+{
+	struct loop *loop = context;
+	if (loop->records++ == 0) {
+		loop->now_ns = clock_now_ns(&clock_system);
+		if (loop->woken)
+			kafka_consumer_wake(loop->consumer);
+	}
+	loop->bytes += message->len;
+	message_take(loop, message, loop->now_ns);
+}
+
+static void
+add(_Atomic uint64_t *number, uint64_t more)
+{
+	atomic_store_explicit(number, atomic_load_explicit(number, memory_order_relaxed) + more, memory_order_relaxed);
+}
+
+/* What waits in the client's queue, once. */
+static void
+queue_serve(struct loop *loop)
+{
+	struct task *task = loop->task;
+	uint64_t records = atomic_load_explicit(&task->progress.records, memory_order_relaxed), average = AVERAGE_BYTES;
+	if (records)
+		average = atomic_load_explicit(&task->progress.bytes, memory_order_relaxed) / records;
+	size_t waits = rd_kafka_queue_length(loop->queue);
+	loop->woken = waits >= loop->room.messages / 2 || waits * average >= loop->room.bytes / 2;
+	loop->records = loop->bytes = 0;
+	uint64_t began = clock_now_ns(&clock_system);
+	loop->now_ns = began;
+	rd_kafka_consume_callback_queue(loop->queue, WAIT_MS, message_call, loop);
+	uint64_t ended = clock_now_ns(&clock_system);
+	if (!loop->records)
+		loop->now_ns = ended;
+	/* It filled up just before it was emptied, or nothing came: perhaps because it was full a moment ago. */
+	if (!loop->woken && (!loop->records || loop->records >= loop->room.messages / 2 || loop->bytes >= loop->room.bytes / 2))
+		kafka_consumer_wake(loop->consumer);
+	task->t_kafka_ns += loop->now_ns - began;
+	task->t_decode_ns += ended - loop->now_ns;
+	add(&task->progress.records, loop->records);
+	add(&task->progress.bytes, loop->bytes);
+}
+
 void
 kafka_task_run(struct task *task)
 {
 	const struct camus_conf *conf = task->conf;
 	struct loop *loop = calloc(1, sizeof *loop);
-	rd_kafka_message_t **messages = calloc(BATCH, sizeof *messages);
 	struct err err = { "" };
 	uint64_t began = clock_now_ns(&clock_system);
-	if (!loop || !messages)
+	if (!loop)
 		abort();
 	loop->task = task;
+	loop->room = kafka_room(task->fetch_memory);
 	loop->consumer = kafka_consumer_new(conf, task->fetch_memory, &err);
 	if (!loop->consumer) {
 		for (size_t i = 0; i < task->part_count; i++) {
 			task->parts[i]->failed = true;
 			snprintf(task->parts[i]->words, sizeof task->parts[i]->words, "%.250s", err.text);
 		}
-		free(messages);
 		free(loop);
 		return;
 	}
@@ -377,37 +455,20 @@ kafka_task_run(struct task *task)
 			active_open(loop, task->parts[loop->next++]);
 		if (!loop->count)
 			continue;
-		uint64_t t0 = clock_now_ns(&clock_system);
-		ssize_t got = rd_kafka_consume_batch_queue(loop->queue, 50, messages, BATCH);
-		uint64_t t1 = clock_now_ns(&clock_system);
-		task->t_kafka_ns += t1 - t0;
-		uint64_t bytes = 0;
-		for (ssize_t i = 0; i < got; i++) {
-			bytes += messages[i]->len;
-			message_take(loop, messages[i], t1);
-			rd_kafka_message_destroy(messages[i]);
-		}
-		uint64_t t2 = clock_now_ns(&clock_system);
-		task->t_decode_ns += t2 - t1;
+		queue_serve(loop);
+		uint64_t before = clock_now_ns(&clock_system);
 		writer_step(task->writer, 0);
-		task->t_write_ns += clock_now_ns(&clock_system) - t2;
-		if (got > 0) {
-			atomic_store_explicit(&task->progress.records, atomic_load_explicit(&task->progress.records, memory_order_relaxed) +
-				(uint64_t)got, memory_order_relaxed);
-			atomic_store_explicit(&task->progress.bytes, atomic_load_explicit(&task->progress.bytes, memory_order_relaxed) + bytes,
-				memory_order_relaxed);
-		}
-		stalls_find(loop, t1);
+		task->t_write_ns += clock_now_ns(&clock_system) - before;
+		stalls_find(loop, loop->now_ns);
 		if (job_stop_asked())
 			all_stop(loop);
 		kill_point("pull");
 	}
-	uint64_t t3 = clock_now_ns(&clock_system);
+	uint64_t before = clock_now_ns(&clock_system);
 	writer_finish(task->writer);
-	task->t_write_ns += clock_now_ns(&clock_system) - t3;
+	task->t_write_ns += clock_now_ns(&clock_system) - before;
 	rd_kafka_queue_destroy(loop->queue);
 	kafka_consumer_free(loop->consumer);
-	free(messages);
 	free(loop);
 	task->t_all_ns = clock_now_ns(&clock_system) - began;
 }

@@ -1,4 +1,5 @@
 /* penstock-camus: Kafka topics into dated folders, as LinkedIn's Camus does, each record once. */
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,9 @@ main(int argc, char **argv)
 {
 	static struct asked asked;
 	int at = 1, used;
+	/* Answers of brokers and chunks of files are megabytes that come and go all the time: kept, not given back to the kernel and zeroed by it anew. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	if (at < argc && argv[at][0] != '-' && (used = command_parse(argv[at++], &asked.command)))
 		return used;
 	for (; at < argc; at += used) {

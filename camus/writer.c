@@ -28,6 +28,7 @@ struct open_file {
 	struct fs_file *file;
 	struct data_file data;
 	char *schema;
+	const char *schema_seen;	/* the caller's, that is the same; only its address is looked at */
 	struct avro_file *avro;		/* one of these, by the kind and codec */
 	struct seqfile *seq;
 	struct hadoop_codec *codec;
@@ -385,7 +386,7 @@ writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t buc
 	   const void *payload, size_t len, int64_t offset)
 {
 	struct open_file *file = file_find(writer, part, bucket);
-	if (file && file->schema && schema && strcmp(file->schema, schema) != 0) {
+	if (file && file->schema && schema && file->schema_seen != schema && strcmp(file->schema, schema) != 0) {
 		if (writer->config.schema_fails) {
 			part_fail(part, "a newer schema appeared (penstock.camus.schema_change = fail)", writer->config.folder);
 			return;
@@ -406,6 +407,7 @@ writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t buc
 		return;
 	}
 	writer->last = file;
+	file->schema_seen = schema;
 	file->data.records++;
 	file->data.last = offset;
 	if (file->state == FILLING && file->queue.bytes >= BEGIN_BYTES) {

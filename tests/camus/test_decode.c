@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "camus/avro_json.h"
+#include "camus/avro_plan.h"
 #include "camus/decode.h"
 #include "camus/etl_key.h"
 #include "camus/job.h"
@@ -187,6 +188,93 @@ test_avro_json(void **state)
 	avro_schema_decref(schema);
 }
 
+/* The record's bytes by way of values. False: refused. */
+static bool
+slow_encode(avro_value_t *value, const char *text, size_t len, char *to, size_t room, size_t *used)
+{
+	struct err err = { "" };
+	json_t *json = json_loadb(text, len, JSON_ALLOW_NUL, NULL);
+	bool taken = json && avro_json_read(json, value, &err) == 0;
+	if (taken) {
+		avro_writer_t writer = avro_writer_memory(to, (int64_t)room);
+		assert_int_equal(avro_value_write(writer, value), 0);
+		*used = (size_t)avro_writer_tell(writer);
+		avro_writer_free(writer);
+	}
+	json_decref(json);
+	return taken;
+}
+
+/* What the plan takes is what the values make of it, byte by byte, also of texts with something wrong in them. */
+static void
+test_avro_plan(void **state)
+{
+	(void)state;
+	static const char schema_text[] = "{\"type\":\"record\",\"name\":\"a.R\",\"fields\":[{\"name\":\"i\",\"type\":\"int\"},{\"name\":\"l\",\"type\":\"long\"},"
+		"{\"name\":\"u\",\"type\":[\"null\",\"string\",\"a.R\",{\"type\":\"record\",\"name\":\"a.In\",\"fields\":[{\"name\":\"x\",\"type\":\"double\"}]}]},"
+		"{\"name\":\"b\",\"type\":\"bytes\"},{\"name\":\"e\",\"type\":{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[\"A\",\"B\"]}},"
+		"{\"name\":\"m\",\"type\":{\"type\":\"map\",\"values\":\"boolean\"}},{\"name\":\"s\",\"type\":{\"type\":\"array\",\"items\":\"float\"}},"
+		"{\"name\":\"f\",\"type\":{\"type\":\"fixed\",\"name\":\"F\",\"size\":2}},{\"name\":\"header\",\"type\":[\"null\",{\"type\":\"record\",\"name\":\"H\","
+		"\"fields\":[{\"name\":\"time\",\"type\":\"long\"},{\"name\":\"server\",\"type\":\"string\"}]}]},{\"name\":\"timestamp\",\"type\":\"long\"}]}";
+	static const char *const texts[] = {
+		"{\"i\":1,\"l\":4000000000,\"u\":null,\"b\":\"a\\u00ff\",\"e\":\"B\",\"m\":{\"t\":true,\"u\":false},\"s\":[1,2.5,1e3],\"f\":\"ab\",\"header\":null,"
+		"\"timestamp\":12,\"more\":{\"a\":[1,{}]}}",
+		"{\"header\":{\"H\":{\"time\":77,\"server\":\"one\"}},\"timestamp\":12,\"l\":-9,\"i\":-1,\"u\":{\"string\":\"\\\"\\u20ac\"},\"b\":\"\",\"e\":\"A\",\"m\":{},"
+		"\"s\":[],\"f\":\"\\u0080z\"}",
+		"{\"i\":-1,\"l\":1,\"u\":{\"a.In\":{\"x\":2}},\"b\":\"\",\"e\":\"A\",\"m\":{},\"s\":[],\"f\":\"..\",\"header\":null,\"timestamp\":0}",
+		"{\"i\":-1,\"l\":1,\"u\":{\"R\":{\"i\":2,\"l\":2,\"u\":null,\"b\":\"x\",\"e\":\"A\",\"m\":{},\"s\":[3],\"f\":\"..\",\"header\":null,\"timestamp\":5}},"
+		"\"b\":\"\",\"e\":\"A\",\"m\":{},\"s\":[],\"f\":\"..\",\"header\":null,\"timestamp\":6}",
+	};
+	static const int64_t times[] = { 12, 77, 0, 6 };
+	avro_schema_t schema;
+	avro_value_t value;
+	assert_int_equal(avro_schema_from_json_length(schema_text, strlen(schema_text), &schema), 0);
+	avro_value_iface_t *class = avro_generic_class_from_schema(schema);
+	assert_int_equal(avro_generic_value_new(class, &value), 0);
+	struct avro_plan *plan = avro_plan_new(schema);
+	struct avro_text *text = avro_text_new();
+	struct avro_binary out;
+	char copy[1024], slow[4096];
+	size_t used, both = 0;
+	uint64_t random = 1;
+	for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+		size_t len = strlen(texts[t]);
+		assert_true(avro_text_read(text, (const uint8_t *)texts[t], len) && avro_plan_encode(plan, text, &out));
+		assert_true(slow_encode(&value, texts[t], len, slow, sizeof slow, &used));
+		assert_int_equal(out.len, used);
+		assert_memory_equal(out.bytes, slow, used);
+		assert_true(out.timed);
+		assert_int_equal(out.time_ms, times[t]);
+		assert_int_equal(out.server_len, t == 1 ? 3 : 0);
+		for (int n = 0; n < 4000; n++) {
+			memcpy(copy, texts[t], len);
+			for (int k = 0; k <= n % 3; k++) {
+				random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+				copy[(random >> 33) % len] = n & 1 ? texts[t][(random >> 13) % len] : (char)"\"\\{}[],:019eE.-n \x80\xc3"[(random >> 20) % 20];
+			}
+			if (!avro_text_read(text, (uint8_t *)copy, len) || !avro_plan_encode(plan, text, &out))
+				continue;
+			both++;
+			if (!slow_encode(&value, copy, len, slow, sizeof slow, &used) || used != out.len || memcmp(out.bytes, slow, used) != 0)
+				fail_msg("not as values have it: %.*s", (int)len, copy);
+		}
+	}
+	assert_true(both > 500);
+	int64_t number;
+	static const char ids[] = "{\"id\":\"17\",\"x\":{\"id\":3},\"n\":5,\"bad\":\"1x\"}";
+	assert_true(avro_text_read(text, (const uint8_t *)ids, strlen(ids)));
+	assert_true(avro_text_number(text, "id", &number) && number == 17);
+	assert_true(avro_text_number(text, "n", &number) && number == 5);
+	assert_false(avro_text_number(text, "bad", &number) || avro_text_number(text, "none", &number));
+	static const char twice[] = "{\"id\":1,\"id\":2}";
+	assert_false(avro_text_read(text, (const uint8_t *)twice, strlen(twice)));
+	avro_text_free(text);
+	avro_plan_free(plan);
+	avro_value_decref(&value);
+	avro_value_iface_decref(class);
+	avro_schema_decref(schema);
+}
+
 static void
 test_groups(void **state)
 {
@@ -302,7 +390,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_json_times), cmocka_unit_test(test_wrapped), cmocka_unit_test(test_decoder_names), cmocka_unit_test(test_avro_json),
+		cmocka_unit_test(test_json_times), cmocka_unit_test(test_wrapped), cmocka_unit_test(test_decoder_names), cmocka_unit_test(test_avro_json), cmocka_unit_test(test_avro_plan),
 		cmocka_unit_test(test_groups), cmocka_unit_test(test_key_bytes), cmocka_unit_test(test_sequence_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
