@@ -1,4 +1,5 @@
-/* The records of many files into few: text line by line as they are, Avro in the newest schema, one of each key. */
+/* The records of many files into few: text line by line as they are (compressed text is unpacked and compressed anew), Avro in the newest schema, one of
+ * each key. */
 #include <avro.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -7,17 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "camus/avro_project.h"
 #include "camus/complete.h"
 #include "camus/sweep.h"
+#include "camus/unpack.h"
 #include "camus/writer.h"
 #include "sinks/format/hadoop_codec.h"
 
 #define PIECE_BYTES (8u << 20)
-#define SCHEMA_BYTES_MAX (16 << 20)
 #define KEY_BYTES SHA256_DIGEST_LENGTH
 #define KEY_SLOT_BYTES (KEY_BYTES + 1)
 
@@ -37,6 +39,7 @@ struct merge {
 	struct part *part;		/* all records' */
 	uint64_t file_bytes, written;	/* of one output file; so far */
 	int64_t file;			/* number of the output file */
+	double share;			/* of a record's bytes that its source had: less than 1 when it was compressed */
 
 	/* Avro */
 	char *schema_text;
@@ -55,7 +58,7 @@ record_put(struct merge *merge, const void *bytes, size_t len)
 		merge->file++;
 		merge->written = 0;
 	}
-	merge->written += len;
+	merge->written += (uint64_t)((double)len * merge->share);
 	merge->result->records++;
 	merge->result->bytes += len;
 	writer_put(merge->writer, merge->part, merge->file, merge->file + 1, "", merge->schema_text, 0, bytes, len, 0);
@@ -234,63 +237,6 @@ avro_take(struct merge *merge, FILE *file, const struct sweep_source *source)
 	return rc;
 }
 
-static bool
-long_read(FILE *file, int64_t *value)
-{
-	uint64_t bits = 0;
-	for (int shift = 0; shift < 64; shift += 7) {
-		int byte = getc(file);
-		if (byte == EOF)
-			return false;
-		bits |= (uint64_t)(byte & 127) << shift;
-		if (byte < 128) {
-			*value = (int64_t)(bits >> 1) ^ -(int64_t)(bits & 1);
-			return true;
-		}
-	}
-	return false;
-}
-
-static char *
-bytes_read(FILE *file)
-{
-	int64_t len;
-	if (!long_read(file, &len) || len < 0 || len > SCHEMA_BYTES_MAX)
-		return NULL;
-	char *text = calloc(1, (size_t)len + 1);
-	if (text && fread(text, 1, (size_t)len, file) != (size_t)len) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
-/* The schema as the file's header has it, defaults included, which libavro leaves out. NULL: no such header. */
-static char *
-header_schema(FILE *file)
-{
-	char magic[4], *schema = NULL;
-	int64_t count, size;
-	if (fread(magic, 1, 4, file) != 4 || memcmp(magic, "Obj\1", 4) != 0)
-		return NULL;
-	while (!schema && long_read(file, &count) && count) {
-		if (count < 0 && (!long_read(file, &size) || (count = -count) < 0))
-			return NULL;
-		for (; count && !schema; count--) {
-			char *key = bytes_read(file), *value = key ? bytes_read(file) : NULL;
-			bool wanted = value && strcmp(key, "avro.schema") == 0;
-			if (wanted)
-				schema = value;
-			else
-				free(value);
-			free(key);
-			if (!value)
-				return NULL;
-		}
-	}
-	return schema;
-}
-
 /* The schema of the file that was changed last (camus.output.schema, and by topic, instead). */
 static int
 avro_begin(struct merge *merge)
@@ -309,7 +255,7 @@ avro_begin(struct merge *merge)
 		FILE *file = source_fetch(merge, newest);
 		if (!file)
 			return -EIO;
-		merge->schema_text = header_schema(file);
+		merge->schema_text = unpack_avro_schema(file);
 		fclose(file);
 		if (!merge->schema_text)
 			return err_set(merge->err, EINVAL, "%s: is no Avro file", newest->path);
@@ -375,7 +321,7 @@ extension_of(const char *path)
 
 /* One kind of file in a folder; what can be read and written again. */
 static int
-kind_find(struct merge *merge, bool *avro, const char **extension)
+kind_find(struct merge *merge, bool *avro, enum hadoop_codec_kind *codec, const char **extension)
 {
 	static const char *const texts[] = { "", ".txt", ".json", ".log", ".csv" };
 	*extension = extension_of(merge->plan->sources[0].path);
@@ -384,10 +330,14 @@ kind_find(struct merge *merge, bool *avro, const char **extension)
 			return err_set(merge->err, ENOTSUP, "%s and %s: files of two kinds are not swept together", merge->plan->sources[0].path,
 				merge->plan->sources[i].path);
 	*avro = strcmp(*extension, ".avro") == 0;
+	*codec = unpack_kind(*extension);
+	if (*codec != CODEC_NONE)
+		return 0;
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		if (*avro || strcmp(*extension, texts[i]) == 0)
 			return 0;
-	return err_set(merge->err, ENOTSUP, "%s: files \"*%s\" are not swept, Avro files and plain text are", merge->plan->sources[0].path, *extension);
+	return err_set(merge->err, ENOTSUP, "%s: files \"*%s\" are not swept, Avro files and text (plain, or compressed by gzip, "
+		"deflate, bzip2, snappy, lz4 or zstd) are", merge->plan->sources[0].path, *extension);
 }
 
 /* Gives the written files their names within the staged folder. */
@@ -458,6 +408,20 @@ notes_put(struct merge *merge, const char *staged)
 	return rc;
 }
 
+/* The source as libavro or text_take reads it. */
+static int
+source_unpack(struct merge *merge, FILE **file, bool avro, enum hadoop_codec_kind codec, const struct sweep_source *source)
+{
+	struct stat stat;
+	merge->share = 1;
+	if (!avro && codec == CODEC_NONE)
+		return 0;
+	int rc = avro ? unpack_avro(file, source->path, merge->err) : unpack_text(file, codec, source->path, merge->err);
+	if (!rc && fstat(fileno(*file), &stat) == 0 && stat.st_size > 0)
+		merge->share = (double)source->length / (double)stat.st_size;
+	return rc;
+}
+
 int
 sweep_merge(struct place *place, const struct camus_conf *conf, const struct sweep_plan *plan, const char *staged, struct sweep_result *result,
 	    struct err *err)
@@ -466,18 +430,19 @@ sweep_merge(struct place *place, const struct camus_conf *conf, const struct swe
 	struct merge merge = { .place = place, .conf = conf, .plan = plan, .result = result, .err = err, .part = &part };
 	const char *extension;
 	bool avro;
+	enum hadoop_codec_kind codec;
 	memset(result, 0, sizeof *result);
-	int rc = kind_find(&merge, &avro, &extension);
+	int rc = kind_find(&merge, &avro, &codec, &extension);
 	if (rc)
 		return rc;
 	uint64_t files = plan->bytes / conf->sweep_file_bytes + 1;
 	if (files > conf->sweep_max_files)
 		files = conf->sweep_max_files;
-	merge.file_bytes = plan->bytes / files + 1;
+	merge.file_bytes = files == 1 ? UINT64_MAX : plan->bytes / files + 1;
 	merge.keys.memory = conf->memory / 2;
 	struct writer_config config = { .fs = place->fs, .clock = &clock_system, .folder = staged, .memory = conf->memory / 2,
 		.kind = avro ? WRITER_AVRO : WRITER_TEXT, .delimiter = "\n", .avro_codec = conf->sweep_codec,
-		.avro_sync_bytes = conf->avro_sync_bytes, .codec = CODEC_NONE, .stall_ns = conf->stall_timeout_ns };
+		.avro_sync_bytes = conf->avro_sync_bytes, .codec = codec, .stall_ns = conf->stall_timeout_ns };
 	rc = avro ? avro_begin(&merge) : 0;
 	if (!rc)
 		rc = writer_open(&merge.writer, &config, err);
@@ -487,6 +452,9 @@ sweep_merge(struct place *place, const struct camus_conf *conf, const struct swe
 			rc = -EIO;
 			break;
 		}
+		rc = source_unpack(&merge, &file, avro, codec, &plan->sources[i]);
+		if (rc)
+			break;
 		rc = avro ? avro_take(&merge, file, &plan->sources[i]) : text_take(&merge, file);
 		fclose(file);
 	}
