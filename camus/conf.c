@@ -326,7 +326,7 @@ static const struct {
 	{ "mapred.output.compression.", NULL, false },
 	{ "mapreduce.output.fileoutputformat.compress.", NULL, false },
 	{ "penstock.", "penstock-camus has no such option", true },
-	{ "camus.single.folder.sweeper.", "the sweeper is not there yet: no effect", false },
+	{ "camus.single.folder.sweeper.", "no such property of the sweeper: no effect", false },
 	{ "alert.", "no mail is sent: partitions that fall behind are named in the report", false },
 	{ "fs.", "no effect here: put it into core-site.xml (penstock.hdfs.conf_dir)", false },
 	{ "dfs.", "no effect here: put it into hdfs-site.xml (penstock.hdfs.conf_dir)", false },
@@ -409,8 +409,7 @@ conf_load(struct camus_conf *conf)
 	if (!conf->group_topics && !conf_class_is(conf->allocator, "BaseAllocator"))
 		conf_tell(&tell.report, true, NULL, "camus.work.allocator.class",
 			"want BaseAllocator or TopicGroupingAllocator: Java classes cannot be loaded");
-	if (producer && strcasecmp(producer, "true") != 0)
-		conf_tell(&tell.report, true, NULL, "is.new.producer", "only true is there: subjects are <topic>-value");
+	conf->subject_record = producer && strcasecmp(producer, "true") != 0;	/* as Java reads a boolean */
 	if (!conf->brokers && conf->host_url)
 		conf->brokers = pool_print(&all->pool, "%s:%u", conf->host_url, conf->host_port);
 	return tell.fatal ? -EINVAL : 0;

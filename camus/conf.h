@@ -30,6 +30,7 @@ struct camus_conf {
 	double skip_schema, skip_other;	/* percent */
 	uint32_t errors_printed, map_tasks;
 	const char *allocator;
+	bool subject_record;		/* a subject of Confluent's registry is named by the record, not by the topic */
 	bool group_topics;
 	uint32_t group_factor;
 

@@ -27,6 +27,7 @@ struct resolution {			/* from one writer schema to the newest one */
 struct avro_decoder {
 	const struct camus_conf *conf;
 	struct registry *registry;
+	bool by_record;
 	const struct schema *latest;
 	struct resolution *resolutions, *last;
 	struct avro_text *text;		/* NULL: none was read yet */
@@ -42,6 +43,7 @@ open_with(void **out, const struct camus_conf *conf, bool confluent, struct err 
 	if (!decoder)
 		return err_set(err, ENOMEM, "no memory");
 	decoder->conf = conf;
+	decoder->by_record = confluent && conf->subject_record;
 	*out = decoder;
 	return registry_open(&decoder->registry, conf, confluent, err);
 }
@@ -164,12 +166,22 @@ text_of(const avro_value_t *record, const char *name, char *to, size_t room)
 static enum decode_result
 schemas_get(struct avro_decoder *decoder, const char *topic, int64_t id, struct resolution **r, struct err *err)
 {
-	const struct schema *from;
+	const struct schema *from = NULL;
+	if (id >= 0 && decoder->by_record) {	/* old producers: one subject for each kind of record */
+		if (registry_by_id(decoder->registry, topic, id, &from, err) != REGISTRY_OK)
+			return DECODE_SCHEMA_NOT_FOUND;
+		topic = avro_schema_name(from->avro);
+		decoder->latest = NULL;
+		if (!topic) {
+			err_set(err, EINVAL, "schema %lld has no name, and is.new.producer = false names its subject by that", (long long)id);
+			return DECODE_SCHEMA_NOT_FOUND;
+		}
+	}
 	if (!decoder->latest && registry_latest(decoder->registry, topic, &decoder->latest, err) != REGISTRY_OK)
 		return DECODE_SCHEMA_NOT_FOUND;
 	if (id < 0)
 		from = decoder->latest;
-	else if (registry_by_id(decoder->registry, topic, id, &from, err) != REGISTRY_OK)
+	else if (!from && registry_by_id(decoder->registry, topic, id, &from, err) != REGISTRY_OK)
 		return DECODE_SCHEMA_NOT_FOUND;
 	if (from->id > decoder->latest->id && decoder->conf->schema_change != SCHEMA_PROJECT) {	/* a newer id appeared: the newest schema is asked for again */
 		registry_refresh(decoder->registry, topic);

@@ -9,7 +9,7 @@
 #include "channel/kafka_conf.h"
 
 #define ROOM_MIN (64u << 10)
-#define ROOM_MAX (16u << 20)
+#define ROOM_MAX (8u << 20)
 #define RESPONSE_MAX (16u << 20)
 #define MESSAGE_BYTES 512u	/* of librdkafka 2.0 for each message, besides its bytes */
 

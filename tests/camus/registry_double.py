@@ -55,6 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, {"schema": self.schema(match.group(1))})
         elif re.fullmatch(r"/subjects/clicks-value/versions/latest", path):
             self.answer(200, {"subject": "clicks-value", "version": len(ids), "id": ids[-1], "schema": self.schema(ids[-1])})
+        elif re.fullmatch(r"/subjects/Click-value/versions/latest", path):	# as old producers name it: by the record
+            self.answer(200, {"subject": "Click-value", "version": len(ids), "id": ids[-1], "schema": self.schema(ids[-1])})
         elif path == "/subjects":
             self.answer(200, ["clicks-value"])
         else:

@@ -71,6 +71,15 @@ grep -q "127.0.0.1:$port" "$dir/log" || fail "the registry is not named"
 registry_start
 run || fail "the registry is back"
 judge "$dir/out" 600 2
+# Subjects by the record's name, as old producers registered them; without the property there is none of the topic's.
+send clicks.old 1 0 50
+send clicks.old 2 50 50
+run -D etl.destination.path="$dir/old" -D etl.execution.base.path="$dir/old.base" -D etl.execution.history.path="$dir/old.base/history" \
+	-D kafka.whitelist.topics=clicks.old && fail "a subject that is not there"
+grep -q 'clicks.old-value' "$dir/log" || fail "the subject is not named"
+run -D etl.destination.path="$dir/old" -D etl.execution.base.path="$dir/old.base" -D etl.execution.history.path="$dir/old.base/history" \
+	-D kafka.whitelist.topics=clicks.old -D is.new.producer=false || fail "is.new.producer=false"
+judge "$dir/old" 100 2
 # The same interface below a path, as Apicurio has it; Camus's own registry (AVRO-1124) and the decoder that uses it: all from the start again.
 elsewhere() { echo "-D etl.destination.path=$dir/$1 -D etl.execution.base.path=$dir/$1.base -D etl.execution.history.path=$dir/$1.base/history"; }
 run $(elsewhere apicurio) -D schema.registry.url="http://127.0.0.1:$port/apis/ccompat/v7" -D etl.max.percent.skipped.schemanotfound=10 || fail "below a path"

@@ -150,6 +150,20 @@ now=$(calls)
 [ $((now - before)) -lt 10 ] || fail "$((now - before)) calls to the NameNode for nothing new"
 echo "nothing new: $((now - before)) calls to the NameNode"
 
+# Old executions go by the share of the base path's quota of names.
+double="http://127.0.0.1:$hdfs/webhdfs/v1/user/etl/full/base"
+for i in 1 2 3 4 5 6 7 8 9; do curl -sf -X PUT "$double/history/2013-01-0$i-00-00-00?op=MKDIRS" >/dev/null || fail "old executions"; done
+entries=$(ask tree | python3 -c 'import json, sys; print(sum(p.startswith("/user/etl/full/base") for p in json.load(sys.stdin)))')
+old() { ask tree | python3 -c 'import json, sys; print(sum("/history/2013-" in p for p in json.load(sys.stdin)))'; }
+ask "names?path=/user/etl/full/base&quota=$((entries * 5))" >/dev/null
+run || fail "a wide quota of names"
+[ "$(old)" = 9 ] || fail "$(old) of 9 old executions with a wide quota of names"
+ask "names?path=/user/etl/full/base&quota=$((entries * 2 - 10))" >/dev/null
+run || fail "a quota of names"
+[ "$(old)" -ge 1 ] && [ "$(old)" -le 5 ] || fail "$(old) of 9 old executions with a quota of names, half of it for us"
+run -D etl.execution.history.max.of.quota=0.1 || fail "a tenth of the quota of names"
+[ "$(old)" = 0 ] || fail "$(old) old executions with a tenth of the quota of names"
+
 # ---- a broker that dies while it is read: what was read counts, the rest is the next run's
 job "$dir/c" lost
 python3 -c 'for i in range(300000): print("{\"timestamp\":%d,\"n\":%d,\"text\":\"%s\"}" % (1396130000000 + i, i, "x" * 200))' >"$dir/big"

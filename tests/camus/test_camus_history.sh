@@ -205,4 +205,25 @@ run && fail "the only file is gone"
 camus redo "$(ls "$dir/base/_penstock" | grep -o 'manifest-[0-9]*$' | sort | tail -1 | grep -o '[1-9][0-9]*$')" --quiet || fail "redo"
 [ "$(records "$dir/out")" = $((before + 268)) ] || fail "$(records "$dir/out") records after the second redo"
 run || fail "the run after the second redo"
+# Files are gone, and Kafka no longer has all of their records: refused, then taken with the loss accepted, and said.
+before=$(records "$dir/out")
+send two 0 30
+PENSTOCK_CAMUS_KILL_AT=manifest-renamed run
+rm -r "$dir"/out/_penstock/2*
+run && fail "files that are gone, and records too"
+n=$(ls "$dir/base/_penstock" | grep -o 'manifest-[0-9]*$' | sort | tail -1 | grep -o '[1-9][0-9]*$')
+end=$(kcat -Q -b "$KAFKA_BS" -t two:0:-1 | grep -o '[0-9]*$')
+echo "{\"partitions\":[{\"topic\":\"two\",\"partition\":0,\"offset\":$((end - 12))}],\"version\":1}" >"$dir/delete.json"
+java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$dir/kafka/tools:$KAFKA_HOME/libs/*" org.apache.kafka.tools.DeleteRecordsCommand --bootstrap-server "$KAFKA_BS" \
+	--offset-json-file "$dir/delete.json" >>"$dir/topics.log" 2>&1 || fail "records cannot be deleted"
+camus redo "$n" --quiet && fail "a redo of records that are gone"
+grep -q -- '--accept-loss' "$dir/log" || fail "--accept-loss is not named: $(cat "$dir/log")"
+[ "$(records "$dir/out")" = "$before" ] || fail "a redo that was refused changes something"
+camus redo "$n" --accept-loss --quiet || fail "--accept-loss"
+grep -q 'two:0: lost: of offsets' "$dir/log" || fail "the loss is not told"
+[ "$(records "$dir/out")" = $((before + 12)) ] || fail "$(records "$dir/out") records of $((before + 12)) behind an accepted loss"
+run || fail "the run after an accepted loss"
+send two 0 3
+run || fail "the run behind it"
+[ "$(records "$dir/out")" = $((before + 15)) ] || fail "$(records "$dir/out") records of $((before + 15)) in the end"
 exit 0

@@ -12,6 +12,7 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
 GET /replicas?n=1,2  what the next looks at a file's blocks find, the last one for ever. GET /asked?op=CREATE&name=umask  1: the last
 call of the op had name=value (&value=) in it.
 GET /count?op=RENAME  how often it was called; GET /tree  all paths with lengths; GET /reset  forgets everything;
+GET /names?path=P&quota=N  P's quota of names from now on (told, not enforced).
 GET /calm  only the faults.
 """
 import json
@@ -38,7 +39,7 @@ ERRORS = {
 
 
 def reset():
-    state.update(nodes={"/": {"id": 16385, "dir": True, "data": b"", "time": 1, "mode": "755"}}, next=16386, faults=[], count={}, replicas=[1], asked={})
+    state.update(nodes={"/": {"id": 16385, "dir": True, "data": b"", "time": 1, "mode": "755"}}, next=16386, faults=[], count={}, replicas=[1], asked={}, names={})
 
 
 class Lost(Exception):
@@ -138,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         q = {k: v[0] for k, v in urllib.parse.parse_qs(url.query, keep_blank_values=True).items()}
         path = urllib.parse.unquote(url.path)
-        if path in ("/fault", "/count", "/tree", "/reset", "/jmx", "/get", "/replicas", "/asked", "/calm"):
+        if path in ("/fault", "/count", "/tree", "/reset", "/jmx", "/get", "/replicas", "/asked", "/calm", "/names"):
             return self.admin(path, q)
         try:
             if path.startswith("/dn/"):
@@ -184,6 +185,8 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             if path == "/reset":
                 reset()
+            elif path == "/names":
+                state["names"][q["path"]] = int(q["quota"])
             elif path == "/fault":
                 state["faults"].append({"op": q["op"], "kind": q["kind"], "count": int(q.get("count", 1)), "ms": int(q.get("ms", 0)),
                                         "path": q.get("path", "")})
@@ -253,7 +256,7 @@ class Handler(BaseHTTPRequestHandler):
                 all_ = [nodes[p] for p in below(path) + [path]]
                 size = sum(len(n["data"]) for n in all_)
                 return {"ContentSummary": {"length": size, "spaceConsumed": size, "fileCount": sum(not n["dir"] for n in all_),
-                                           "directoryCount": sum(n["dir"] for n in all_), "quota": -1, "spaceQuota": -1}}
+                                           "directoryCount": sum(n["dir"] for n in all_), "quota": state["names"].get(path, -1), "spaceQuota": -1}}
             if op == "CONCAT":
                 node = find(path)
                 for source in q["sources"].split(","):
