@@ -4,20 +4,21 @@
 # are, accounts are even. On kernel sockets `ack = durable` is refused by name.
 set -u
 WIRE=$3
+. "$(dirname "$0")/../lib/rsyslog.sh"
+. "$(dirname "$0")/../lib/unpacked.sh"
+# Before the namespace, in which nothing can be fetched.
+rsyslog_find || exit
+unpacked loggen usr/bin/loggen syslog-ng-core libivykis0 libnet1 libwrap0 || { echo "SKIP: loggen could not be fetched"; exit 77; }
+LOGGEN=$PROGRAM_PATH
 if [ "$WIRE" = tap ] && [ -z "${PENSTOCK_NETNS:-}" ]; then
 	[ "$(id -u)" = 0 ] && [ -e /dev/net/tun ] && unshare -n true 2>/dev/null || { echo "SKIP: wants root, /dev/net/tun and network namespaces"; exit 77; }
 	PENSTOCK_NETNS=1 exec unshare -n "$BASH" "$0" "$@"
 fi
 PENSTOCK=$(realpath "$1") CTL=$(realpath "$2")
 . "$(dirname "$0")/../lib/daemon.sh"
-. "$(dirname "$0")/../lib/rsyslog.sh"
-. "$(dirname "$0")/../lib/unpacked.sh"
 for tool in logger socat curl openssl keytool; do
 	command -v $tool >/dev/null || { echo "SKIP: no $tool"; exit 77; }
 done
-rsyslog_find || exit
-unpacked loggen usr/bin/loggen syslog-ng-core libivykis0 libnet1 libwrap0 || { echo "SKIP: loggen could not be fetched"; exit 77; }
-LOGGEN=$PROGRAM_PATH
 dir=$(mktemp -d /tmp/penstock-streams-XXXXXX)
 trap 'kill -9 $AGENT $RSYSLOG_PID 2>/dev/null; rm -rf "$dir"' EXIT
 export TZ=UTC

@@ -11,108 +11,13 @@ what is durable.
               log. Every second start resets the connections (the source has another name): what rsyslog itself loses then is printed
   stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after
 Usage: test_tcp_kernel.py PENSTOCK CTL RELAY MODE [ARG [GENERATOR]].   Exit 77 where the machine cannot do it."""
-import ctypes, json, os, re, select, shutil, signal, socket, struct, subprocess, sys, tempfile, time
+import json, os, re, select, shutil, signal, socket, struct, subprocess, sys, time
 
-penstock, ctl, relay, mode = sys.argv[1:5]
+from tcp_rig import ADDRESS, PORT, Agent, children, ctl, even, finish, found, mode, on_relay, own_namespace, skip, tag, tap_up, until, work
+
 arg = sys.argv[5] if len(sys.argv) > 5 else None
 trafficgen = sys.argv[6] if len(sys.argv) > 6 else None
-tag = f"pt{os.getpid() % 100000}"
-work = tempfile.mkdtemp(prefix="penstock-tcp-")
-children = []
 LINE = re.compile(rb"<13>.* s(\d+) n(\d+) x*\n")
-ADDRESS, PORT = "192.0.2.10", 5140
-
-
-def skip(why):
-    print(f"SKIP: {why}")
-    sys.exit(77)
-
-
-def sh(command, check=True):
-    return subprocess.run(command, shell=True, check=check, capture_output=True, text=True)
-
-
-def until(what, test, seconds=20):
-    end = time.monotonic() + seconds
-    while not test():
-        if time.monotonic() > end:
-            log = open(f"{work}/agent.log").read()[-2000:] if os.path.exists(f"{work}/agent.log") else ""
-            raise AssertionError(f"not after {seconds} s: {what}\n{log}")
-        time.sleep(0.05)
-
-
-class Agent:
-    """One agent in the namespace, its port a TAP of its own or one end of the relay's."""
-
-    def __init__(self, device, capacity=1000000, sink="file_roll", source="r1"):
-        os.makedirs(f"{work}/out", exist_ok=True)
-        sink = (f"a1.sinks.k1.type = file_roll\na1.sinks.k1.sink.directory = {work}/out\na1.sinks.k1.sink.rollInterval = 0\n"
-                f"a1.sinks.k1.channel = c1") if sink else ""
-        with open(f"{work}/c.properties", "w") as f:
-            f.write(f"""
-a1.sources = {source}
-a1.channels = c1
-{"a1.sinks = k1" if sink else ""}
-a1.sources.{source}.type = syslogtcp
-a1.sources.{source}.host = {ADDRESS}
-a1.sources.{source}.port = {PORT}
-a1.sources.{source}.keepFields = all
-a1.sources.{source}.channels = c1
-a1.channels.c1.type = file
-a1.channels.c1.dataDirs = {work}/log
-a1.channels.c1.checkpointDir = {work}/checkpoint
-a1.channels.c1.capacity = {capacity}
-a1.channels.c1.transactionCapacity = 1000
-{sink}
-penstock.lcores = {max(os.sched_getaffinity(0))}
-penstock.idle = sleep
-penstock.hugepages = none
-penstock.control.socket = {work}/control
-penstock.ports = p0
-penstock.ports.p0.device = {device}
-penstock.ports.p0.addresses = {ADDRESS}/24
-""")
-        self.log = open(f"{work}/agent.log", "a")
-        self.p = subprocess.Popen([penstock, "agent", "-n", "a1", "-f", f"{work}/c.properties"], stdout=self.log, stderr=self.log)
-        children.append(self.p)
-
-    def up(self):
-        until("the agent is up", lambda: self.ctl("status") is not None or self.p.poll() is not None, 60)
-        if self.p.poll() is not None:
-            raise AssertionError(open(f"{work}/agent.log").read()[-2000:])
-
-    def ctl(self, *what):
-        done = subprocess.run([ctl, "-s", f"{work}/control", "--json", *what], capture_output=True, text=True)
-        return json.loads(done.stdout) if done.returncode == 0 else None
-
-    def flows(self):
-        done = subprocess.run([ctl, "-s", f"{work}/control", "--json", "flows"], capture_output=True, text=True)
-        lines = [json.loads(text) for text in done.stdout.splitlines()]
-        assert done.returncode == 0 and lines[-1].get("end") and lines[-1]["flows"] == len(lines) - 1, done
-        return lines[:-1]
-
-    def metric(self, kind, name):
-        text = subprocess.run([ctl, "-s", f"{work}/control", "metrics"], capture_output=True, text=True).stdout
-        return sum(int(f[3]) for f in map(str.split, text.splitlines()) if len(f) > 3 and f[0] == kind and f[2] == name)
-
-    def stop(self):
-        self.p.terminate()
-        code = self.p.wait(40)
-        assert code == 0, f"the agent ended with {code}"
-
-
-def own_namespace():
-    if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
-        skip("wants root and /dev/net/tun")
-    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):	# CLONE_NEWNET: it ends with the last process in it
-        skip("no network namespaces here")
-    sh("ip link set lo up")
-
-
-def tap_up(name):
-    until(f"{name} is there", lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{name}"), 60)
-    sh(f"sysctl -qw net.ipv6.conf.{name}.disable_ipv6=1", check=False)
-    sh(f"ip addr add 192.0.2.1/24 dev {name} && ip link set {name} up")
 
 
 def line(sender, i, size):
@@ -187,12 +92,6 @@ def wait_all(pids):
         assert status == 0, f"a sender failed: {status}"
 
 
-def even(agent):
-    drops = agent.ctl("drops")
-    text = json.dumps(drops)
-    assert drops is not None and '"even": false' not in text, text
-
-
 def plain():
     agent = Agent(f"net_tap0,iface={tag}")
     tap_up(tag)
@@ -221,14 +120,8 @@ def plain():
 
 
 def loss(share):
-    log = open(f"{work}/relay.log", "w+")
-    r = subprocess.Popen([relay, "--a", f"{tag}a", "--b", f"{tag}b", "--seed", os.environ.get("SEED", "7"), "--loss", share, "--duplicate", "0.02", "--reorder", "0.02",
-                          "--corrupt", "0.01" if float(share) else "0", "--delay", "0.2"], stdout=log)
-    children.append(r)
-    tap_up(f"{tag}a")
-    sh(f"ip link set {tag}b up")
-    sh(f"sysctl -qw net.ipv6.conf.{tag}b.disable_ipv6=1 net.ipv4.conf.{tag}b.arp_ignore=8", check=False)
-    agent = Agent(f"net_af_packet0,iface={tag}b")
+    device = on_relay("--loss", share, "--duplicate", "0.02", "--reorder", "0.02", "--corrupt", "0.01" if float(share) else "0", "--delay", "0.2")
+    agent = Agent(device)
     agent.up()
     counts = {s: 3000 if float(share) < 0.05 else 400 if float(share) < 0.15 else 100 for s in range(4)}
     begin = time.monotonic()
@@ -308,16 +201,6 @@ def kill(rounds):
         total += count
     assert total > rounds * 100, total
     print(f"{rounds} rounds, {total} acknowledged lines, none lost")
-
-
-def on_relay():
-    """A relay without loss: the sender's wire stays when the agent dies. Returns the agent's device."""
-    r = subprocess.Popen([relay, "--a", f"{tag}a", "--b", f"{tag}b", "--seed", "7"], stdout=subprocess.DEVNULL)
-    children.append(r)
-    tap_up(f"{tag}a")
-    sh(f"ip link set {tag}b up")
-    sh(f"sysctl -qw net.ipv6.conf.{tag}b.disable_ipv6=1 net.ipv4.conf.{tag}b.arp_ignore=8", check=False)
-    return f"net_af_packet0,iface={tag}b"
 
 
 def slow_sender(sender, until_file):
@@ -468,13 +351,8 @@ def acknowledged_lines(capture):
 
 
 def rsyslog(rounds):
-    found = subprocess.run(["bash", "-c", f". {os.path.dirname(os.path.abspath(__file__))}/../lib/rsyslog.sh; rsyslog_find && echo $RSYSLOGD"],
-                           capture_output=True, text=True).stdout.split("\n")
     if not shutil.which("tcpdump"):
         skip("no tcpdump")
-    if not found[0] or found[0].startswith("SKIP"):
-        print(found[0] or "SKIP: no rsyslogd")
-        sys.exit(77)
     device = on_relay()
     os.makedirs(f"{work}/queue")
     with open(f"{work}/rsyslog.conf", "w") as f:
@@ -489,7 +367,7 @@ action(type="omfwd" target="{ADDRESS}" port="{PORT}" protocol="tcp" template="RS
     sources = ["r1", "r2"]
     agent = Agent(device)
     agent.up()
-    daemon = subprocess.Popen([found[0], "-n", "-f", f"{work}/rsyslog.conf", "-i", f"{work}/rsyslog.pid"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    daemon = subprocess.Popen([rsyslogd, "-n", "-f", f"{work}/rsyslog.conf", "-i", f"{work}/rsyslog.pid"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     children.append(daemon)
     until("rsyslogd listens", lambda: os.path.exists(f"{work}/log.sock"))
     log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -575,13 +453,10 @@ def stall():
     print(f"{lines} lines acknowledged of {before} stored in the full channel; the second sender lost none")
 
 
+rsyslogd = found("rsyslog.sh", "rsyslog_find && echo $RSYSLOGD") if mode == "rsyslog" else None
 own_namespace()
 try:
     {"plain": plain, "loss": lambda: loss(arg), "kill": lambda: kill(int(arg)), "restart": lambda: restart(int(arg)), "stall": stall,
      "generator": lambda: generator(int(arg)), "rsyslog": lambda: rsyslog(int(arg))}[mode]()
 finally:
-    for p in children:
-        if p.poll() is None:
-            p.kill()
-        p.wait()
-    shutil.rmtree(work, ignore_errors=True)
+    finish()

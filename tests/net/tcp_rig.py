@@ -1,0 +1,138 @@
+"""tcp_rig: one penstock agent and Linux' own TCP beside it in a network namespace of the test's own, for the tests of this directory; to be imported.
+The test's arguments begin with PENSTOCK CTL RELAY MODE."""
+import ctypes, json, os, shutil, subprocess, sys, tempfile, time
+
+penstock, ctl, relay, mode = sys.argv[1:5]
+tag = f"pt{os.getpid() % 100000}"
+work = tempfile.mkdtemp(prefix="penstock-tcp-")
+children = []
+ADDRESS, PORT = "192.0.2.10", 5140
+
+
+def skip(why):
+    print(f"SKIP: {why}")
+    sys.exit(77)
+
+
+def found(script, what):
+    """What the shell function prints that finds or fetches a program (before own_namespace, where nothing can be fetched); else the test is skipped."""
+    lib = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib")
+    done = subprocess.run(["bash", "-c", f"cd {lib} && . ./{script} && {what}"], capture_output=True, text=True)
+    if done.returncode:
+        skip((done.stdout.strip() or what.split()[1] + " could not be fetched").removeprefix("SKIP: "))
+    return done.stdout.strip()
+
+
+def sh(command, check=True):
+    return subprocess.run(command, shell=True, check=check, capture_output=True, text=True)
+
+
+def until(what, test, seconds=20):
+    end = time.monotonic() + seconds
+    while not test():
+        if time.monotonic() > end:
+            log = open(f"{work}/agent.log").read()[-2000:] if os.path.exists(f"{work}/agent.log") else ""
+            raise AssertionError(f"not after {seconds} s: {what}\n{log}")
+        time.sleep(0.05)
+
+
+class Agent:
+    """One agent in the namespace, its port a TAP of its own or one end of the relay's."""
+
+    def __init__(self, device, capacity=1000000, sink="file_roll", source="r1", sources=None):
+        """source: the name of one syslogtcp; or sources: name -> its options."""
+        syslog = {"type": "syslogtcp", "host": ADDRESS, "port": PORT, "keepFields": "all"}
+        sources = "".join(f"a1.sources.{name}.{key} = {value}\n" for name, options in (sources or {source: syslog}).items()
+                          for key, value in {**options, "channels": "c1"}.items())
+        names = sorted({row.split(".")[2] for row in sources.splitlines()})
+        os.makedirs(f"{work}/out", exist_ok=True)
+        sink = (f"a1.sinks.k1.type = file_roll\na1.sinks.k1.sink.directory = {work}/out\na1.sinks.k1.sink.rollInterval = 0\n"
+                f"a1.sinks.k1.channel = c1") if sink else ""
+        with open(f"{work}/c.properties", "w") as f:
+            f.write(f"""
+a1.sources = {" ".join(names)}
+a1.channels = c1
+{"a1.sinks = k1" if sink else ""}
+{sources}
+a1.channels.c1.type = file
+a1.channels.c1.dataDirs = {work}/log
+a1.channels.c1.checkpointDir = {work}/checkpoint
+a1.channels.c1.capacity = {capacity}
+a1.channels.c1.transactionCapacity = 1000
+{sink}
+penstock.lcores = {max(os.sched_getaffinity(0))}
+penstock.idle = sleep
+penstock.hugepages = none
+penstock.control.socket = {work}/control
+penstock.ports = p0
+penstock.ports.p0.device = {device}
+penstock.ports.p0.addresses = {ADDRESS}/24
+""")
+        self.log = open(f"{work}/agent.log", "a")
+        self.p = subprocess.Popen([penstock, "agent", "-n", "a1", "-f", f"{work}/c.properties"], stdout=self.log, stderr=self.log)
+        children.append(self.p)
+
+    def up(self):
+        until("the agent is up", lambda: self.ctl("status") is not None or self.p.poll() is not None, 60)
+        if self.p.poll() is not None:
+            raise AssertionError(open(f"{work}/agent.log").read()[-2000:])
+
+    def ctl(self, *what):
+        done = subprocess.run([ctl, "-s", f"{work}/control", "--json", *what], capture_output=True, text=True)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def flows(self):
+        done = subprocess.run([ctl, "-s", f"{work}/control", "--json", "flows"], capture_output=True, text=True)
+        lines = [json.loads(text) for text in done.stdout.splitlines()]
+        assert done.returncode == 0 and lines[-1].get("end") and lines[-1]["flows"] == len(lines) - 1, done
+        return lines[:-1]
+
+    def metric(self, kind, name):
+        text = subprocess.run([ctl, "-s", f"{work}/control", "metrics"], capture_output=True, text=True).stdout
+        return sum(int(f[3]) for f in map(str.split, text.splitlines()) if len(f) > 3 and f[0] == kind and f[2] == name)
+
+    def stop(self):
+        self.p.terminate()
+        code = self.p.wait(40)
+        assert code == 0, f"the agent ended with {code}"
+
+
+def own_namespace():
+    if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
+        skip("wants root and /dev/net/tun")
+    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):	# CLONE_NEWNET: it ends with the last process in it
+        skip("no network namespaces here")
+    sh("ip link set lo up")
+
+
+def tap_up(name):
+    until(f"{name} is there", lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{name}"), 60)
+    sh(f"sysctl -qw net.ipv6.conf.{name}.disable_ipv6=1", check=False)
+    sh(f"ip addr add 192.0.2.1/24 dev {name} && ip link set {name} up")
+
+
+def even(agent):
+    drops = agent.ctl("drops")
+    text = json.dumps(drops)
+    assert drops is not None and '"even": false' not in text, text
+
+
+def on_relay(*how):
+    """A relay, without loss unless told: the sender's wire stays when the agent dies. Returns the agent's device."""
+    children.append(subprocess.Popen([relay, "--a", f"{tag}a", "--b", f"{tag}b", "--seed", os.environ.get("SEED", "7"), *how], stdout=subprocess.DEVNULL))
+    tap_up(f"{tag}a")
+    sh(f"ip link set {tag}b up")
+    sh(f"sysctl -qw net.ipv6.conf.{tag}b.disable_ipv6=1 net.ipv4.conf.{tag}b.arp_ignore=8", check=False)
+    return f"net_af_packet0,iface={tag}b"
+
+
+def finish():
+    """What is still running, by its id, and the directory (KEEP=1 keeps it)."""
+    for p in children:
+        if p.poll() is None:
+            p.kill()
+        p.wait()
+    if os.environ.get("KEEP"):
+        print(f"kept: {work}")
+    else:
+        shutil.rmtree(work, ignore_errors=True)
