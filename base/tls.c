@@ -469,6 +469,12 @@ tls_sent(struct tls_session *s, uint32_t len)
 	}
 }
 
+bool
+tls_established(const struct tls_session *s)
+{
+	return SSL_is_init_finished(s->ssl);
+}
+
 const char *
 tls_error(const struct tls_session *s)
 {

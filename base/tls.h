@@ -56,6 +56,8 @@ void tls_end(struct tls_session *session);
 /* Ciphertext to be sent; tls_sent takes it away. */
 uint32_t tls_output(struct tls_session *session, const uint8_t **bytes);
 void tls_sent(struct tls_session *session, uint32_t len);
+/* The handshake is done. */
+bool tls_established(const struct tls_session *session);
 /* Why it failed, for humans. */
 const char *tls_error(const struct tls_session *session);
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "channel/ledger.h"
+#include "dataplane/stream_tls.h"
 
 #define RUN_NS NS_PER_MS
 #define RUN_MAX 256u			/* looked at in one turn */
@@ -80,11 +81,41 @@ note(struct half_lines *lines, struct half_line *line)
 	if (ledger_note(half_line_link(lines, stream), &record, &line->number))
 		return;		/* too long, or no room now */
 	line->urgent = false;
-	line->offset = stream->received;
+	line->offset = stream->plain;
 	line->noted = len;
 	line->kept = line->waiting = true;
 	lines->waiting++;
 	lines->kept_total++;
+}
+
+static bool
+record_begun(const struct stream *stream)
+{
+	return stream->tls && stream->received > stream->tls->wire;
+}
+
+static void
+record_seen(struct stream *stream, uint64_t now_ns)
+{
+	if (record_begun(stream) && stream->tls->begun != stream->tls->wire) {
+		stream->tls->begun = stream->tls->wire;
+		stream->tls->begun_ns = now_ns;
+	}
+}
+
+/* The peer may be unable to send the end of a record before its beginning is acknowledged. */
+static void
+record_look(struct half_line *line, uint64_t now_ns)
+{
+	struct stream *stream = line->stream;
+	struct stream_tls *tls = stream->tls;
+	record_seen(stream, now_ns);
+	if (stream->durable < stream->received) {
+		if (tls->count || stream->durable < tls->wire || (!line->urgent && now_ns - tls->begun_ns < HALF_LINE_AGE_NS))
+			return;
+		stream_record_begun(stream);
+	}
+	line->urgent = line->urgent && stream->tail_len;
 }
 
 /* False: it need not be looked at again. */
@@ -93,6 +124,12 @@ look(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 {
 	struct stream *stream = line->stream;
 	struct ledger_link *link = half_line_link(lines, stream);
+	if (!link) {
+		if (stream->ending || !record_begun(stream))
+			return false;
+		record_look(line, now_ns);
+		return true;
+	}
 	if (line->waiting && ledger_durable(link) >= line->number) {
 		line->waiting = false;
 		lines->waiting--;
@@ -113,10 +150,12 @@ look(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 		line->place_waiting = true;
 		lines->waiting++;
 	}
-	if (line->kept && !line->waiting && stream->durable > line->offset)
+	if (record_begun(stream))
+		record_look(line, now_ns);
+	if (line->kept && !line->waiting && (stream->tls ? stream->tls->edge : stream->durable) > line->offset)
 		forget(lines, line);	/* the whole frame is in the log now */
 	if (!stream->tail_len)
-		return line->kept || line->place_waiting || lags;
+		return line->kept || line->place_waiting || lags || record_begun(stream);
 	uint64_t begin = stream_consumed(stream);
 	if (begin != line->begin) {
 		line->begin = begin;
@@ -125,7 +164,7 @@ look(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 	bool longer = stream->tail_len >= HALF_LINE_LONG_BYTES && stream->tail_len >= 2 * line->noted;
 	/* A stream that waits for room in a channel holds whole frames too: those are acknowledged when they are events in the log, not before. */
 	bool placed = !stream->flow || stream_consumed(stream) <= stream->recorded || (line->place_waiting && line->place == stream_consumed(stream));
-	if (placed && !line->waiting && !stream->wait && !stream->ticket_first && stream->received > line->offset &&
+	if (placed && !line->waiting && !stream->wait && !stream->ticket_first && stream->plain > line->offset &&
 	    (line->urgent || longer || now_ns - line->since_ns >= HALF_LINE_AGE_NS))
 		note(lines, line);
 	return true;
@@ -135,10 +174,11 @@ void
 half_line_fed(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 {
 	struct stream *stream = line->stream;
-	if (line->listed || !stream->tail_len || stream->tls || stream->edge != STREAM_DURABLE || !half_line_link(lines, stream))
+	if (line->listed || stream->edge != STREAM_DURABLE || !((stream->tail_len && half_line_link(lines, stream)) || record_begun(stream)))
 		return;
 	line->begin = stream_consumed(stream);
 	line->since_ns = now_ns;
+	record_seen(stream, now_ns);
 	list_add(lines, line);
 }
 

@@ -1,6 +1,9 @@
 /* half_line: the beginning of a frame whose end does not come is made durable as a state record, so that it can be acknowledged: a sender with Nagle's
  * algorithm holds the end back until then, and one whose segment was lost behind it sends nothing else again before.
  *
+ * With TLS there are beginnings of two kinds: of a frame, in plaintext, which is noted as any other, and of a record, of which nothing can be read: it is
+ * acknowledged when it is as old and all records before it are durable. A record is up to 16 KiB, more than a congestion window at its beginning.
+ *
  * It is noted when it is 40 ms old, at once when a hole is behind it, and when it has grown long. When the frame is whole and durable, or the
  * connection ends (an unfinished frame makes no event), the record goes. Records that a killed process left become events at the next start (fragment.h).
  *
@@ -21,7 +24,7 @@ struct half_line {
 	struct stream *stream;
 	struct half_line *prev, *next;
 	uint64_t since_ns, begin;	/* when the frame that begins at `begin` was first seen unfinished */
-	uint64_t number, offset;	/* the last note, and where the bytes it holds end */
+	uint64_t number, offset;	/* the last note, and where the bytes it holds end, in plaintext */
 	uint32_t noted;			/* bytes in it */
 	bool listed, urgent;
 	bool waiting;			/* the note is not durable yet */

@@ -188,7 +188,7 @@ static void
 after_feed(struct stream *stream)
 {
 	stream_ticket_close(stream);
-	bool frame = stream->tail_len || stream->in_frame || (stream->tls && !stream->tls->established);
+	bool frame = stream->tail_len || stream->in_frame || (stream->tls && (!stream->tls->established || stream->received > stream->tls->wire));
 	if (frame && !stream->frame_known)
 		stream->frame_ns = stream->streams->now_ns;
 	stream->frame_known = frame;
@@ -235,12 +235,12 @@ tls_take(struct stream *stream, bool record)
 	struct stream_counters *counters = &stream->listener->counters;
 	int n;
 	while ((n = tls_read(tls->session, plain, sizeof plain)) > 0) {
-		tls->established = true;
 		if (feed_plain(stream, plain, (uint32_t)n) != (uint32_t)n) {
 			stream_shut(stream, &counters->reset_tls, true);	/* no memory for the tail */
 			return false;
 		}
 	}
+	tls->established = tls->established || (record && tls_established(tls->session));
 	if (record && !stream_tls_note(tls, stream->plain, stream->received, stream->edge == STREAM_DURABLE)) {
 		stream_shut(stream, &counters->reset_tls, true);
 		return false;

@@ -165,10 +165,13 @@ void stream_writable(struct stream *stream);
 /* The connection is no more; counts it as lost when neither side had closed it. */
 void stream_end(struct stream *stream);
 
-/* The unfinished frame: bytes behind the last eaten frame, at offsets [consumed, received) (plain connections only; none with TLS). */
+/* The unfinished frame: bytes behind the last eaten frame, at plaintext offsets [consumed, plain). */
 const uint8_t *stream_unfinished(const struct stream *stream, uint32_t *len);
-/* Bytes below `offset` of the unfinished frame are durable as a fragment in the log. */
+/* Bytes below `offset` (plaintext) of the unfinished frame are durable as a fragment in the log. */
 void stream_stored(struct stream *stream, uint64_t offset);
+/* With TLS, all whole records durable: what has come of the next one may be acknowledged. It makes no event before its end has come (which is not
+ * acknowledged before its events are durable). */
+void stream_record_begun(struct stream *stream);
 /* After a restart: the connection goes on at `offset` with `len` bytes of an unfinished frame before it. Directly after stream_open. 0 or -ENOMEM. */
 int stream_restore(struct stream *stream, uint64_t offset, const uint8_t *unfinished, uint32_t len);
 

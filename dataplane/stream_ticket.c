@@ -155,10 +155,19 @@ stream_ticket_settled(struct ingress *ingress, uint32_t ticket)
 void
 stream_stored(struct stream *stream, uint64_t offset)
 {
-	assert(!stream->tls && offset <= stream->received);
+	assert(offset <= stream->plain);
 	if (offset > stream->stored)
 		stream->stored = offset;
 	stream_progress(stream);
+}
+
+void
+stream_record_begun(struct stream *stream)
+{
+	assert(stream->tls && !stream->tls->count && stream->durable >= stream->tls->wire);
+	stream->durable = stream->received;
+	if (!stream->ending)
+		stream->carrier->durable(stream);
 }
 
 bool

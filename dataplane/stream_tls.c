@@ -51,6 +51,8 @@ stream_tls_note(struct stream_tls *tls, uint64_t plain, uint64_t wire, bool keep
 uint64_t
 stream_tls_edge(struct stream_tls *tls, uint64_t edge, uint64_t durable)
 {
+	if (edge > tls->edge)
+		tls->edge = edge;
 	while (tls->count && tls->records[tls->first].plain <= edge) {
 		durable = tls->records[tls->first].wire;
 		tls->first = (tls->first + 1) % tls->room;

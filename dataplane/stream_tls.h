@@ -18,6 +18,8 @@ struct stream_tls {
 	struct tls_record *records;	/* a ring, oldest at first; kept only where the durable edge is wanted */
 	uint32_t first, count, room;
 	uint64_t plain, wire;		/* ends of the last whole record */
+	uint64_t edge;			/* plaintext below it is durable */
+	uint64_t begun, begun_ns;	/* where the record begins that was seen without its end, and when that was */
 	bool established;
 };
 

@@ -221,6 +221,9 @@ input_ack(struct conn *c, const struct segment *s)
 		if ((c->flags & CONN_TIMING) && seq_le(c->rtt_seq, s->ack)) {
 			c->flags &= ~(uint32_t)CONN_TIMING;
 			measured(c, tcp->now_ns - c->rtt_ns);
+		} else if (c->retries && (c->flags & CONN_TS) && s->has_ts && conn_ts_now(c) - s->ts_ecr < 60000) {
+			/* Of what was sent again the echo tells which of them came (RFC 7323 4): else no sample is had where the loss is high. */
+			measured(c, (conn_ts_now(c) - s->ts_ecr) * (uint64_t)NS_PER_MS);
 		}
 		bool fin = s->ack == c->max && (c->state == TCP_FIN_WAIT_1 || c->state == TCP_CLOSING || c->state == TCP_LAST_ACK) &&
 			   acked == c->send_bytes + 1;
@@ -310,6 +313,8 @@ input_data(struct conn *c, uint32_t seq, const uint8_t *bytes, uint32_t len, boo
 			c->sack_recent = seq;
 			if (tcp->user->hurry && c->stream && conn_edge(c) != c->received)
 				tcp->user->hurry(c->stream);
+		} else if (c->queue && tcp->user->hurry && c->stream && conn_edge(c) != c->received) {
+			tcp->user->hurry(c->stream);	/* a hole filled before another one */
 		}
 		/* One for each, not one a turn: where a segment was lost an ACK may be lost too. */
 		if (conn_settled(c) && (seq == before || !conn_emit(c, TCP_ACK, c->nxt, 0)))
@@ -371,6 +376,7 @@ input_half_open(struct conn *c, const struct segment *s, enum drop *drop)
 				struct tcp_syn syn;
 				tcp_syn_parse(s->options, s->options_bytes, &syn);
 				c->ts_recent = syn.ts_val;	/* of this one, or the peer measures a round trip of seconds */
+				c->flags &= ~(uint32_t)CONN_TIMING;
 				c->heard_ns = tcp->now_ns;
 				c->flags |= CONN_OUTPUT;
 				conn_list(c);
@@ -397,6 +403,9 @@ input_half_open(struct conn *c, const struct segment *s, enum drop *drop)
 	}
 	if (!conn_establish(c))
 		return false;
+	if (c->flags & CONN_TIMING)
+		measured(c, tcp->now_ns - c->rtt_ns);
+	c->flags &= ~(uint32_t)CONN_TIMING;
 	c->peer_window = c->window_max = s->window << c->peer_shift;
 	c->wl1 = s->seq;
 	c->wl2 = s->ack;

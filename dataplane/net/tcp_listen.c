@@ -125,7 +125,8 @@ tcp_input_syn(struct tcp *tcp, const struct segment *s, uint32_t hash, const str
 	counter_add(&tcp->counters.opened, 1);
 	c->peer_shift = syn.has_shift ? syn.shift : UINT8_MAX;
 	c->peer_window = s->window;
-	c->flags |= (syn.has_sack ? CONN_SACK : 0) | (syn.has_ts ? CONN_TS : 0) | CONN_OUTPUT;
+	c->flags |= (syn.has_sack ? CONN_SACK : 0) | (syn.has_ts ? CONN_TS : 0) | CONN_OUTPUT | CONN_TIMING;
+	c->rtt_ns = tcp->now_ns;
 	c->ts_recent = syn.ts_val;
 	c->ts_recent_ns = tcp->now_ns;
 	promise_first(c);

@@ -290,6 +290,7 @@ conn_retransmit(struct conn *c)
 {
 	struct tcp *tcp = c->tcp;
 	if (c->state == TCP_SYN_RECEIVED) {
+		c->flags &= ~(uint32_t)CONN_TIMING;
 		if (++c->retries > SYN_RETRIES_MAX) {
 			counter_add(&tcp->counters.timeouts, 1);
 			tcp_conn_free(c);

@@ -215,6 +215,8 @@ peer_take(void)
 	P.s_len = bytes - header;
 	memcpy(P.s_data, t + header, P.s_len);
 	P.s_has_ts = tcp_ts_find(t + TCP_BYTES, header - TCP_BYTES, &P.s_ts_val, &P.s_ts_ecr);
+	if (P.s_has_ts && P.s_len)	/* echoed, as peers do */
+		P.ts_ecr = P.s_ts_val;
 	P.sack_count = 0;
 	for (const uint8_t *o = t + TCP_BYTES; o < t + header && *o;) {
 		if (*o == 1) {
