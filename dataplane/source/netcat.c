@@ -156,7 +156,8 @@ on_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len
 			stream_wait(stream, STREAM_WAIT_SETTLE);
 			return n;
 		}
-		if (stream_send_room(stream) < 128u * LINES_MAX) {
+		/* Each line under way may be answered FAILED. All of them have room behind TLS, too. */
+		if (stream_send_room(stream) < 96u * (t->lines + 2)) {
 			stream_wait(stream, STREAM_WAIT_SEND);
 			return n;
 		}

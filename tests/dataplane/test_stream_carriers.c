@@ -1,6 +1,6 @@
 /* Proves: the conformance body of streams (tests/conformance/stream_conformance.c) holds over kernel sockets, over the lcore's TCP with ack = received, and over
- * the lcore's TCP with ack = durable: the same sources, the same promises.
- * How: kernel: sockets of loopback. Lcore: net and tcp over port_mem, with clients whose TCP is the few lines below (a wire that loses nothing). */
+ * the lcore's TCP with ack = durable, each of them plain and with TLS: the same sources, the same promises.
+ * TLS: OpenSSL's client over the clients of the carrier. How: kernel: sockets of loopback. Lcore: net and tcp over port_mem, with clients whose TCP is the few lines below (a wire that loses nothing). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -177,6 +178,7 @@ static struct lcore {
 	struct tcp_carrier carrier;
 	struct client clients[CLIENTS];
 	uint16_t next_port;
+	uint32_t flight_max;		/* of a client, bytes: its congestion window; 0: none */
 } L;
 
 static enum drop
@@ -192,7 +194,9 @@ lcore_open(struct stream_case *c, const struct source_ops *ops, const char *prop
 {
 	char text[512];
 	struct err err = { "" };
+	uint32_t flight_max = L.flight_max;
 	memset(&L, 0, sizeof L);
+	L.flight_max = flight_max;
 	snprintf(text, sizeof text, "%s=6514 %s", ops == &source_multiport_syslogtcp ? "ports" : "port", properties);
 	if (ops != &source_syslogtcp && ops != &source_multiport_syslogtcp)
 		snprintf(text, sizeof text, "port=6514 bind=192.0.2.10 %s", properties);
@@ -210,6 +214,8 @@ lcore_open(struct stream_case *c, const struct source_ops *ops, const char *prop
 	struct tcp_config tcp = { .connections_max = 64, .chunks = 2048, .secret = { 3, 4 } };
 	int rc = tcp_listeners_add(&L.listeners, &at, &where, &limits, c->durable && !where.replies ? STREAM_DURABLE : STREAM_RECEIVED,
 				   &c->rig.ingress.sources[0], &err);
+	if (!rc)
+		rc = stream_listener_tls(&L.listeners.list[0]->listener, where.stream, where.tickets, &err);
 	rc |= tcp_carrier_open(&L.carrier, &tcp, L.net, &c->rig.streams, &L.listeners, "p0", &err);
 	if (rc)
 		fail_msg("%s", err.text);
@@ -239,7 +245,10 @@ static void
 pump(struct client *k)
 {
 	for (int n = 0; n < 12 && k->open && !k->reset && !k->fin_sent; n++) {
-		uint32_t flight = k->nxt - k->una, len = k->tx_len - flight, room = k->window > flight ? k->window - flight : 0;
+		uint32_t flight = k->nxt - k->una, len = k->tx_len - flight, window = k->window, room;
+		if (L.flight_max && L.flight_max < window)
+			window = L.flight_max;
+		room = window > flight ? window - flight : 0;
 		if (!len && k->fin) {
 			k->fin_sent = put(k, TCP_ACK | TCP_FIN, k->nxt, NULL, 0, NULL, 0);
 			k->nxt += k->fin_sent;
@@ -445,6 +454,240 @@ static struct stream_case lcore = {
 	.finish = lcore_finish, .cut = lcore_cut, .drop = lcore_drop, .counters = lcore_counters,
 };
 
+/* ---- TLS over either ---- */
+
+#define TLS_CLIENTS 16
+#define TLS_PENDING 16384u		/* bytes of records that wait for the carrier before no more is taken */
+
+static struct tls {
+	struct stream_case *carrier;
+	SSL_CTX *ctx;
+	struct { SSL *ssl; int inner; bool finish, finished; ssize_t end; } clients[TLS_CLIENTS];
+	uint8_t out[TLS_CLIENTS][TLS_PENDING * 2];
+	uint32_t out_len[TLS_CLIENTS];
+} T;
+
+static void
+tls_open(struct stream_case *c, const struct source_ops *ops, const char *properties)
+{
+	char text[512];
+	snprintf(text, sizeof text, "ssl=true keystore-type=PEM keystore=%s/lib/fuzz_tls.pem %s", getenv("PENSTOCK_TESTS"), properties);
+	T.carrier->durable = c->durable;
+	T.carrier->open(c, ops, text);
+	T.ctx = SSL_CTX_new(TLS_client_method());
+	assert_non_null(T.ctx);
+}
+
+/* What OpenSSL has for the wire. */
+static void
+tls_push(struct stream_case *c, int i)
+{
+	if (!T.clients[i].ssl)
+		return;
+	uint32_t room = sizeof T.out[i] - T.out_len[i];
+	int n = room ? BIO_read(SSL_get_wbio(T.clients[i].ssl), T.out[i] + T.out_len[i], (int)room) : 0;
+	T.out_len[i] += n > 0 ? (uint32_t)n : 0;
+	ssize_t sent = T.out_len[i] ? T.carrier->send(c, T.clients[i].inner, T.out[i], T.out_len[i]) : 0;
+	if (sent < 0) {
+		T.clients[i].end = sent;
+		T.out_len[i] = 0;
+	} else {
+		memmove(T.out[i], T.out[i] + sent, T.out_len[i] -= (uint32_t)sent);
+	}
+	if (T.clients[i].finish && !T.clients[i].finished && !T.out_len[i] && SSL_is_init_finished(T.clients[i].ssl)) {
+		T.clients[i].finished = true;
+		T.carrier->finish(c, T.clients[i].inner);
+	}
+}
+
+/* Ciphertext that has come; false: none. */
+static bool
+tls_pull(struct stream_case *c, int i)
+{
+	uint8_t bytes[8192];
+	ssize_t n = T.carrier->recv(c, T.clients[i].inner, bytes, sizeof bytes);
+	if (n > 0)
+		assert_int_equal(BIO_write(SSL_get_rbio(T.clients[i].ssl), bytes, (int)n), n);
+	else if (n != -EAGAIN)
+		T.clients[i].end = n == 0 ? 1 : n;
+	return n > 0;
+}
+
+static void
+tls_turn(struct stream_case *c, bool write, uint64_t ns)
+{
+	T.carrier->turn(c, write, ns);
+	for (int i = 0; i < TLS_CLIENTS; i++) {
+		if (!T.clients[i].ssl)
+			continue;
+		if (!SSL_is_init_finished(T.clients[i].ssl) && !T.clients[i].end) {
+			tls_pull(c, i);
+			SSL_do_handshake(T.clients[i].ssl);
+		}
+		tls_push(c, i);
+	}
+}
+
+static void
+tls_forget(int i)
+{
+	SSL_free(T.clients[i].ssl);
+	T.clients[i].ssl = NULL;
+}
+
+static void
+tls_close(struct stream_case *c)
+{
+	for (int i = 0; i < TLS_CLIENTS; i++)
+		tls_forget(i);
+	SSL_CTX_free(T.ctx);
+	T.carrier->close(c);
+}
+
+static int
+tls_dial(struct stream_case *c)
+{
+	int i = 0;
+	while (T.clients[i].ssl)
+		assert_true(++i < TLS_CLIENTS);
+	memset(&T.clients[i], 0, sizeof T.clients[i]);
+	T.out_len[i] = 0;
+	T.clients[i].inner = T.carrier->dial(c);
+	T.clients[i].ssl = SSL_new(T.ctx);
+	SSL_set_bio(T.clients[i].ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+	SSL_set_connect_state(T.clients[i].ssl);
+	SSL_do_handshake(T.clients[i].ssl);
+	return i;
+}
+
+static ssize_t
+tls_send(struct stream_case *c, int i, const void *bytes, size_t len)
+{
+	if (T.clients[i].end < 0)
+		return T.clients[i].end;
+	tls_push(c, i);
+	if (!SSL_is_init_finished(T.clients[i].ssl) || T.out_len[i] > TLS_PENDING / 2 || !len)
+		return 0;
+	int n = SSL_write(T.clients[i].ssl, bytes, (int)(len < TLS_PENDING ? len : TLS_PENDING));
+	tls_push(c, i);
+	return n > 0 ? n : 0;
+}
+
+static ssize_t
+tls_recv(struct stream_case *c, int i, void *bytes, size_t room)
+{
+	SSL *ssl = T.clients[i].ssl;
+	for (;;) {
+		int n = SSL_read(ssl, bytes, (int)(room < 1u << 20 ? room : 1u << 20));
+		if (n > 0)
+			return n;
+		if (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN)
+			return 0;
+		if (SSL_get_error(ssl, n) != SSL_ERROR_WANT_READ)
+			return -EPROTO;
+		if (T.clients[i].end || !tls_pull(c, i))
+			return T.clients[i].end > 0 ? 0 : T.clients[i].end ? T.clients[i].end : -EAGAIN;
+	}
+}
+
+static void
+tls_finish(struct stream_case *c, int i)
+{
+	SSL_shutdown(T.clients[i].ssl);
+	T.clients[i].finish = true;
+	tls_push(c, i);
+}
+
+static void
+tls_cut(struct stream_case *c, int i)
+{
+	T.carrier->cut(c, T.clients[i].inner);
+	tls_forget(i);
+}
+
+static void
+tls_drop(struct stream_case *c, int i)
+{
+	T.carrier->drop(c, T.clients[i].inner);
+	tls_forget(i);
+}
+
+static const struct stream_counters *
+tls_counters(struct stream_case *c)
+{
+	return T.carrier->counters(c);
+}
+
+static struct stream_case tls = {
+	.name = "TLS", .open = tls_open, .close = tls_close, .turn = tls_turn, .dial = tls_dial, .send = tls_send, .recv = tls_recv,
+	.finish = tls_finish, .cut = tls_cut, .drop = tls_drop, .counters = tls_counters,
+};
+
+static void
+test_tls_kernel(void **state)
+{
+	(void)state;
+	T.carrier = &kernel;
+	tls.durable = false;
+	stream_conformance(&tls);
+}
+
+static void
+test_tls_lcore_received(void **state)
+{
+	(void)state;
+	T.carrier = &lcore;
+	tls.durable = false;
+	stream_conformance(&tls);
+}
+
+static void
+test_tls_lcore_durable(void **state)
+{
+	(void)state;
+	T.carrier = &lcore;
+	tls.durable = true;
+	stream_conformance(&tls);
+}
+
+/* A record that is larger than what its sender may have under way: its beginning is acknowledged after a while, its end with its events and not before. */
+static void
+test_tls_record(void **state)
+{
+	(void)state;
+	enum { RECORD = 16000 };
+	static char bytes[RECORD + 1];
+	T.carrier = &lcore;
+	tls.durable = true;
+	L.flight_max = 10 * MSS;
+	tls.open(&tls, &source_syslogtcp, "keepFields=all");
+	int i = tls.dial(&tls), lines = 0;
+	for (int n = 0; n < 20; n++)
+		tls.turn(&tls, true, NS_PER_MS);
+	struct client *k = &L.clients[T.clients[i].inner];
+	for (int at = 0; at < RECORD; at += 100)
+		snprintf(bytes + at, 101, "<13>%095d\n", at);
+	uint32_t begin = k->una;
+	assert_int_equal(tls.send(&tls, i, bytes, RECORD), RECORD);
+	for (int n = 0; n < 30; n++)
+		tls.turn(&tls, true, NS_PER_MS);
+	assert_int_equal(k->una - begin, 0);
+	assert_true(k->nxt - k->una <= L.flight_max && k->tx_len > L.flight_max);
+	for (int n = 0; n < 200; n++)
+		tls.turn(&tls, false, NS_PER_MS);	/* nobody writes */
+	assert_true(k->nxt - begin > RECORD && k->tx_len > 0);	/* all of it is under way, its end is not acknowledged */
+	assert_string_equal(rig_stored(&tls.rig), "");
+	for (int n = 0; n < 200; n++)
+		tls.turn(&tls, true, NS_PER_MS);
+	assert_int_equal(k->tx_len, 0);
+	for (const char *p = rig_stored(&tls.rig); *p; p = strchr(p, '\n') + 1)
+		lines++;
+	assert_int_equal(lines, RECORD / 100);
+	tls.drop(&tls, i);
+	tls.close(&tls);
+	L.flight_max = 0;
+}
+
 static void
 test_kernel(void **state)
 {
@@ -473,6 +716,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kernel), cmocka_unit_test(test_lcore_received), cmocka_unit_test(test_lcore_durable),
+		cmocka_unit_test(test_tls_kernel),
+		cmocka_unit_test(test_tls_lcore_received), cmocka_unit_test(test_tls_lcore_durable),
+		cmocka_unit_test(test_tls_record),
 	};
 	return cmocka_run_group_tests_name("stream_carriers", tests, NULL, NULL);
 }
