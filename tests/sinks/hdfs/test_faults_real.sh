@@ -342,10 +342,10 @@ closed_by()	# sink at-least seconds: so many of its files got their final names
 failover_away()
 {
 	relay_start
-	SINKS="k1 k2" conf_write /f/group "hdfs.callTimeout = 1500" "k1: penstock.hdfs.http_address = $RELAY"
+	SINKS="k1 k2" conf_write /f/group "hdfs.callTimeout = 1000" "k1: penstock.hdfs.http_address = $RELAY"
 	group_write
 	agent_start "$dir/a.properties"
-	load 16
+	load 13
 	closed_by k1 1 20
 	kill -STOP $relay
 	closed_by k2 2 20
@@ -584,8 +584,8 @@ run()	# fault...
 
 group_quiet1() { run quota space_quota denied directory_removed lease_held; }
 group_quiet2() { run all_changed sink_removed consumer_moves consumer_copies consumer_deletes consumer_assumed; }
-group_quiet3() { run rename_lost rename_late two_sinks two_agents failover_away failover_denied stopped_orderly; }
-group_quiet4() { run file_text file_dated file_avro file_rounded; }
+group_quiet3() { run rename_lost rename_late two_sinks two_agents stopped_orderly; }
+group_quiet4() { run failover_away failover_denied file_text file_dated file_avro file_rounded; }
 
 group_name_node()
 {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # test_hdfs_real.sh PENSTOCK CTL GEN RINGLOG TEST_FS CAMUS [PART...]: everything that is tested on a real HDFS, on one cluster that all parts
 # share: a NameNode and a DataNode, started here once and ended here. Beside them, as they mostly wait, Kerberos and then two NameNodes, which are
-# clusters of their own kind. Parts: fs golden faults rounds camus kerberos ha. Each can be run by itself, too, and starts a cluster then.
+# clusters of their own kind. Parts: fs (with golden) faults rounds camus kerberos ha golden. Each can be run by itself, too, and starts a cluster then.
 set -u
 programs=("${@:1:4}") test_fs=$5 camus=$6
 shift 6
@@ -18,7 +18,7 @@ stop()
 }
 trap stop EXIT
 trap 'exit 1' TERM INT
-[ $# -gt 0 ] || set -- fs golden faults rounds camus kerberos ha
+[ $# -gt 0 ] || set -- fs faults rounds camus kerberos ha
 bad=0 skipped=0 begun=$SECONDS
 
 part()	# name command...
@@ -44,6 +44,19 @@ golden()
 	hadoop_fs -get "/golden/*" "\$1"
 	EOP
 	python3 "$here/test_golden.py" "$(dirname "$test_fs")/golden_run" "$here/golden" "$HADOOP_RPC/golden" "$HADOOP_SHARED/conf" "bash $cluster/fetch.sh"
+}
+
+# The conformance body, and golden beside it.
+fs()
+{
+	local rc files
+	golden >"$cluster/golden.out" 2>&1 &
+	files=$!
+	bash "$here/test_fs_real.sh" "$test_fs"
+	rc=$?
+	wait $files || rc=1
+	cat "$cluster/golden.out"
+	return $rc
 }
 
 took()	# exit status of a part
@@ -75,7 +88,7 @@ if wanted fs || wanted golden || wanted faults || wanted rounds || wanted camus;
 	export HADOOP_SHARED=$cluster/hadoop
 	for name in $parts; do
 		case $name in
-		fs) part fs bash "$here/test_fs_real.sh" "$test_fs" ;;
+		fs) part fs fs ;;
 		golden) part golden golden ;;
 		faults) part faults bash "$here/test_faults_real.sh" "${programs[@]}" ;;
 		rounds) part rounds bash "$here/test_daemon.sh" "${programs[@]}" ;;
