@@ -229,6 +229,24 @@ processor_load(struct load *load, struct config_group *group, const struct prope
 }
 
 static void
+group_keys_check(struct load *load, const struct config_group *group)
+{
+	const struct properties *properties = &load->config->properties;
+	const char *prefix = pool_print(&load->scratch, "%s.sinkgroups.%s.", load->config->agent, group->name);
+	size_t len = strlen(prefix);
+	for (size_t i = 0; i < properties->count; i++) {
+		const struct property_line *line = properties->lines[i];
+		const char *key = line->key + len, *near = NULL;
+		uint32_t best = UINT32_MAX;
+		if (strncmp(line->key, prefix, len) != 0 || !*line->resolved || strcmp(key, "sinks") == 0 || strncmp(key, "processor.", 10) == 0)
+			continue;
+		near_word(key, "sinks", &near, &best);
+		near_word(key, "processor.type", &near, &best);
+		load_unknown(load, line, near ? pool_print(&load->scratch, "%s%s", prefix, near) : NULL, NULL);
+	}
+}
+
+static void
 group_load(struct load *load, struct config_group *group, const struct words *groups, const struct words *sinks, bool *grouped)
 {
 	const char *agent = load->config->agent, *name = group->name;
@@ -254,6 +272,7 @@ group_load(struct load *load, struct config_group *group, const struct words *gr
 		group->sinks[group->count++] = (size_t)sink;
 	}
 	processor_load(load, group, line, type);
+	group_keys_check(load, group);
 }
 
 void
