@@ -18,11 +18,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "sinks/hdfs/token_file.h"
 #include "sinks/hdfs/webhdfs.h"
 
 #define PAUSE_NS NS_PER_S		/* after a login or a token call that failed, doubled up to */
 #define PAUSE_MAX_NS (30 * NS_PER_S)
-#define TOKEN_FILE_BYTES (1u << 20)
 
 enum ticket_state { TICKET_NONE, TICKET_RUNNING, TICKET_GOT, TICKET_FAILED };	/* the thread's mailbox */
 enum token_call { CALL_NONE, CALL_GET, CALL_RENEW };
@@ -248,82 +248,6 @@ login_refused(struct login *login, uint64_t now_ns)
 	return true;
 }
 
-/* ---- tokens that were given ---- */
-
-/* Hadoop's vint; false: the bytes end. */
-static bool
-vint_read(const uint8_t **at, const uint8_t *end, size_t *number)
-{
-	if (*at == end)
-		return false;
-	int8_t first = (int8_t)*(*at)++;
-	if (first >= -112) {
-		*number = first < 0 ? 0 : (size_t)first;
-		return true;
-	}
-	int len = first >= -120 ? -112 - first : 0;
-	if (len == 0 || len > 4 || end - *at < len)
-		return false;
-	for (*number = 0; len; len--)
-		*number = *number << 8 | *(*at)++;
-	return true;
-}
-
-static bool
-bytes_skip(const uint8_t **at, const uint8_t *end, const uint8_t **bytes, size_t *len)
-{
-	if (!vint_read(at, end, len) || (size_t)(end - *at) < *len)
-		return false;
-	*bytes = *at;
-	*at += *len;
-	return true;
-}
-
-/* The first HDFS token of a credentials file (HADOOP_TOKEN_FILE_LOCATION), in URL form; NULL: none, err says why. */
-static char *
-token_file_read(const char *path, struct err *err)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	uint8_t *file = malloc(TOKEN_FILE_BYTES);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = file && fd >= 0 ? read(fd, file, TOKEN_FILE_BYTES) : -1;
-	char *text = NULL;
-	if (fd >= 0)
-		close(fd);
-	const uint8_t *at = file + 5, *end = file + n, *part;
-	size_t count = 0, len;
-	if (n < 6 || memcmp(file, "HDTS", 4) != 0 || file[4] != 0 || !vint_read(&at, end, &count)) {
-		err_set(err, EINVAL, "%s: no credentials file of Hadoop's first format", path);
-		free(file);
-		return NULL;
-	}
-	for (size_t i = 0; i < count && !text; i++) {
-		const uint8_t *token, *kind;
-		size_t kind_len;
-		if (!bytes_skip(&at, end, &part, &len))
-			break;
-		token = at;
-		if (!bytes_skip(&at, end, &part, &len) || !bytes_skip(&at, end, &part, &len) || !bytes_skip(&at, end, &kind, &kind_len) ||
-		    !bytes_skip(&at, end, &part, &len))
-			break;
-		bool hdfs = (kind_len == 21 && memcmp(kind, "HDFS_DELEGATION_TOKEN", 21) == 0) || (kind_len == 18 && memcmp(kind, "WEBHDFS delegation", 18) == 0);
-		size_t bytes = (size_t)(at - token);
-		if (!hdfs || !(text = malloc(bytes * 2 + 4)))
-			continue;
-		char *to = text;
-		for (size_t k = 0; k < bytes; k += 3) {
-			uint32_t three = (uint32_t)token[k] << 16 | (k + 1 < bytes ? (uint32_t)token[k + 1] << 8 : 0) | (k + 2 < bytes ? token[k + 2] : 0);
-			for (size_t d = 0; d < (bytes - k < 3 ? bytes - k + 1 : 4); d++)
-				*to++ = digits[three >> (18 - 6 * d) & 63];
-		}
-		*to = '\0';
-	}
-	free(file);
-	if (!text)
-		err_set(err, ENOENT, "%s: it has no token for HDFS", path);
-	return text;
-}
-
 /* ---- begin and end ---- */
 
 /* "_HOST" in the second part is this machine's canonical name, in small letters. */
@@ -348,23 +272,33 @@ login_open(struct login **made, const struct fs_config *config, const struct had
 	   struct clock *clock, struct webhdfs *w, struct err *err)
 {
 	static _Atomic uint32_t caches;
-	(void)place;
 	*made = NULL;
 	const char *asked = hadoop_conf_get(conf, "hadoop.security.authentication"), *token_file = getenv("HADOOP_TOKEN_FILE_LOCATION");
 	bool kerberos = asked && strcmp(asked, "kerberos") == 0;
-	if (!config->token && !config->principal && !kerberos)
+	char *given = NULL;
+	if (config->token) {
+		given = strdup(config->token);
+		if (!given)
+			return err_set(err, ENOMEM, "no memory");
+	} else if (!config->principal && token_file) {
+		/* A task of a cluster without security has such a file, too, with nothing for us in it. */
+		int trouble = token_file_read(token_file, place->service, &given, err);
+		if (trouble && (kerberos || trouble != -ENOENT))
+			return trouble;
+	}
+	if (!given && !config->principal && !kerberos)
 		return 0;
 	struct login *login = calloc(1, sizeof *login);
-	if (!login)
+	if (!login) {
+		free(given);
 		return err_set(err, ENOMEM, "no memory");
+	}
 	login->w = w;
 	login->clock = clock;
 	int rc = 0;
-	if (config->token || (!config->principal && token_file)) {
+	if (given) {
 		login->fixed = true;
-		login->token = config->token ? strdup(config->token) : token_file_read(token_file, err);
-		if (!login->token)
-			rc = -EINVAL;
+		login->token = given;
 	} else if (!config->principal) {
 		rc = err_set(err, EINVAL, "the cluster asks for Kerberos (hadoop.security.authentication): give hdfs.kerberosPrincipal and hdfs.kerberosKeytab");
 	} else {
