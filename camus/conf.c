@@ -19,6 +19,7 @@
 #define NO_STATSD "use the numbers of --json instead"
 
 static const char *const late_words[] = { "folder", "_late", NULL };
+static const char *const execution_words[] = { "local", "yarn", NULL };
 static const char *const commit_words[] = { "partial", "full", NULL };
 static const char *const missing_words[] = { "record", "now", NULL };
 static const char *const change_words[] = { "split", "project", "fail", NULL };
@@ -162,6 +163,20 @@ const struct option camus_options[] = {
 	{ "penstock.camus.memory", OPT_U64, AT(memory), "256m", .flags = OPTION_SIZE, .help = "Fetch queues and open files, in all." },
 	{ "penstock.camus.commit", OPT_CHOICE, AT(commit), "partial", .choices = commit_words,
 	  .help = "partial: what went well is committed though a partition failed; full: all or nothing." },
+	{ "penstock.camus.execution", OPT_CHOICE, AT(execution), "local", .choices = execution_words,
+	  .help = "Where tasks run: threads of this process, or mappers of a Hadoop Streaming job on YARN." },
+	{ "penstock.camus.yarn.command", OPT_STRING, AT(yarn_command), "mapred streaming",
+	  .help = "yarn: program and first words that submit a Hadoop Streaming job and wait for it; its other arguments are put behind." },
+	{ "penstock.camus.yarn.bundle", OPT_STRING, AT(yarn_bundle),
+	  .help = "yarn: the archive that penstock-camus bundle made; here, or in HDFS (hdfs://...), where nodes keep it from job to job." },
+	{ "penstock.camus.yarn.web", OPT_STRING, AT(yarn_web),
+	  .help = "yarn: host:port of each ResourceManager's web service, comma separated; else what yarn-site.xml beside core-site.xml says." },
+	{ "penstock.camus.yarn.slots", OPT_U32, AT(yarn_slots), "0", 0, 100000, .unit = "tasks",
+	  .help = "yarn: tasks at work at a time (mapreduce.job.running.map.limit); 0: as many as there is room for." },
+	{ "penstock.camus.yarn.files", OPT_STRING, AT(yarn_files),
+	  .help = "yarn: files that tasks need beside them, comma separated: certificates, schemas." },
+	{ "penstock.camus.yarn.wait", OPT_U64, AT(yarn_wait_ns), "60s", .flags = OPTION_DURATION,
+	  .help = "yarn: how long to wait for the job of a run that died before this run is refused." },
 	{ "penstock.camus.stall_timeout", OPT_U64, AT(stall_timeout_ns), "60s", .flags = OPTION_DURATION,
 	  .help = "A partition from which nothing comes for so long has failed." },
 	{ "penstock.camus.kafka.", OPT_FAMILY, AT(kafka), .help = "Properties of a Kafka consumer: security.protocol, isolation.level, ..." },
@@ -199,6 +214,16 @@ conf_class_is(const char *text, const char *name)
 {
 	const char *dot = strrchr(text, '.');
 	return strcmp(text, name) == 0 || (dot && strcmp(dot + 1, name) == 0);
+}
+
+bool
+conf_yarn_takes(const char *key)
+{
+	static const char *const heads[] = { "mapreduce.", "mapred.", "yarn." };
+	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+		if (strncmp(key, heads[i], strlen(heads[i])) == 0)
+			return true;
+	return false;
 }
 
 int
@@ -340,8 +365,10 @@ static const struct {
 };
 
 static void
-beside_tell(struct tell *tell, const struct property *property)
+beside_tell(struct tell *tell, const struct camus_conf *conf, const struct property *property)
 {
+	if (conf->execution == EXECUTION_YARN && conf_yarn_takes(property->key))
+		return;
 	for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
 		if (strncmp(property->key, beside[i].head, strlen(beside[i].head)) != 0)
 			continue;
@@ -380,10 +407,10 @@ conf_load(struct camus_conf *conf)
 		conf->delimiter = delimiter->raw;
 	for (size_t i = 0; i < count; i++) {
 		const struct option *option = option_find(camus_options, props[i].key);
-		if (option && option->flags & OPTION_NO_MEANING)
+		if (option && option->flags & OPTION_NO_MEANING && !(conf->execution == EXECUTION_YARN && conf_yarn_takes(props[i].key)))
 			conf_tell(&tell.report, false, props[i].origin, props[i].key, option->note);
 		else if (!option)
-			beside_tell(&tell, &props[i]);
+			beside_tell(&tell, conf, &props[i]);
 	}
 	free(props);
 	if (tell.fatal)

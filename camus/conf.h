@@ -12,6 +12,7 @@ enum conf_time_missing { MISSING_RECORD, MISSING_NOW };	/* a record without a ti
 enum conf_commit { COMMIT_PARTIAL, COMMIT_FULL };
 enum conf_schema_change { SCHEMA_SPLIT, SCHEMA_PROJECT, SCHEMA_FAIL };
 enum conf_late { LATE_FOLDER, LATE_ASIDE };
+enum conf_execution { EXECUTION_LOCAL, EXECUTION_YARN };
 enum conf_tombstone { TOMBSTONE_SKIP, TOMBSTONE_WRITE, TOMBSTONE_ERROR };
 
 struct camus_conf {
@@ -69,6 +70,11 @@ struct camus_conf {
 	uint64_t memory;		/* bytes of fetch queues and open files, in all */
 	uint32_t commit;
 	uint64_t stall_timeout_ns;
+	/* tasks on a cluster */
+	uint32_t execution;		/* enum conf_execution */
+	const char *yarn_command, *yarn_bundle, *yarn_web, *yarn_files;
+	uint32_t yarn_slots;		/* tasks at a time; 0: as the cluster has room */
+	uint64_t yarn_wait_ns;		/* for the job of a run that died */
 	/* the tree that is cleaned */
 	const char *sweep_source, *sweep_dest, *sweep_source_sub, *sweep_dest_sub, *sweep_zone;
 	struct option_list sweep_white, sweep_black;
@@ -103,6 +109,9 @@ void conf_free(struct camus_conf *conf);
 const char *conf_text(const struct camus_conf *conf, const char *key);
 /* What stands for a topic in a family of per-topic settings, or `fallback`. */
 const char *conf_topic(const struct option_family *family, const char *topic, const char *fallback);
+
+/* Properties that go to a job on YARN as they are. */
+bool conf_yarn_takes(const char *key);
 
 /* True when the last part of a class name, or the whole text, is `name`. */
 bool conf_class_is(const char *text, const char *name);

@@ -77,6 +77,47 @@ counts_free(struct part *part)
 	part->counts = NULL;
 }
 
+json_t *
+counts_write(const struct part *part)
+{
+	const struct counts *counts = part->counts;
+	if (!counts)
+		return json_null();
+	json_t *list = json_array();
+	for (const struct count *count = counts->first; count; count = count->next)
+		json_array_append_new(list, json_pack("[I, I, s, s]", (json_int_t)count->start, (json_int_t)count->count, count->server, count->service));
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "window", (json_int_t)counts->window_ms, "first", (json_int_t)counts->first_ms, "last",
+		(json_int_t)counts->last_ms, "opened", (json_int_t)counts->opened_ms, "counts", list);
+}
+
+bool
+counts_read(struct part *part, const json_t *json)
+{
+	json_int_t window, first, last, opened, start, many;
+	const char *server, *service;
+	json_t *list, *one;
+	size_t i;
+	if (json_is_null(json))
+		return true;
+	if (json_unpack((json_t *)json, "{s:I, s:I, s:I, s:I, s:o}", "window", &window, "first", &first, "last", &last, "opened", &opened, "counts", &list) ||
+	    window <= 0)
+		return false;
+	struct counts *counts = part->counts = calloc(1, sizeof *counts);
+	if (!counts)
+		abort();
+	*counts = (struct counts){ .window_ms = window, .first_ms = first, .last_ms = last, .opened_ms = (uint64_t)opened };
+	json_array_foreach(list, i, one) {
+		if (json_unpack(one, "[I, I, s, s]", &start, &many, &server, &service))
+			return false;
+		struct count *count = calloc(1, sizeof *count);
+		if (!count)
+			abort();
+		*count = (struct count){ counts->first, start, (uint64_t)many, strdup(server), strdup(service) };
+		counts->first = count;
+	}
+	return true;
+}
+
 static void
 limit(json_t *object, const char *key, int64_t value, bool least)
 {

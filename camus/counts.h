@@ -16,6 +16,9 @@ void counts_add(struct part *part, uint32_t window_minutes, int64_t time_ms, con
 /* Of all parts that are committed, one object a topic, as Camus's count files have them. New reference. */
 json_t *counts_json(const struct job *job);
 void counts_free(struct part *part);
+/* One part's, for the way from a task on another machine: new reference, null without any; and back into a part without (false: makes no sense). */
+json_t *counts_write(const struct part *part);
+bool counts_read(struct part *part, const json_t *json);
 
 /* Puts a manifest's counts into <folder>/counts.<run>: a JSON array. 0 or -errno; nothing to do without counts. */
 int counts_store(struct fs *fs, const struct camus_conf *conf, const struct manifest *manifest, const char *folder, struct err *err);

@@ -82,6 +82,12 @@ job_stop_on_signals(void)
 	sigaction(SIGINT, &action, NULL);
 }
 
+void
+job_stop_ask(void)
+{
+	stop_asked = 1;
+}
+
 bool
 job_stop_asked(void)
 {

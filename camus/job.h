@@ -136,6 +136,7 @@ uint32_t allocate_tasks(const struct job *job, uint32_t tasks_max, int32_t *task
 /* SIGTERM and SIGINT: tasks end where they are, what they have is committed. A second signal kills. Any thread may ask. */
 void job_stop_on_signals(void);
 bool job_stop_asked(void);
+void job_stop_ask(void);	/* as a signal does */
 
 /* A point at which a test may kill the process: PENSTOCK_CAMUS_KILL_AT=name[:n] sends SIGKILL at its n-th passing. */
 void kill_point(const char *name);

@@ -7,6 +7,7 @@
 
 #include "camus/conf.h"
 #include "camus/run.h"
+#include "camus/yarn.h"
 
 static void
 usage(FILE *to)
@@ -19,6 +20,7 @@ usage(FILE *to)
 		"       penstock-camus backfill TOPIC --from TIME --to TIME --into DIR -P FILE ...\n"
 		"       penstock-camus redo N [--accept-loss] -P FILE ...\n"
 		"       penstock-camus sweep|clean [--dry-run] -P FILE ...\n"
+		"       penstock-camus bundle FILE.tar.gz\n"
 		"\n"
 		"Loads Kafka topics into dated folders, as LinkedIn's Camus does; its property files are read unchanged.\n"
 		"  run        one run: topics, offsets, tasks, commit, report (default)\n"
@@ -29,6 +31,8 @@ usage(FILE *to)
 		"  redo       fetches again what was taken out of _penstock before manifest N was finished\n"
 		"  sweep      many small files of published folders to few (camus.sweeper.*)\n"
 		"  clean      removes dated folders that are older than camus.sweeper.clean.retention.days.*\n"
+		"  bundle     an archive of this program and its libraries, for tasks on YARN (penstock.camus.yarn.bundle)\n"
+		"  task       one mapper of a run on YARN, as Hadoop Streaming starts it: [FILE] settings, a work item on standard input\n"
 		"  -P FILE    properties;  -p FILE  properties read before -P's;  -D  one more, wins\n"
 		"  --json     report as JSON on standard output\n"
 		"  --quiet    no progress\n"
@@ -59,9 +63,8 @@ inputs_load(struct camus_conf *conf, const struct inputs *inputs)
 	return rc ? rc : conf_load(conf);
 }
 
-enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, SWEEP, CLEAN, COMMANDS };
-static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo", "sweep", "clean" };
-static const char *const later[] = { "bundle", NULL };
+enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, SWEEP, CLEAN, BUNDLE, TASK, COMMANDS };
+static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo", "sweep", "clean", "bundle", "task" };
 
 struct asked {
 	enum command command;
@@ -75,11 +78,6 @@ struct asked {
 static int
 command_parse(const char *name, enum command *command)
 {
-	for (size_t i = 0; later[i]; i++)
-		if (strcmp(name, later[i]) == 0) {
-			fprintf(stderr, "penstock-camus: %s is not there yet\n", name);
-			return 2;
-		}
 	for (size_t i = 0; i < COMMANDS; i++)
 		if (strcmp(name, commands[i]) == 0) {
 			*command = (enum command)i;
@@ -107,7 +105,8 @@ argument_take(struct asked *asked, const char *arg, const char *next)
 			*valued[i].value = next;
 			return next ? 2 : -1;
 		}
-	if (arg[0] != '-' && !asked->what && (asked->command == RESET || asked->command == BACKFILL || asked->command == REDO)) {
+	if (arg[0] != '-' && !asked->what && (asked->command == RESET || asked->command == BACKFILL || asked->command == REDO ||
+	    asked->command == BUNDLE || asked->command == TASK)) {
 		asked->what = arg;
 		return 1;
 	}
@@ -185,6 +184,14 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (asked.command == BUNDLE && asked.what)
+		return yarn_bundle(asked.what);
+	if (asked.command == BUNDLE) {
+		fprintf(stderr, "penstock-camus: bundle needs the name of the archive to be made\n");
+		return 2;
+	}
+	if (asked.command == TASK)
+		return yarn_task(asked.what ? asked.what : YARN_JOB_FILE);
 	if (!asked.inputs.first && !asked.inputs.second && asked.inputs.define_count == 0) {
 		usage(stderr);
 		return 2;

@@ -11,6 +11,7 @@
 #include "camus/kafka.h"
 #include "camus/route.h"
 #include "camus/steps.h"
+#include "camus/yarn.h"
 
 static uint64_t
 now_ns(void)
@@ -56,6 +57,32 @@ progress_show(const struct pull *pull, uint64_t began, uint64_t total, bool last
 	fflush(stderr);
 }
 
+int
+steps_file_add(struct job *job, const struct place *place, struct data_file *file, struct err *err)
+{
+	char name[600], path[FS_PATH_BYTES], folder[FS_PATH_BYTES];
+	int rc = fs_path_join(folder, sizeof folder, place->destination, file->final);
+	rc = rc ? rc : route_file_name(name, sizeof name, file->part->topic, file->part->leader, file->part->partition, file->records,
+		file->last + 1, file->bucket, job->conf->extension);
+	rc = rc ? rc : fs_path_join(path, sizeof path, folder, name);
+	if (rc) {
+		err_set(err, ENAMETOOLONG, "%s: too long for a path", file->final);
+		free(file->temporary);
+		free(file->final);
+		return -ENAMETOOLONG;
+	}
+	free(file->final);
+	file->final = strdup(path);
+	if (job->file_count == job->file_room) {
+		job->file_room = job->file_room ? job->file_room * 2 : 64;
+		job->files = realloc(job->files, job->file_room * sizeof *job->files);
+	}
+	if (!file->final || !job->files)
+		abort();
+	job->files[job->file_count++] = *file;
+	return 0;
+}
+
 /* Files of broken or failed parts go; the others get their final names. */
 static int
 files_gather(struct job *job, struct place *place, struct task *task, struct err *err)
@@ -70,26 +97,7 @@ files_gather(struct job *job, struct place *place, struct task *task, struct err
 			free(file->final);
 			continue;
 		}
-		char name[600], path[FS_PATH_BYTES], folder[FS_PATH_BYTES];
-		rc = fs_path_join(folder, sizeof folder, place->destination, file->final);
-		rc = rc ? rc : route_file_name(name, sizeof name, file->part->topic, file->part->leader, file->part->partition, file->records,
-			file->last + 1, file->bucket, job->conf->extension);
-		rc = rc ? rc : fs_path_join(path, sizeof path, folder, name);
-		if (rc) {
-			err_set(err, ENAMETOOLONG, "%s: too long for a path", file->final);
-			free(file->temporary);
-			free(file->final);
-			continue;
-		}
-		free(file->final);
-		file->final = strdup(path);
-		if (job->file_count == job->file_room) {
-			job->file_room = job->file_room ? job->file_room * 2 : 64;
-			job->files = realloc(job->files, job->file_room * sizeof *job->files);
-			if (!job->files)
-				abort();
-		}
-		job->files[job->file_count++] = *file;
+		rc = steps_file_add(job, place, file, err);
 	}
 	free(files);
 	return rc;
@@ -119,48 +127,37 @@ by_topic(const void *a, const void *b)
 }
 
 int
-steps_pull(struct job *job, struct place *place, const char *folder, struct run_report *report, struct err *err)
+steps_writer(struct task *task, const char *folder, uint64_t memory, struct err *err)
 {
+	const struct camus_conf *conf = task->conf;
+	struct writer_config config = { .fs = task->fs, .clock = &clock_system, .folder = folder, .task = task->number,
+		.memory = memory, .delimiter = conf->delimiter,
+		.stall_ns = conf->stall_timeout_ns, .kind = conf->kind, .avro_sync_bytes = conf->avro_sync_bytes,
+		.avro_codec = conf->avro_codec, .codec = conf->codec_kind, .seq_blocks = conf->seq_blocks,
+		.schema_fails = conf->schema_change == SCHEMA_FAIL };
+	return writer_open(&task->writer, &config, err);
+}
+
+/* The tasks as threads of this process. */
+static int
+threads_run(struct pull *pull, struct place *place, const char *folder, uint64_t total, struct run_report *report, struct err *err)
+{
+	struct job *job = pull->job;
 	const struct camus_conf *conf = job->conf;
-	int32_t *task_of = calloc(job->part_count + 1, sizeof *task_of);
-	uint32_t cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN), most = conf->tasks ? conf->tasks : cpus;
-	if (!conf->tasks && most > conf->map_tasks)
-		most = conf->map_tasks;
-	struct pull pull = { .job = job };
-	if (!task_of)
-		abort();
-	pull.count = allocate_tasks(job, most, task_of);
-	pull.tasks = calloc(pull.count + 1, sizeof *pull.tasks);
-	pull.threads = calloc(pull.count + 1, sizeof *pull.threads);
-	if (!pull.tasks || !pull.threads)
-		abort();
-	uint64_t total = 0;
-	int rc = 0;
 	uint32_t running = 0;
-	for (uint32_t t = 0; t < pull.count && !rc; t++) {
-		struct task *task = &pull.tasks[t];
-		*task = (struct task){ .job = job, .conf = conf, .number = t, .fetch_memory = conf->memory / pull.count / 2 };
-		task->parts = calloc(job->part_count, sizeof *task->parts);
-		if (!task->parts)
-			abort();
-		for (size_t i = 0; i < job->part_count; i++)
-			if (task_of[i] == (int32_t)t) {
-				task->parts[task->part_count++] = job->parts[i];
-				total += (uint64_t)(job->parts[i]->latest - job->parts[i]->start);
-			}
-		qsort(task->parts, task->part_count, sizeof *task->parts, by_topic);
+	int rc = 0;
+	pull->threads = calloc(pull->count + 1, sizeof *pull->threads);
+	if (!pull->threads)
+		abort();
+	for (uint32_t t = 0; t < pull->count && !rc; t++) {
+		struct task *task = &pull->tasks[t];
 		rc = place_connect(place, conf, &task->fs, err);
-		struct writer_config config = { .fs = task->fs, .clock = &clock_system, .folder = folder, .task = t,
-			.memory = conf->memory / pull.count / 2, .delimiter = conf->delimiter,
-			.stall_ns = conf->stall_timeout_ns, .kind = conf->kind, .avro_sync_bytes = conf->avro_sync_bytes,
-			.avro_codec = conf->avro_codec, .codec = conf->codec_kind, .seq_blocks = conf->seq_blocks,
-			.schema_fails = conf->schema_change == SCHEMA_FAIL };
 		if (!rc)
-			rc = writer_open(&task->writer, &config, err);
+			rc = steps_writer(task, folder, conf->memory / pull->count / 2, err);
 	}
 	uint64_t began = now_ns(), renewed = began;
-	for (uint32_t t = 0; t < pull.count && !rc; t++) {
-		int trouble = pthread_create(&pull.threads[t], NULL, task_thread, &pull.tasks[t]);
+	for (uint32_t t = 0; t < pull->count && !rc; t++) {
+		int trouble = pthread_create(&pull->threads[t], NULL, task_thread, &pull->tasks[t]);
 		if (trouble)
 			rc = err_set(err, trouble, "no thread for a task: %s", strerror(trouble));
 		else
@@ -175,23 +172,66 @@ steps_pull(struct job *job, struct place *place, const char *folder, struct run_
 				until.tv_sec++;
 				until.tv_nsec -= 1000000000;
 			}
-			if (pthread_timedjoin_np(pull.threads[t], NULL, &until) == 0)
+			if (pthread_timedjoin_np(pull->threads[t], NULL, &until) == 0)
 				break;
 			if (!report->quiet)
-				progress_show(&pull, began, total, false);
+				progress_show(pull, began, total, false);
 			if (now_ns() > renewed + 60 * NS_PER_S) {
 				place_lock_renew(place, job->run);
 				renewed = now_ns();
 			}
 		}
 	}
-	if (pull.count && !rc && !report->quiet)
-		progress_show(&pull, began, total, true);
+	if (pull->count && !rc && !report->quiet)
+		progress_show(pull, began, total, true);
+	for (uint32_t t = 0; t < pull->count; t++) {
+		struct task *task = &pull->tasks[t];
+		if (task->writer && !rc)
+			rc = files_gather(job, place, task, err);
+	}
+	return rc;
+}
+
+int
+steps_pull(struct job *job, struct place *place, const char *folder, struct run_report *report, struct err *err)
+{
+	const struct camus_conf *conf = job->conf;
+	bool yarn = conf->execution == EXECUTION_YARN;
+	int rc = yarn ? yarn_sweep(job, place, err) : 0;
+	if (rc)
+		return rc;
+	int32_t *task_of = calloc(job->part_count + 1, sizeof *task_of);
+	uint32_t cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN), most = conf->tasks ? conf->tasks : yarn ? conf->map_tasks : cpus;
+	if (!conf->tasks && most > conf->map_tasks)
+		most = conf->map_tasks;
+	struct pull pull = { .job = job };
+	if (!task_of)
+		abort();
+	pull.count = allocate_tasks(job, most, task_of);
+	pull.tasks = calloc(pull.count + 1, sizeof *pull.tasks);
+	if (!pull.tasks)
+		abort();
+	uint64_t total = 0;
+	for (uint32_t t = 0; t < pull.count; t++) {
+		struct task *task = &pull.tasks[t];
+		*task = (struct task){ .job = job, .conf = conf, .number = t, .fetch_memory = conf->memory / pull.count / 2 };
+		task->parts = calloc(job->part_count, sizeof *task->parts);
+		if (!task->parts)
+			abort();
+		for (size_t i = 0; i < job->part_count; i++)
+			if (task_of[i] == (int32_t)t) {
+				task->parts[task->part_count++] = job->parts[i];
+				total += (uint64_t)(job->parts[i]->latest - job->parts[i]->start);
+			}
+		qsort(task->parts, task->part_count, sizeof *task->parts, by_topic);
+	}
+	if (!yarn)
+		rc = threads_run(&pull, place, folder, total, report, err);
+	else if (pull.count)
+		rc = yarn_run(job, place, folder, pull.tasks, pull.count, report, err);
 	for (uint32_t t = 0; t < pull.count; t++) {
 		struct task *task = &pull.tasks[t];
 		errors_gather(job, task);
-		if (task->writer && !rc)
-			rc = files_gather(job, place, task, err);
 		report_task(report, task);
 		writer_close(task->writer);
 		if (task->fs)

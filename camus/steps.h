@@ -14,6 +14,10 @@ int steps_state(struct place *place, struct job *job, bool finish, bool history,
 int steps_publish(struct place *place, struct manifest *manifest, bool again, struct commit_result *result, struct err *err);
 /* Pulls every part that says so into files below `folder`, which come as job->files. */
 int steps_pull(struct job *job, struct place *place, const char *folder, struct run_report *report, struct err *err);
+/* A writer of the task's (which has its file system) for files below `folder`. */
+int steps_writer(struct task *task, const char *folder, uint64_t memory, struct err *err);
+/* One whole file, with its folder below the destination as `final`, gets its final name and becomes the job's; its strings go to the job, or away. */
+int steps_file_add(struct job *job, const struct place *place, struct data_file *file, struct err *err);
 /* The job's outcome becomes the next manifest and is carried out. `command` made it; counts: instead of the job's own (NULL), taken over. */
 int steps_decide(struct job *job, struct place *place, const char *command, const char *folder, json_t *counts, struct run_report *report,
 		 struct err *err);
