@@ -25,7 +25,7 @@
 #define RENEW_NS (60 * NS_PER_S)		/* the lock */
 #define SILENT_NS (10 * 60 * NS_PER_S)		/* no ResourceManager answers for so long after the child has ended: given up */
 #define WORDS_MAX 512				/* arguments of the child */
-#define TAIL_BYTES 600
+#define TAIL_BYTES 4000
 
 struct client {
 	struct job *job;
@@ -369,10 +369,11 @@ child_begin(struct client *client, struct err *err)
 	return rc;
 }
 
-/* The last words of the child, in one line. */
+/* The last words of the child, for people. */
 static void
-child_words(const struct client *client, char words[static TAIL_BYTES])
+child_words_tell(const struct client *client)
 {
+	char words[TAIL_BYTES];
 	int fd = open(client->output, O_RDONLY | O_CLOEXEC);
 	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
 	ssize_t n = 0;
@@ -381,9 +382,8 @@ child_words(const struct client *client, char words[static TAIL_BYTES])
 	if (fd >= 0)
 		close(fd);
 	words[n > 0 ? n : 0] = '\0';
-	for (char *p = words; *p; p++)
-		if ((unsigned char)*p < ' ')
-			*p = *p == '\n' ? '|' : ' ';
+	if (words[0])
+		fprintf(stderr, "last words of %s:\n%s\n", client->job->conf->yarn_command, words);
 }
 
 /* Ends tasks where they are: they look for this file. */
@@ -398,6 +398,16 @@ stop_tell(struct client *client)
 	log_info("asked to stop: tasks end where they are, what they have is committed");
 	if (fs_put_wait(client->place->fs, path, "", 0, true, NULL, &err) != FS_OK)
 		log_warn("%s: %s: the tasks go on to their end", path, err.text);
+}
+
+/* A folder that nothing happens in for a day counts as left; what mappers write lies deeper. */
+static void
+folder_renew(struct client *client)
+{
+	char path[FS_PATH_BYTES];
+	struct err err = { "" };
+	if (fs_path_join(path, sizeof path, client->folder, "alive") == 0 && fs_put_wait(client->place->fs, path, "", 0, true, NULL, &err) != FS_OK)
+		log_warn("%s: %s", path, err.text);
 }
 
 static void
@@ -440,6 +450,7 @@ job_wait(struct client *client, struct yarn_app *app, const struct run_report *r
 		}
 		if (now > renewed + RENEW_NS) {
 			place_lock_renew(client->place, client->job->run);
+			folder_renew(client);
 			renewed = now;
 		}
 		pause_for(LOOK_NS);
@@ -527,11 +538,10 @@ reports_take(struct client *client, struct task *tasks, const struct yarn_app *a
 	enum fs_class class = fs_call_wait(client->place->fs, &list, &there, &memory);
 	int rc = 0;
 	if (class != FS_OK || !entry_find(&there, "_SUCCESS")) {
-		char tail[TAIL_BYTES] = "";
-		child_words(client, tail);
-		rc = err_set(err, EIO, "the Hadoop job did not end well: %s %s %s %.200s: %s ended with %s %d: %s", app->id[0] ? app->id : "no application",
+		child_words_tell(client);
+		rc = err_set(err, EIO, "the Hadoop job did not end well: %s %s %s %.200s: %s ended with %s %d", app->id[0] ? app->id : "no application",
 			app->state, app->final, app->words, client->job->conf->yarn_command, WIFEXITED(client->status) ? "status" : "signal",
-			WIFEXITED(client->status) ? WEXITSTATUS(client->status) : WTERMSIG(client->status), tail);
+			WIFEXITED(client->status) ? WEXITSTATUS(client->status) : WTERMSIG(client->status));
 	}
 	for (uint32_t t = 0; t < client->tasks && !rc; t++) {
 		struct err words = { "" };
