@@ -137,7 +137,7 @@ yarn_bundle(const char *path)
 		bundle.rc = err_set(&bundle.err, ENOEXEC, "this program has no loader: it is linked statically and needs no bundle");
 	qsort(bundle.libraries, bundle.count, sizeof *bundle.libraries, by_name);
 	snprintf(temporary, sizeof temporary, "%.4000s.new", path);
-	if (!bundle.rc && !(bundle.gz = gzopen(temporary, "wbe9")))
+	if (!bundle.rc && !(bundle.gz = gzopen(temporary, "wbe6")))
 		bundle.rc = err_set(&bundle.err, errno, "%s: cannot be made: %s", temporary, strerror(errno));
 	if (!bundle.rc) {
 		head_write(&bundle, "lib/", 0, '5');

@@ -91,8 +91,10 @@ class Job:
         for file in self.options["-files"].split(","):
             shutil.copy(file, where)
         archive, _, link = self.options["-archives"].partition("#")
-        os.makedirs(where + "/" + link)
-        subprocess.run(["tar", "-C", where + "/" + link, "-xzf", archive], check=True)
+        if not os.path.exists(self.folder + "/unpacked"):
+            os.makedirs(self.folder + "/unpacked")
+            subprocess.run(["tar", "-C", self.folder + "/unpacked", "-xzf", archive], check=True)
+        os.symlink(self.folder + "/unpacked", where + "/" + link)
         env = {"PATH": "/usr/bin:/bin", "mapreduce_task_output_dir": "file:" + out, "mapreduce_task_attempt_id": name,
                "mapreduce_map_input_file": self.options["-input"], "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")}
         if "killed" in self.plan and task == 0 and number == 0:
