@@ -12,22 +12,23 @@ LOST_MOST = 6		# runs that lost something, before the search gives up
 
 
 class Wire:
-    """A memif socket of its own: the far side listens, the generator joins and leaves last."""
+    """A memif socket of its own: the far side listens, the generator joins and leaves last. The data core has `cpu`, all the rest `other`."""
 
-    def __init__(self):
+    def __init__(self, cpu=common.CPUS[-1], other=common.CPUS[0]):
+        self.cpu, self.other = cpu, other
         self.socket = os.path.join(common.WORK, "memif.sock")
         self.huge = common.huge_pages()
 
     def port_lines(self, **more):
         if os.path.exists(self.socket):
             os.unlink(self.socket)
-        options = {"lcores": common.CPUS[-1], "hugepages": "auto" if self.huge else "none", "ports": "p0",
+        options = {"lcores": self.cpu, "hugepages": "auto" if self.huge else "none", "ports": "p0",
                    "ports.p0.device": f"net_memif0,role=server,socket={self.socket},socket-abstract=no", "ports.p0.addresses": "192.0.2.10/24", **more}
         return [f"penstock.{key} = {value}" for key, value in options.items()]
 
     def send_options(self):
         options = ["--device", f"net_memif0,role=client,socket={self.socket},socket-abstract=no", "--from", "192.0.2.100/24", "--to", "192.0.2.10:514",
-                   "--cpu", str(common.CPUS[0]), "--hold"]
+                   "--cpu", str(self.other), "--hold"]
         return options + ([] if self.huge else ["--no-huge"])
 
 

@@ -22,12 +22,12 @@ FLUME = {
 
 
 def memif(run):
-    wire, seconds = Wire(), run.seconds(4, 2)
+    device = ringlog.Device()
+    wire, seconds = Wire(device.cpu, device.other), run.seconds(4, 2)	# the log's interrupts stay away from the data core
     one, limits = [], []
     few = tcp.many_beside_few(run, f"memif, http, {PIPELINE} requests pipelined", wire, HTTP, ["--as", "http", "--pipeline", str(PIPELINE)], seconds)
     run.row(f"memif, http, {tcp.CONNECTIONS} connections with {PIPELINE} requests pipelined", "requests/s", few, goal=(">=", 300_000),
             note="" if wire.huge else "no huge pages free")
-    device = ringlog.Device()
     for _ in range(run.rounds):
         limits.append(tcp.CONNECTIONS / device.sync_p50(SYNC_BYTES, run.seconds(2, 1)))
         one.append(tcp.memif_run(wire, HTTP, ["--as", "http", "--sources", str(tcp.CONNECTIONS)], seconds))
