@@ -141,7 +141,7 @@ text_of()	# directory...: their final files, by Hadoop; $dir/list: what they hol
 	local one
 	local -a globs=()
 	for one; do
-		grep -qE "^-.* ${one%/\*}/" "$dir/list" && globs+=("${one%/\*}/*")
+		grep -qE "^-.* ${one//\*/[^/]*}/" "$dir/list" && globs+=("$one/*")
 	done
 	[ ${#globs[@]} -eq 0 ] || hadoop_fs -text "${globs[@]}" || fail "$fault: hadoop fs -text"
 }
