@@ -1,7 +1,7 @@
 #!/bin/bash
 # penstock-camus with many topics of 4 partitions: its memory stays within penstock.camus.memory and a fixed part, and with nothing new it ends soon
 # and hardly asks the NameNode. A real Kafka, this machine's files, a WebHDFS of the tests' own that counts calls.
-# usage: test_camus_many.sh PENSTOCK_CAMUS MANY_TOPICS     CHECK_LONG=1: 1,000 topics instead of 100
+# usage: test_camus_many.sh PENSTOCK_CAMUS KAFKA_TOPICS     CHECK_LONG=1: 1,000 topics instead of 100
 set -u
 CAMUS=$1 MANY=$2
 HERE=$(cd "$(dirname "$0")" && pwd)

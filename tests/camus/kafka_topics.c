@@ -1,4 +1,4 @@
-/* many_topics BROKERS PREFIX TOPICS PARTITIONS RECORDS BYTES: makes PREFIX-0000 and so on in one request, and fills each partition. For tests with
+/* kafka_topics BROKERS PREFIX TOPICS PARTITIONS RECORDS BYTES: makes PREFIX-0000 and so on in one request, and fills each partition. For tests with
  * more topics than command line tools make in a test's time. */
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
@@ -37,12 +37,12 @@ topics_make(rd_kafka_t *client, const char *prefix, int topics, int partitions)
 	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 250000);
 	int rc = !event || rd_kafka_event_error(event) ? 1 : 0;
 	if (rc)
-		fprintf(stderr, "many_topics: %s\n", event ? rd_kafka_event_error_string(event) : "no answer");
+		fprintf(stderr, "kafka_topics: %s\n", event ? rd_kafka_event_error_string(event) : "no answer");
 	size_t count = 0;
 	const rd_kafka_topic_result_t **results = rc ? NULL : rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
 	for (size_t i = 0; i < count; i++)
 		if (rd_kafka_topic_result_error(results[i])) {
-			fprintf(stderr, "many_topics: %s: %s\n", rd_kafka_topic_result_name(results[i]), rd_kafka_topic_result_error_string(results[i]));
+			fprintf(stderr, "kafka_topics: %s: %s\n", rd_kafka_topic_result_name(results[i]), rd_kafka_topic_result_error_string(results[i]));
 			rc = 1;
 		}
 	if (event)
@@ -66,7 +66,7 @@ int
 main(int argc, char **argv)
 {
 	if (argc != 7) {
-		fprintf(stderr, "usage: many_topics BROKERS PREFIX TOPICS PARTITIONS RECORDS BYTES\n");
+		fprintf(stderr, "usage: kafka_topics BROKERS PREFIX TOPICS PARTITIONS RECORDS BYTES\n");
 		return 2;
 	}
 	int topics = atoi(argv[3]), partitions = atoi(argv[4]), records = atoi(argv[5]), bytes = atoi(argv[6]);
@@ -106,6 +106,6 @@ main(int argc, char **argv)
 	}
 	free(record);
 	if (failed)
-		fprintf(stderr, "many_topics: %ld records not taken\n", failed);
+		fprintf(stderr, "kafka_topics: %ld records not taken\n", failed);
 	return failed != 0;
 }
