@@ -137,6 +137,7 @@ file_begin(struct open_file *file)
 	struct writer *writer = file->writer;
 	struct fs_write write = { .path = file->data.temporary, .overwrite = true, .bytes = &file->queue, .done = write_done, .context = file };
 	file->state = BEGUN;
+	file->queue.least = writer->config.memory / REQUESTS_MAX / 4 < MORE_BYTES ? (uint32_t)(writer->config.memory / REQUESTS_MAX / 4) : MORE_BYTES;
 	file->began_ns = clock_now_ns(writer->config.clock);
 	writer->requests++;
 	file->file = fs_file_begin(writer->config.fs, &write);

@@ -67,7 +67,8 @@ chunks_put(struct chunks *chunks, const void *bytes, size_t len)
 	struct chunk *more = NULL;
 	if (here < len) {
 		size_t need = len - here, room = chunks->memory >= CHUNK_MAX ? CHUNK_MAX : chunks->memory / 4 / CHUNK_MIN * CHUNK_MIN;
-		room = room < CHUNK_MIN ? CHUNK_MIN : room < CHUNK_MAX ? room : CHUNK_MAX;	/* thousands of queues: little more than is needed */
+		size_t least = chunks->least < CHUNK_MIN ? CHUNK_MIN : chunks->least;
+		room = room < least ? least : room < CHUNK_MAX ? room : CHUNK_MAX;	/* thousands of queues: little more than is needed */
 		while (room < need)
 			room *= 2;
 		if (room > UINT32_MAX / 2 || !(more = chunk_get(room)))
@@ -154,5 +155,5 @@ chunks_free(struct chunks *chunks)
 		next = chunk->next;
 		chunk_free(chunk);
 	}
-	*chunks = (struct chunks){ 0 };
+	*chunks = (struct chunks){ .least = chunks->least };
 }

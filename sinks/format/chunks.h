@@ -13,6 +13,7 @@ struct chunks {
 	struct chunk *first, *last;
 	uint64_t bytes;			/* in the queue */
 	uint64_t memory;		/* of its chunks */
+	uint32_t least;			/* bytes of a new chunk, at least: the owner's, for a queue that much flows through; 0: 4 KiB */
 };
 
 int chunks_put(struct chunks *chunks, const void *bytes, size_t len);	/* 0 or -ENOMEM (nothing was put) */

@@ -14,6 +14,8 @@
 
 #include "sinks/hdfs/fs.h"
 
+#define BEHIND_BYTES (8u << 20)
+
 struct local {
 	struct fs fs;
 	struct fs_call *calls, **calls_end;	/* in the order of their begin */
@@ -41,6 +43,7 @@ struct fs_file {
 	const char *what;	/* that failed */
 	bool ending;
 	uint64_t moved_ns;
+	uint64_t waiting;	/* bytes written since the disk was told to begin */
 };
 
 static enum fs_class
@@ -414,6 +417,11 @@ file_step(struct fs_file *file)
 		chunks_drop(bytes, (size_t)n);
 		file->local->fs.counters.bytes_written += (uint64_t)n;
 		file->moved_ns = clock_now_ns(file->local->fs.clock);
+		file->waiting += (uint64_t)n;
+		if (file->waiting >= BEHIND_BYTES) {
+			file->waiting = 0;
+			sync_file_range(file->fd, 0, 0, SYNC_FILE_RANGE_WRITE);	/* so that the end has little to wait for; what fails is told there */
+		}
 	}
 	if (file->error)
 		return true;
