@@ -151,11 +151,11 @@ now=$(calls)
 echo "nothing new: $((now - before)) calls to the NameNode"
 
 # Old executions go by the share of the base path's quota of names.
-double="http://127.0.0.1:$hdfs/webhdfs/v1/user/etl/full/base"
 for i in 1 2 3 4 5 6 7 8 9; do
-	curl -sf -L -X PUT -T /dev/null "$double/history/2013-01-0$i-00-00-00/offsets-previous?op=CREATE" >/dev/null || fail "old executions"
+	echo x | curl -sf -T - "http://127.0.0.1:$hdfs/dn/user/etl/full/base/history/2013-01-0$i-00-00-00/offsets-previous?op=CREATE" >/dev/null ||
+		fail "old executions"
 done
-entries=$(curl -sf "$double?op=GETCONTENTSUMMARY" | python3 -c 'import json, sys; s = json.load(sys.stdin)["ContentSummary"]; print(s["fileCount"] + s["directoryCount"])')
+entries=$(curl -sf "http://127.0.0.1:$hdfs/webhdfs/v1/user/etl/full/base?op=GETCONTENTSUMMARY" | python3 -c 'import json, sys; s = json.load(sys.stdin)["ContentSummary"]; print(s["fileCount"] + s["directoryCount"])')
 old() { ask tree | python3 -c 'import json, sys; print(sum("/history/2013-" in p and p.endswith("previous") for p in json.load(sys.stdin)))'; }
 ask "names?path=/user/etl/full/base&quota=$((entries * 5))" >/dev/null
 run || fail "a wide quota of names"
