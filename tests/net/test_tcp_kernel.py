@@ -7,6 +7,8 @@ what is durable.
   restart N   SIGKILL and a new start N times under the same senders, over the relay and over a TAP that goes with the process: they see a long packet loss,
               no reset, and in the end every line is there once and in order
   generator N N rounds of SIGKILL and a new start on one log under penstock-trafficgen's TCP load: every event it reports as acknowledged is there
+  replies N   N rounds of SIGKILL and a new start on one log under netcat and http load: every line answered with OK, every request answered with 200 is
+              in the log; connections of these sources end with a reset, at the next segment that the sender sends
   rsyslog N   the same under a real rsyslogd with a disk queue, judged from a capture on the TAP: each connection's bytes up to the last ACK seen are in the
               log. Every second start resets the connections (the source has another name): what rsyslog itself loses then is printed
   stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after
@@ -309,6 +311,76 @@ def generator(rounds):
     assert resumed >= 4 * rounds, resumed
 
 
+def replies(rounds):
+    """By sender: how many of its events were answered. netcat: 40 lines at a time; http: four requests of one event at a time."""
+    sources = {"r1": {"type": "netcat", "bind": ADDRESS, "port": 5142}, "r2": {"type": "http", "bind": ADDRESS, "port": 8080}}
+    device, answered, resets = on_relay(), {}, 0
+
+    def sender(name, port, http, code):
+        """A forked one: writes the number of answers behind each read, until the connection ends."""
+        pid = os.fork()
+        if pid:
+            return pid
+        how = 3
+        with open(f"{work}/answered-{name}", "w") as f:
+            sent = got = 0
+            rest = b""
+            try:
+                c = socket.create_connection((ADDRESS, port), timeout=20)
+                c.settimeout(0.5)
+                for _ in range(20000):
+                    batch = b""
+                    for _ in range(4 if http else 40):
+                        event = b"%s n%d" % (name.encode(), sent)
+                        body = b'[{"body":"%s"}]' % event
+                        batch += b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body) if http else event + b"\n"
+                        sent += 1
+                    c.sendall(batch)
+                    while got < sent:
+                        try:
+                            more = c.recv(65536)
+                        except socket.timeout:		# all it sent was received; the next segment is reset
+                            break
+                        if not more:
+                            raise ConnectionResetError
+                        rest += more
+                        got += rest.count(code)
+                        rest = rest[rest.rfind(code) + len(code):] if code in rest else rest
+                        f.write(f"{got}\n")
+                        f.flush()
+            except ConnectionResetError:
+                how = 0
+            except OSError as e:
+                print(f"{name}: {e}", file=sys.stderr)
+        os._exit(how)
+
+    agent = Agent(device, capacity=5000000, sink=None, sources=sources)
+    agent.up()
+    for n in range(rounds):
+        pids = [sender(f"q{n}-{k}", 8080 if k & 1 else 5142, k & 1, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" if k & 1 else b"OK\n") for k in range(4)]
+        time.sleep(0.25 + (n * 37 % 100) / 400)
+        agent.p.kill()
+        agent.p.wait()
+        agent = Agent(device, capacity=5000000, sink=None, sources=sources)
+        agent.up()
+        wait_all(pids)			# each was reset, with the next segment it sent
+        resets += agent.metric("TCP", "resets_sent")
+    agent.stop()
+    agent = Agent(device, capacity=5000000, sources=sources)
+    agent.up()
+    until("the log is drained", lambda: (s := agent.ctl("status")) and not any(c["unsettled"] for c in s["channels"]), 100)
+    agent.stop()
+    have = set(b"".join(open(f"{work}/out/{name}", "rb").read() for name in os.listdir(f"{work}/out")).split(b"\n"))
+    for n in range(rounds):
+        for k in range(4):
+            text = open(f"{work}/answered-q{n}-{k}").read().split()
+            answered[f"q{n}-{k}"] = int(text[-1]) if text else 0
+    lost = [(name, i) for name, count in answered.items() for i in range(count) if b"%s n%d" % (name.encode(), i) not in have]
+    print(f"{rounds} kills, {sum(answered.values())} answered events, {len(lost)} of them not in the log; {len(have)} stored; {resets} resets told")
+    assert not lost, lost[:5]
+    assert sum(answered.values()) > 100 * rounds and resets >= rounds
+
+
 def acknowledged_lines(capture):
     """By connection, the lines below the last ACK seen, from a capture of raw Ethernet frames."""
     data, acks, first = {}, {}, {}
@@ -457,6 +529,7 @@ rsyslogd = found("rsyslog.sh", "rsyslog_find && echo $RSYSLOGD") if mode == "rsy
 own_namespace()
 try:
     {"plain": plain, "loss": lambda: loss(arg), "kill": lambda: kill(int(arg)), "restart": lambda: restart(int(arg)), "stall": stall,
+     "replies": lambda: replies(int(arg)),
      "generator": lambda: generator(int(arg)), "rsyslog": lambda: rsyslog(int(arg))}[mode]()
 finally:
     finish()
