@@ -1,5 +1,5 @@
-/* logio_uring: groups by io_uring. A small group is one DSYNC write of all its blocks; the blocks of a large one are written side by side
- * from registered memory, then one fdatasync. */
+/* logio_uring: groups by io_uring. A group is one DSYNC write of all its blocks, from registered memory where the kernel (6.15) has that; else
+ * the blocks of a large one are written side by side from registered memory, then one fdatasync. */
 #include <assert.h>
 #include <errno.h>
 #include <liburing.h>

@@ -19,5 +19,20 @@ status=0
 [ "$status" = 1 ]
 grep -q 'checksum is wrong' "$dir/damage"
 status=0
+"$tool" verify --json "$dir/data" > "$dir/verify" 2> /dev/null || status=$?
+[ "$status" = 1 ]
+python3 - "$dir/verify" <<'EOF'
+import json, sys
+found = json.load(open(sys.argv[1]))
+first = found["stretches"][0]
+assert found["damaged"] == len(found["stretches"]) and first["position"] == 0 and first["end"] > 4096 and first["what"] == "checksum is wrong", found
+assert found["damaged_bytes"] == sum(one["end"] - one["position"] for one in found["stretches"])
+EOF
+status=0
+"$tool" salvage --json --to "$dir/saved" "$dir/data" > "$dir/salvage" 2> /dev/null || status=$?
+[ "$status" = 1 ]
+python3 -c 'import json, sys; saved = json.load(open(sys.argv[1])); assert 0 < saved["events"] < 600000 == saved["end_number"], saved' "$dir/salvage"
+"$tool" info --json "$dir/saved/data" | python3 -c 'import json, sys; assert json.load(sys.stdin)["stretches"] == []'
+status=0
 "$tool" info "$dir/nowhere" 2> /dev/null || status=$?
 [ "$status" = 2 ]

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,9 +11,17 @@
 #include "base/crc32c.h"
 #include "tools/ringlog/tool.h"
 
+#define STRETCHES_MAX 1000u	/* listed with --json; all are counted, and told on standard error */
+
+struct stretch {
+	uint64_t from, to;
+	const char *what;		/* a constant text */
+};
+
 struct look {
 	const struct tool_args *args;
 	bool dump;
+	struct stretch stretches[STRETCHES_MAX];
 	uint64_t groups, blocks, events, records, others, sealed, payload, bytes, damage, damage_bytes;
 	uint64_t first_number, end_number, lost, first_time, last_time;
 	uint32_t epochs, epoch;
@@ -65,6 +74,8 @@ static void
 damage(uint64_t from, uint64_t to, const char *what, void *context)
 {
 	struct look *look = context;
+	if (look->damage < STRETCHES_MAX)
+		look->stretches[look->damage] = (struct stretch){ from, to, what };
 	look->damage++;
 	look->damage_bytes += to - from;
 	fprintf(stderr, "damaged: position %" PRIu64 " to %" PRIu64 ": %s\n", from, to, what);
@@ -80,7 +91,7 @@ report(const struct ringlog *log, const struct look *look)
 		"{\"log_id\":\"%s\",\"segments\":%u,\"segment_bytes\":%" PRIu64 ",\"first_position\":%" PRIu64 ",\"end_position\":%" PRIu64
 		",\"groups\":%" PRIu64 ",\"blocks\":%" PRIu64 ",\"events\":%" PRIu64 ",\"first_number\":%" PRIu64 ",\"end_number\":%" PRIu64
 		",\"other_records\":%" PRIu64 ",\"sealed_blocks\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"body_bytes\":%" PRIu64 ",\"epoch\":%u,\"first_time_ns\":%" PRIu64
-		",\"last_time_ns\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"damaged_bytes\":%" PRIu64 ",\"events_lost\":%" PRIu64 "}\n" :
+		",\"last_time_ns\":%" PRIu64 ",\"damaged\":%" PRIu64 ",\"damaged_bytes\":%" PRIu64 ",\"events_lost\":%" PRIu64 :
 		"log id          %s\nsegments        %u of %" PRIu64 " bytes\npositions       %" PRIu64 " to %" PRIu64 "\ngroups          %" PRIu64
 		"\nblocks          %" PRIu64 "\nevents          %" PRIu64 "\nnumbers         %" PRIu64 " to below %" PRIu64 "\nother records   %" PRIu64 "\nkey missing for %" PRIu64 " blocks"
 		"\nbytes           %" PRIu64 "\nbody bytes      %" PRIu64 "\nepoch           %u\nreceived        %" PRIu64 " to %" PRIu64
@@ -88,6 +99,16 @@ report(const struct ringlog *log, const struct look *look)
 	printf(format, id, log->segment_count, log->segment_bytes, log->first_position, log->position, look->groups, look->blocks, look->events,
 	       look->first_number, look->end_number, look->others, look->sealed, look->bytes, look->payload, look->epoch, look->first_time, look->last_time,
 	       look->damage, look->damage_bytes, look->lost);
+	if (!look->args->json)
+		return;
+	fputs(",\"stretches\":[", stdout);
+	for (uint64_t i = 0; i < look->damage && i < STRETCHES_MAX; i++) {
+		const struct stretch *s = &look->stretches[i];
+		printf("%s{\"position\":%" PRIu64 ",\"end\":%" PRIu64 ",", i ? "," : "", s->from, s->to);
+		print_json(stdout, "what", 4, (const uint8_t *)s->what, (uint32_t)strlen(s->what));
+		putchar('}');
+	}
+	puts("]}");
 }
 
 static int
