@@ -390,7 +390,7 @@ run_device(const char *dir, double seconds, uint32_t bytes, double rate, int cpu
 	(void)madvise(memory, DEVICE_DEPTH * (8u << 20), MADV_HUGEPAGE);
 	memset(memory, 'x', DEVICE_DEPTH * (8u << 20));
 	io->ops->memory(io, memory, DEVICE_DEPTH * (8u << 20));
-	if (io->ops->file_open(io, path, DEVICE_FILE_BYTES, LOGIO_CREATE | LOGIO_ZERO, &file))
+	if (io->ops->file_open(io, path, DEVICE_FILE_BYTES, access(path, F_OK) ? LOGIO_CREATE | LOGIO_ZERO : 0, &file))
 		die("the device's file");
 	pin(cpu);
 	b.latency_ns = calloc(SAMPLES_MAX, sizeof *b.latency_ns);
@@ -429,7 +429,6 @@ run_device(const char *dir, double seconds, uint32_t bytes, double rate, int cpu
 	}
 	io->ops->file_close(io, file);
 	io->ops->close(io);
-	(void)unlink(path);
 	qsort(b.latency_ns, b.latencies, sizeof *b.latency_ns, by_value);
 	printf("{\"writes\":%u,\"p50_us\":%.1f,\"p99_us\":%.1f,\"most_us\":%.1f}\n", b.latencies, percentile_us(0.5), percentile_us(0.99), percentile_us(1));
 	free(b.latency_ns);
