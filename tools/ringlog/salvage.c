@@ -172,6 +172,9 @@ static int
 block_take(struct salvage *s, struct block_header *h, struct err *err)
 {
 	bool first = s->end == 0, gap = false;
+	uint64_t settled = s->settled ? s->settled->number : 0, oldest = s->segments[0].index * s->segment_bytes;
+	if (first && s->why && h->position > oldest && h->first_event >= settled)	/* a log's own numbers begin at 0; of one that went round nobody knows */
+		stretch(s, oldest, h->position, oldest && !s->settled ? 0 : h->first_event - settled);
 	if (!first) {
 		uint64_t numbers = h->first_event > s->end_number ? h->first_event - s->end_number : 0;
 		uint64_t begin = h->position / s->segment_bytes * s->segment_bytes;
