@@ -7,8 +7,10 @@ CAMUS=$1
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lib/kafka.sh"
 . "$HERE/../lib/hadoop.sh"
+. "$HERE/../lib/yarn.sh"
 kafka_jars || exit 77
 hadoop_jars || exit 77
+yarn_jars || exit 77
 kills=8 records=60000
 [ "${CHECK_LONG-}" = 1 ] && kills=30 records=400000
 seed=${CAMUS_SEED:-$RANDOM}
@@ -16,9 +18,10 @@ echo "seed $seed (CAMUS_SEED=$seed repeats the moments)"
 RANDOM=$seed
 dir=$(mktemp -d)
 registry=
-trap 'kafka_kill; hadoop_stop; [ -n "$registry" ] && kill $registry 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'kafka_kill; yarn_stop; hadoop_stop; [ -n "$registry" ] && kill $registry 2>/dev/null; rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $*"; tail -n 20 "$dir/log" 2>/dev/null; exit 1; }
 hadoop_start "$dir/hdfs" 1 || fail "no HDFS"
+yarn_begin "$dir/yarn"	# comes up beside what follows
 kafka_start "$dir/kafka" || fail "no broker"
 
 # Camus's own example, as it is but for the names of hosts: bare paths on the site's file system, Avro, all topics.
@@ -118,4 +121,42 @@ form gzip -D mapred.output.compress=true -D etl.output.codec=gzip
 form snappy -D mapred.output.compress=true -D etl.output.codec=snappy
 form sequence -D etl.record.writer.provider.class=com.linkedin.camus.etl.kafka.common.SequenceFileRecordWriterProvider
 form blocks -D etl.record.writer.provider.class=SequenceFileRecordWriterProvider -D mapred.output.compress=true -D mapred.output.compression.type=BLOCK
+
+# The same topics by mappers on YARN, two at a time; an attempt is killed when it has data, and the job still has each record once. Its client dies at
+# the first try: the next run lets the job end, then sweeps.
+at=webhdfs://127.0.0.1:$HADOOP_NN_PORT/yarn
+sed "s|^etl.destination.path=.*|etl.destination.path=$at/out|; s|^etl.execution.base.path=.*|etl.execution.base.path=$at/base|
+	s|^etl.execution.history.path=.*|etl.execution.history.path=$at/base/history|" "$dir/job.properties" >"$dir/yarn.properties"
+"$CAMUS" bundle "$dir/bundle.tar.gz" >"$dir/log" || fail "bundle"
+yarn_ready || fail "no YARN"
+cat >>"$dir/yarn.properties" <<EOF
+penstock.camus.execution=yarn
+penstock.camus.yarn.command=$(yarn_streaming)
+penstock.camus.yarn.bundle=$dir/bundle.tar.gz
+penstock.camus.yarn.web=$YARN_WEB
+penstock.camus.yarn.slots=2
+penstock.camus.yarn.wait=100s
+mapred.map.tasks=4
+EOF
+"$CAMUS" run -P "$dir/yarn.properties" >"$dir/log" 2>&1 &
+pid=$!
+victim=
+while kill -0 $pid 2>/dev/null; do
+	for one in $(pgrep -f "^$dir/yarn/local/.*/lib/penstock-camus task\$"); do
+		attempt=$(tr '\0' '\n' <"/proc/$one/environ" 2>/dev/null | sed -n 's/^mapreduce_task_attempt_id=//p')
+		[ -n "$attempt" ] || continue
+		# when it has data, or has had some time for it
+		folder=$(tr '\0' '\n' <"/proc/$one/environ" 2>/dev/null | sed -n 's|^mapreduce_task_output_dir=[a-z]*://[^/]*||p')
+		for _ in $(seq 20); do
+			curl -s "$HADOOP_NN/webhdfs/v1$folder?op=LISTSTATUS&user.name=root" | grep -q '"data-' && break
+		done
+		kill -9 "$one" 2>/dev/null && victim=$attempt && break 2
+	done
+	sleep 0.02
+done
+wait $pid || { yarn_apps; find "$dir/yarn/logs" -name stderr -exec tail -n 5 {} +; fail "YARN"; }
+[ -n "$victim" ] || fail "no attempt was killed"
+echo "killed $victim"
+hadoop_fs -copyToLocal "$HADOOP_RPC/yarn/out" "$dir/yarn.out" || fail "hadoop fs -copyToLocal"
+python3 "$HERE/check_tree.py" "$dir/yarn.out" "$dir/want" || fail "YARN: judged"
 exit 0
