@@ -92,6 +92,12 @@ conn_stalled(const struct conn *c)
 	       (c->tcp->full || c->tcp->now_ns - c->waiting_ns >= TCP_STALL_NS);
 }
 
+static bool
+newcomer(const struct conn *c)
+{
+	return !c->read_bytes && c->promised == c->received;
+}
+
 /* The window field, and what it promises. */
 static uint16_t
 window_for(struct conn *c, uint32_t ack)
@@ -113,19 +119,17 @@ window_for(struct conn *c, uint32_t ack)
 	target = target > unread ? target - unread : 0;
 	uint32_t open = seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
 	uint32_t grow = target > open ? target - open : 0, least = c->mss < target / 2 ? c->mss : target / 2;
-	uint32_t held = 0;	/* what a segment needs more than is open */
 	uint64_t left = tcp_promise_left(tcp, tcp->budget / NEWCOMERS_SHARE);
+	/* One that has not begun gets its first segment out of what is kept for it. More for those that send would be slivers: they wait for a whole share. */
+	bool first = newcomer(c) && left < c->mss && tcp_promise_left(tcp, 0) >= c->mss;
+	if (first)
+		left = c->mss;
 	if (grow > left) {
-		/* One segment is everybody's, also of what is kept for newcomers. */
-		uint32_t segment = target < c->mss ? target : c->mss;
-		held = segment > open ? segment - open : 0;
-		if (left < held)
-			left = tcp_promise_left(tcp, 0) < held ? 0 : held;
 		grow = (uint32_t)left;
-		if (grow < held)
+		if (!first)
 			conn_starve(c);
 	}
-	if (grow && (grow >= least || grow == held))	/* a whole segment or half of the target: no silly window */
+	if (grow && (grow >= least || first))	/* a whole segment or half of the target: no silly window */
 		conn_promise(c, c->received + open + grow);
 	if (target == 0)
 		c->flags |= CONN_WINDOW_SMALL;
@@ -503,8 +507,10 @@ tcp_turn(struct tcp *tcp, uint64_t now_ns)
 	tcp->now_ns = now_ns;
 	if ((uint32_t)(now_ns >> TICK_SHIFT) != tcp->tick)
 		tcp_wheel_run(tcp, now_ns);
-	for (uint32_t n = 0; n < 64 && tcp->starved_head && tcp_promise_left(tcp, 0) >= tcp->net->mtu; n++) {
+	for (uint32_t n = 0; n < 64 && tcp->starved_head; n++) {
 		struct conn *c = conn_at(tcp, tcp->starved_head);
+		if (tcp_promise_left(tcp, tcp->budget / NEWCOMERS_SHARE) <= TCP_WINDOW_IDLE && (!newcomer(c) || tcp_promise_left(tcp, 0) < tcp->net->mtu))
+			break;
 		conn_unlist(c);
 		if (conn_synchronized(c))
 			conn_ack_now(c);
