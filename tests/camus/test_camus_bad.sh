@@ -152,17 +152,17 @@ echo "nothing new: $((now - before)) calls to the NameNode"
 
 # Old executions go by the share of the base path's quota of names.
 for i in 1 2 3 4 5 6 7 8 9; do
-	echo x | curl -sf -T - "http://127.0.0.1:$hdfs/dn/user/etl/full/base/history/2013-01-0$i-00-00-00/offsets-previous?op=CREATE" >/dev/null ||
+	echo x | curl -sf -T - "http://127.0.0.1:$hdfs/dn/user/etl/base/history/2013-01-0$i-00-00-00/offsets-previous?op=CREATE" >/dev/null ||
 		fail "old executions"
 done
-entries=$(curl -sf "http://127.0.0.1:$hdfs/webhdfs/v1/user/etl/full/base?op=GETCONTENTSUMMARY" | python3 -c 'import json, sys; s = json.load(sys.stdin)["ContentSummary"]; print(s["fileCount"] + s["directoryCount"])')
+entries=$(curl -sf "http://127.0.0.1:$hdfs/webhdfs/v1/user/etl/base?op=GETCONTENTSUMMARY" | python3 -c 'import json, sys; s = json.load(sys.stdin)["ContentSummary"]; print(s["fileCount"] + s["directoryCount"])')
 old() { ask tree | python3 -c 'import json, sys; print(sum("/history/2013-" in p and p.endswith("previous") for p in json.load(sys.stdin)))'; }
-ask "names?path=/user/etl/full/base&quota=$((entries * 5))" >/dev/null
+ask "names?path=/user/etl/base&quota=$((entries * 5))" >/dev/null
 run || fail "a wide quota of names"
 [ "$(old)" = 9 ] || fail "$(old) of 9 old executions with a wide quota of names"
-ask "names?path=/user/etl/full/base&quota=$((entries * 2 - 10))" >/dev/null
+ask "names?path=/user/etl/base&quota=$((entries * 2 - 10))" >/dev/null
 run || fail "a quota of names"
-[ "$(old)" -ge 1 ] && [ "$(old)" -le 5 ] || fail "$(old) of 9 old executions with a quota of names, half of it for us"
+[ "$(old)" -ge 1 ] && [ "$(old)" -le 6 ] || fail "$(old) of 9 old executions with a quota of names, half of it for us"
 run -D etl.execution.history.max.of.quota=0.1 || fail "a tenth of the quota of names"
 [ "$(old)" = 0 ] || fail "$(old) old executions with a tenth of the quota of names"
 
