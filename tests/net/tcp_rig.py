@@ -39,7 +39,7 @@ def until(what, test, seconds=20):
 class Agent:
     """One agent in the namespace, its port a TAP of its own or one end of the relay's."""
 
-    def __init__(self, device, capacity=1000000, sink="file_roll", source="r1", sources=None):
+    def __init__(self, device, capacity=1000000, sink="file_roll", source="r1", sources=None, more=""):
         """source: the name of one syslogtcp; or sources: name -> its options."""
         syslog = {"type": "syslogtcp", "host": ADDRESS, "port": PORT, "keepFields": "all"}
         sources = "".join(f"a1.sources.{name}.{key} = {value}\n" for name, options in (sources or {source: syslog}).items()
@@ -67,6 +67,7 @@ penstock.control.socket = {work}/control
 penstock.ports = p0
 penstock.ports.p0.device = {device}
 penstock.ports.p0.addresses = {ADDRESS}/24
+{more}
 """)
         self.log = open(f"{work}/agent.log", "a")
         self.p = subprocess.Popen([penstock, "agent", "-n", "a1", "-f", f"{work}/c.properties"], stdout=self.log, stderr=self.log)

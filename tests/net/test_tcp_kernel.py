@@ -11,6 +11,7 @@ what is durable.
               in the log; connections of these sources end with a reset, at the next segment that the sender sends
   rsyslog N   the same under a real rsyslogd with a disk queue, judged from a capture on the TAP: each connection's bytes up to the last ACK seen are in the
               log. Every second start resets the connections (the source has another name): what rsyslog itself loses then is printed
+  allow       penstock.ports.NAME.allow and penstock.allow of a source: only a sender in both is heard, over TCP and UDP; the others are counted
   stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after
 Usage: test_tcp_kernel.py PENSTOCK CTL RELAY MODE [ARG [GENERATOR]].   Exit 77 where the machine cannot do it."""
 import json, os, re, select, shutil, signal, socket, struct, subprocess, sys, time
@@ -525,10 +526,52 @@ def stall():
     print(f"{lines} lines acknowledged of {before} stored in the full channel; the second sender lost none")
 
 
+def allow():
+    agent = Agent(f"net_tap0,iface={tag}", more="penstock.ports.p0.allow = 192.0.2.1/32 192.0.2.3/32", sources={
+        "r1": {"type": "syslogtcp", "host": ADDRESS, "port": PORT, "keepFields": "all"},
+        "r2": {"type": "syslogtcp", "host": ADDRESS, "port": 5141, "keepFields": "all", "penstock.allow": "192.0.2.2/31"},	# .2 and .3
+        "r3": {"type": "syslogudp", "host": ADDRESS, "port": 5142, "keepFields": "all"}})
+    tap_up(tag)
+    for last in (2, 3):
+        subprocess.run(f"ip addr add 192.0.2.{last}/24 dev {tag}", shell=True, check=True)
+    agent.up()
+
+    def speaks(last, port):
+        with socket.socket() as c:
+            c.bind((f"192.0.2.{last}", 0))
+            c.settimeout(1)
+            try:
+                c.connect((ADDRESS, port))
+                c.sendall(b"<13>from %d to %d\n" % (last, port))
+                c.shutdown(socket.SHUT_WR)
+                return c.recv(1) == b""
+            except OSError:
+                return False
+
+    heard = {(last, port): speaks(last, port) for last in (1, 2, 3) for port in (PORT, 5141)}
+    assert heard == {(1, PORT): True, (1, 5141): False, (2, PORT): False, (2, 5141): False, (3, PORT): True, (3, 5141): True}, heard
+    for last in (1, 2, 3):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as c:
+            c.bind((f"192.0.2.{last}", 0))
+            for i in range(10):
+                c.sendto(b"<13>udp %d from %d" % (i, last), (ADDRESS, 5142))
+
+    def text():
+        return b"".join(open(f"{work}/out/{name}", "rb").read() for name in os.listdir(f"{work}/out"))
+
+    until("20 datagrams and 3 lines", lambda: text().count(b"\n") == 23, 10)
+    assert sorted(set(re.findall(rb"from (\d+)", text()))) == [b"1", b"3"], text()
+    drops = json.dumps(agent.ctl("drops"))
+    assert re.search(r'sender_not_allowed\D*[1-9]', drops), drops
+    even(agent)
+    agent.stop()
+    print("heard: " + ", ".join(f"{last}->{port}" for (last, port), ok in heard.items() if ok))
+
+
 rsyslogd = found("rsyslog.sh", "rsyslog_find && echo $RSYSLOGD") if mode == "rsyslog" else None
 own_namespace()
 try:
-    {"plain": plain, "loss": lambda: loss(arg), "kill": lambda: kill(int(arg)), "restart": lambda: restart(int(arg)), "stall": stall,
+    {"plain": plain, "loss": lambda: loss(arg), "kill": lambda: kill(int(arg)), "restart": lambda: restart(int(arg)), "stall": stall, "allow": allow,
      "replies": lambda: replies(int(arg)),
      "generator": lambda: generator(int(arg)), "rsyslog": lambda: rsyslog(int(arg))}[mode]()
 finally:
