@@ -1,6 +1,6 @@
-/* Proves: the conformance body of streams (tests/conformance/stream_conformance.c) holds over kernel sockets, over the lcore's TCP with ack = received, and over
- * the lcore's TCP with ack = durable, each of them plain and with
- * TLS (OpenSSL's client over the clients of the carrier): the same sources, the same promises.
+/* Proves: the conformance body of streams (tests/conformance/stream_conformance.c) holds over kernel sockets, over the lcore's TCP with ack = received,
+ * and over the lcore's TCP with ack = durable, each of them plain and with TLS (OpenSSL's client over the clients of the carrier): the same sources,
+ * the same promises.
  * How: kernel: sockets of loopback. Lcore: net and tcp over port_mem, with clients whose TCP is the few lines below (a wire that loses nothing). */
 #include <setjmp.h>
 #include <stdarg.h>
