@@ -293,7 +293,7 @@ check_conn(const struct conn *c, uint64_t *chunks)
 void
 tcp_check(struct tcp *tcp)
 {
-	uint64_t promised = 0, chunks = 0;
+	uint64_t promised = 0, idle = 0, chunks = 0;
 	uint32_t used = 0, half_open = 0, waiting = 0;
 	for (uint32_t i = 1; i < tcp->conns_fresh; i++) {
 		struct conn *c = conn_at(tcp, i);
@@ -305,11 +305,11 @@ tcp_check(struct tcp *tcp)
 		used++;
 		half_open += c->state == TCP_SYN_RECEIVED;
 		waiting += c->state == TCP_TIME_WAIT;
-		promised += seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
+		*(c->flags & CONN_IDLE ? &idle : &promised) += seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
 		check_conn(c, &chunks);
 	}
 	assert(used == tcp->used && half_open == tcp->half_open && waiting == tcp->waiting);
-	assert(promised == tcp->promised && chunks == tcp->chunks_used);
+	assert(promised == tcp->promised && idle == tcp->promised_idle && chunks == tcp->chunks_used);
 }
 
 static void *

@@ -136,6 +136,40 @@ closed_window_is_probed(void **state)
 	assert_int_equal(COUNT(timeouts), 1);
 }
 
+/* A probe of a shut window takes a byte of what waits; where only the FIN is left there is none, and the FIN itself goes. */
+static void
+closed_window_and_a_fin_left(void **state)
+{
+	(void)state;
+	static char much[5000];
+	struct peer_stream *s = peer_connect();
+	uint32_t first = P.ack;
+	conn_send(s->conn, much, sizeof much);
+	conn_finish(s->conn);
+	peer_turn();
+	while (peer_take())
+		;
+	for (int i = 0; i < 3; i++)	/* all of it is lost, the first segment goes again */
+		peer_wait(NS_PER_S);
+	while (peer_take())
+		;
+	/* The data had come after all, the FIN had not. */
+	P.window = 0;
+	peer_put(TCP_ACK, P.seq, first + sizeof much, NULL, 0);
+	uint32_t fins = 0;
+	for (int i = 0; i < 100; i++) {
+		peer_wait(NS_PER_S);
+		while (peer_take()) {
+			assert_int_equal(P.s_len, 0);
+			fins += P.flags & TCP_FIN ? 1 : 0;
+		}
+	}
+	assert_in_range(fins, 1, 20);
+	peer_put(TCP_ACK, P.seq, first + sizeof much + 1, NULL, 0);
+	peer_turn();
+	tcp_check(P.tcp);
+}
+
 static void
 keepalive(void **state)
 {
@@ -458,6 +492,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(replies), T(replies_with_timestamps), T(first_answers_lost), T(first_answers_lost_with_timestamps), T(closed_window_is_probed),
+		T(closed_window_and_a_fin_left),
 		T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens),
 		T(windows_promise_only_credit), T(newcomers_have_a_segment), T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
 		T(place_is_small), T(goes_on_after_a_restart),
