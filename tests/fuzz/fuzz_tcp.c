@@ -1,9 +1,10 @@
 /* fuzz_tcp: any sequence of segments against the invariants of every connection (tcp_check after each), the stream (every byte delivered is the one that
  * stands at its offset) and the promise (the ACK field never passes what was called durable).
  * Input: records of 8 bytes: what, which peer, offset from a known edge (16 bits, signed), length, flags, and two more. With clang
- * -fsanitize=fuzzer a libFuzzer target; else main runs random records (arguments: seed and rounds), so that the test needs no clang. */
+ * -fsanitize=fuzzer a libFuzzer target; else main runs random records (arguments: seed, else a new one each time, and rounds), so that the test needs no clang. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "tests/dataplane/net/tcp_peer.h"
 
@@ -168,7 +169,9 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 int
 main(int argc, char **argv)
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1, rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 300;
+	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL), rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 1500;
+	printf("seed %llu, %llu rounds\n", (unsigned long long)seed, (unsigned long long)rounds);
+	fflush(stdout);		/* it is wanted most when the next thing is an abort */
 	static uint8_t input[2 + 8 * 400];
 	uint64_t got = 0;
 	for (uint64_t round = 0; round < rounds; round++) {
