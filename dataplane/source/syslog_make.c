@@ -57,7 +57,8 @@ head_of(struct syslog_maker *s, const uint8_t *bytes, const struct address *from
 static inline bool
 head_same(const struct cached_head *h, const uint8_t *bytes, uint32_t len, uint64_t now_ns)
 {
-	if (!h->len || len < h->len || now_ns >= h->until_ns || h->set->turn != h->turn)
+	/* One without a body is an event of the whole message: it is made the long way. */
+	if (!h->len || len <= h->len || now_ns >= h->until_ns || h->set->turn != h->turn)
 		return false;
 	uint64_t differs = word_at(bytes + h->len - 8) ^ word_at(h->text + h->len - 8);
 	for (uint32_t i = 0; i + 8 <= h->len; i += 8)
