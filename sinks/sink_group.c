@@ -123,6 +123,7 @@ member_offer(struct sink_group *group, uint32_t index, uint64_t wait_ns)
 	if (!sink_member_offer(group->members[index].runner, wait_ns))
 		return false;
 	processor_took(&group->processor, index);
+	counter_set(&group->counters.waiting, 0);
 	if (index != group->last && !group->processor.ops->took) {
 		if (group->last != group->count) {
 			static struct log_limit limit;

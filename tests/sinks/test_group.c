@@ -323,6 +323,7 @@ test_group_at_once(void **state)
 	fakes[2].next = SINK_DONE;
 	step_at(&g, 6 * S);	/* k1, k2 fail again, k3 has it */
 	assert_int_equal(g.f.channel.settled, 10);
+	assert_int_equal(metrics_sum("SINKGROUP", "g1", "waiting"), 0);	/* also of a group that always has something to do */
 	grouped_close(&g);
 }
 
