@@ -43,6 +43,7 @@ enum conn_flags {
 	CONN_UNSCALED = 524288,	/* no window scaling */
 	CONN_RESUMED = 1048576,	/* of an earlier process, and nothing came yet: the peer's timestamp is not known */
 	CONN_IDLE = 2097152,	/* its promise counts in promised_idle */
+	CONN_TURN = 4194304,	/* waited for a share of what may be promised, and gets it with its next ACK */
 	CONN_WINDOW_SMALL = 262144,	/* told a window the user or credit held small; look again each time */
 };
 

@@ -120,13 +120,23 @@ window_for(struct conn *c, uint32_t ack)
 	uint32_t open = seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
 	uint32_t grow = target > open ? target - open : 0, least = c->mss < target / 2 ? c->mss : target / 2;
 	uint64_t left = tcp_promise_left(tcp, tcp->budget / NEWCOMERS_SHARE);
+	bool others = tcp->starved_head != 0, turn = c->flags & CONN_TURN;
+	c->flags &= ~(uint32_t)CONN_TURN;
 	/* One that has not begun gets its first segment out of what is kept for it. More for those that send would be slivers: they wait for a whole share. */
-	bool first = newcomer(c) && left < c->mss && tcp_promise_left(tcp, 0) >= c->mss;
+	bool first = newcomer(c) && (left < c->mss || others) && tcp_promise_left(tcp, 0) >= c->mss;
+	uint32_t share = target < TCP_WINDOW_IDLE ? target : TCP_WINDOW_IDLE;
 	if (first)
 		left = c->mss;
+	else if (others) {
+		/* While some wait for a share nobody has more, and only whose turn it is: those that have much would fill it up again with each
+		 * segment that comes, and those that wait would do so for ever. */
+		grow = share > open ? share - open : 0;
+		if (!turn)
+			left = 0;
+	}
 	if (grow > left) {
 		grow = (uint32_t)left;
-		if (!first)
+		if (!first && share >= open + grow + least)
 			conn_starve(c);
 	}
 	if (grow && (grow >= least || first))	/* a whole segment or half of the target: no silly window */
@@ -509,9 +519,11 @@ tcp_turn(struct tcp *tcp, uint64_t now_ns)
 		tcp_wheel_run(tcp, now_ns);
 	for (uint32_t n = 0; n < 64 && tcp->starved_head; n++) {
 		struct conn *c = conn_at(tcp, tcp->starved_head);
-		if (tcp_promise_left(tcp, tcp->budget / NEWCOMERS_SHARE) <= TCP_WINDOW_IDLE && (!newcomer(c) || tcp_promise_left(tcp, 0) < tcp->net->mtu))
+		uint64_t given = (uint64_t)n * TCP_WINDOW_IDLE;		/* to those before it, when their ACKs go */
+		if (tcp_promise_left(tcp, tcp->budget / NEWCOMERS_SHARE + given) <= TCP_WINDOW_IDLE && (!newcomer(c) || tcp_promise_left(tcp, given) < tcp->net->mtu))
 			break;
 		conn_unlist(c);
+		c->flags |= CONN_TURN;
 		if (conn_synchronized(c))
 			conn_ack_now(c);
 	}

@@ -307,6 +307,57 @@ newcomers_have_a_segment(void **state)
 	}
 }
 
+/* One that has sent its first segment gets a window while others, which were fast once, trickle on under all that may be promised. */
+static void
+nobody_waits_for_ever(void **state)
+{
+	(void)state;
+	enum { OTHERS = 8 };
+	struct { uint32_t first, seq, ack; uint64_t at; } other[OTHERS];
+	tcp_credit(P.tcp, 20000);
+	uint16_t port = P.from.port;
+	for (int i = 0; i < OTHERS; i++) {
+		P.from.port = (uint16_t)(port + i);
+		P.seq = 1000;
+		peer_connect();
+		other[i].first = peer_first;
+		other[i].seq = P.seq;
+		other[i].ack = P.ack;
+		other[i].at = 0;
+	}
+	uint64_t window = 0;
+	for (int round = 0; round < 500 && window < 1400; round++) {
+		for (int i = 0; i < OTHERS; i++) {
+			P.from.port = (uint16_t)(port + i);
+			peer_first = other[i].first;
+			P.seq = other[i].seq;
+			P.ack = other[i].ack;
+			if (peer_data(other[i].at, 1400, 0) == DROP_NONE)
+				other[i].at += 1400;
+			peer_wait(round < 400 ? 0 : 100 * NS_PER_MS);
+			while (peer_take())
+				;
+		}
+		assert_true(COUNT(promised) <= 160000);
+		if (round == 399) {
+			P.from.port = (uint16_t)(port + OTHERS);
+			P.seq = 1000;
+			peer_connect();
+			peer_data(0, 1400, 0);
+			peer_turn();
+			while (peer_take())
+				;
+		}
+		struct tcp_flow flow;
+		for (uint32_t cursor = 0; round > 399 && tcp_flow_next(P.tcp, &cursor, &flow);)
+			if (flow.from.port == port + OTHERS)
+				window = flow.window;
+	}
+	assert_true(window >= 1400);
+	for (int i = 0; i < OTHERS; i++)
+		assert_true(other[i].at >= 100000);
+}
+
 static void
 no_chunks_no_acknowledgement(void **state)
 {
@@ -494,7 +545,7 @@ main(void)
 		T(replies), T(replies_with_timestamps), T(first_answers_lost), T(first_answers_lost_with_timestamps), T(closed_window_is_probed),
 		T(closed_window_and_a_fin_left),
 		T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens),
-		T(windows_promise_only_credit), T(newcomers_have_a_segment), T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
+		T(windows_promise_only_credit), T(newcomers_have_a_segment), T(nobody_waits_for_ever), T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
 		T(place_is_small), T(goes_on_after_a_restart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
