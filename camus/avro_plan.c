@@ -8,6 +8,7 @@
 #include "sinks/format/avro.h"
 
 #define DEPTH_MAX 64
+#define TOKENS_MAX (1u << 18)	/* of one record; what was needed for the largest one stays */
 #define KEYS_MAX 64		/* of one object; with more it is refused */
 
 /* ---- the schema ---- */
@@ -95,6 +96,17 @@ node_of(struct avro_plan *plan, avro_schema_t schema)
 	return node;
 }
 
+/* libavro takes two fields of one name. Both would be written of one key, for which there is room once. */
+static bool
+names_twice(const struct node *node)
+{
+	for (size_t i = 0; i < node->count; i++)
+		for (size_t k = i + 1; k < node->count; k++)
+			if (node->fields[i].len == node->fields[k].len && memcmp(node->fields[i].name, node->fields[k].name, node->fields[i].len) == 0)
+				return true;
+	return false;
+}
+
 struct avro_plan *
 avro_plan_new(avro_schema_t schema)
 {
@@ -106,6 +118,9 @@ avro_plan_new(avro_schema_t schema)
 		avro_plan_free(plan);
 		return NULL;
 	}
+	for (struct node *node = plan->nodes; node; node = node->next)
+		if (node->type == AVRO_RECORD && names_twice(node))
+			node->type = AVRO_LINK;		/* which value_put refuses */
 	return plan;
 }
 
@@ -180,7 +195,7 @@ token_add(struct avro_text *t, enum token_kind kind, const char *text, size_t le
 {
 	if (t->count == t->tokens_room) {
 		uint32_t room = t->tokens_room ? t->tokens_room * 2 : 256;
-		struct token *grown = room > (1u << 24) ? NULL : realloc(t->tokens, room * sizeof *grown);
+		struct token *grown = room > TOKENS_MAX ? NULL : realloc(t->tokens, room * sizeof *grown);
 		if (!grown)
 			return false;
 		t->tokens = grown;

@@ -108,6 +108,41 @@ test_wrapped(void **state)
 	ops->close(decoder);
 }
 
+/* libavro takes a schema with the same field many times over; the plan leaves such records to the way of values. Large texts, too. */
+static void
+test_avro_plan_refuses(void **state)
+{
+	(void)state;
+	char schema_text[4096] = "{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"b\",\"type\":\"int\"}", record[2048] = "{\"b\":1,\"a\":\"";
+	size_t len = strlen(schema_text);
+	for (int i = 0; i < 100; i++, len += 29)
+		memcpy(schema_text + len, ",{\"name\":\"a\",\"type\":\"string\"}", 29);
+	memcpy(schema_text + len, "]}", 3);
+	len = strlen(record);
+	memset(record + len, 'x', 1500);
+	memcpy(record + len + 1500, "\"}", 3);
+	avro_schema_t schema;
+	assert_int_equal(avro_schema_from_json_length(schema_text, strlen(schema_text), &schema), 0);
+	struct avro_plan *plan = avro_plan_new(schema);
+	struct avro_text *text = avro_text_new();
+	struct avro_binary out;
+	assert_true(avro_text_read(text, (const uint8_t *)record, strlen(record)));
+	assert_false(avro_plan_encode(plan, text, &out));
+	size_t many = 600000;
+	char *large = malloc(many * 2 + 16);
+	assert_non_null(large);
+	memcpy(large, "{\"s\":[0", 7);
+	for (size_t i = 0; i < many; i++)
+		memcpy(large + 7 + 2 * i, ",0", 2);
+	memcpy(large + 7 + 2 * many, "]}", 2);
+	assert_false(avro_text_read(text, (const uint8_t *)large, 9 + 2 * many));
+	free(large);
+	assert_true(avro_text_read(text, (const uint8_t *)record, strlen(record)));
+	avro_text_free(text);
+	avro_plan_free(plan);
+	avro_schema_decref(schema);
+}
+
 static void
 test_decoder_names(void **state)
 {
@@ -390,7 +425,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_json_times), cmocka_unit_test(test_wrapped), cmocka_unit_test(test_decoder_names), cmocka_unit_test(test_avro_json), cmocka_unit_test(test_avro_plan),
+		cmocka_unit_test(test_json_times), cmocka_unit_test(test_wrapped), cmocka_unit_test(test_decoder_names), cmocka_unit_test(test_avro_json), cmocka_unit_test(test_avro_plan), cmocka_unit_test(test_avro_plan_refuses),
 		cmocka_unit_test(test_groups), cmocka_unit_test(test_key_bytes), cmocka_unit_test(test_sequence_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
