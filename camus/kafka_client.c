@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -60,6 +61,17 @@ kafka_room(uint64_t fetch_memory)
 	return room;
 }
 
+/* What brings other things than records into the queue; the client ends the program when a call for records meets one. */
+static int
+event_refuse(const char *key, struct err *err)
+{
+	static const char *const keys[] = { "statistics.interval.ms", "log.queue", "enabled_events" };
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+		if (strcasecmp(key, keys[i]) == 0)
+			return err_set(err, EINVAL, "not supported: the client's own events go nowhere here; leave it out (--metrics-file has the run's numbers)");
+	return 0;
+}
+
 rd_kafka_t *
 kafka_consumer_new(const struct camus_conf *conf, uint64_t fetch_memory, struct err *err)
 {
@@ -90,7 +102,8 @@ kafka_consumer_new(const struct camus_conf *conf, uint64_t fetch_memory, struct 
 	/* Not in librdkafka 2.0: see kafka_consumer_wake. */
 	rd_kafka_conf_set(kafka, "fetch.queue.backoff.ms", "5", text, sizeof text);
 	for (size_t i = 0; !rc && i < conf->kafka.count; i++) {
-		rc = kafka_conf_set(kafka, KAFKA_CONSUMER, conf->kafka.items[i].key, conf->kafka.items[i].value, err);
+		rc = event_refuse(conf->kafka.items[i].key, err);
+		rc = rc ? rc : kafka_conf_set(kafka, KAFKA_CONSUMER, conf->kafka.items[i].key, conf->kafka.items[i].value, err);
 		if (rc)
 			err_prefix(err, rc, "penstock.camus.kafka.%s", conf->kafka.items[i].key);
 	}

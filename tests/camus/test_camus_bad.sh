@@ -43,6 +43,11 @@ records() { find "$1" -type f -not -path '*/_penstock/*' -exec cat {} + 2>/dev/n
 put() { kcat -P -b "$KAFKA_BS" -t "$1" -p "$2" || fail "kcat"; }
 rows() { local i; for i in $(seq "$1" "$2"); do echo "{\"timestamp\":1396130000000,\"n\":$i}"; done; }
 
+# ---- what would bring other things than records into the client's queue is refused by name
+job "$dir/z" rows
+run -D penstock.camus.kafka.statistics.interval.ms=100 && fail "statistics"
+say 'penstock.camus.kafka.statistics.interval.ms: not supported'
+
 # ---- decode failures (6.3): all counted and listed, the first ones kept, none read again; the records behind them come
 job "$dir/a" rows
 { rows 1 10; for i in 1 2 3 4 5; do echo "bad $i"; done; } | put rows 0
