@@ -13,6 +13,7 @@
 #include "camus/topic_filter.h"
 
 #define TRIES 3
+#define UNKNOWN_NS (5 * NS_PER_S)	/* a topic that was just made is unknown to some broker no longer than this; a deleted one stays unknown */
 #define PROVE_AT_ONCE 256
 
 static bool
@@ -103,7 +104,7 @@ err_passes(rd_kafka_resp_err_t err)
 
 /*
  * Oldest (-2) or newest (-1) offsets of all partitions, one call a broker. What failed with an error that passes is asked for again, with new
- * metadata, until kafka.timeout.value is over.
+ * metadata, until kafka.timeout.value is over; a topic that is not known, for UNKNOWN_NS at most.
  */
 static void
 offsets_get(struct job *job, rd_kafka_t *consumer, bool latest)
@@ -114,20 +115,21 @@ offsets_get(struct job *job, rd_kafka_t *consumer, bool latest)
 		if (part->pull && part->latest >= 0)
 			rd_kafka_topic_partition_list_add(open, part->topic, part->partition);
 	}
-	uint64_t deadline = clock_now_ns(&clock_system) + job->conf->timeout_ms * NS_PER_MS;
+	uint64_t began = clock_now_ns(&clock_system), deadline = began + job->conf->timeout_ms * NS_PER_MS;
 	for (int try = 0; open->cnt; try++) {
 		for (int i = 0; i < open->cnt; i++) {
 			open->elems[i].offset = latest ? -1 : -2;
 			open->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
 		}
 		rd_kafka_resp_err_t rc = rd_kafka_offsets_for_times(consumer, open, (int)job->conf->timeout_ms / TRIES + 1000);
-		bool last = try + 1 >= TRIES && clock_now_ns(&clock_system) >= deadline;
+		uint64_t now = clock_now_ns(&clock_system);
+		bool last = try + 1 >= TRIES && now >= deadline, known = try + 1 < TRIES || now < began + UNKNOWN_NS;
 		rd_kafka_topic_partition_list_t *again = rd_kafka_topic_partition_list_new(open->cnt);
 		for (int i = 0; i < open->cnt; i++) {
 			struct part *part = job_part(job, open->elems[i].topic, open->elems[i].partition);
 			rd_kafka_resp_err_t why = rc ? rc : open->elems[i].err;
 			int64_t offset = why || open->elems[i].offset < 0 ? -1 : open->elems[i].offset;
-			if (offset < 0 && !last && (rc || err_passes(why))) {
+			if (offset < 0 && !last && (rc || err_passes(why)) && (known || why != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)) {
 				rd_kafka_topic_partition_list_add(again, part->topic, part->partition);
 				continue;
 			}
