@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 struct count {
 	struct count *next;
 	int64_t start;
@@ -62,6 +64,21 @@ counts_add(struct part *part, uint32_t window_minutes, int64_t time_ms, const ch
 	count->count++;
 }
 
+/* A name as JSON can have it: records of Avro may name themselves in other bytes than UTF-8, and long names were cut. */
+static void
+plain(char to[static 256], const char *name)
+{
+	size_t len = strnlen(name, 255);
+	memcpy(to, name, len);
+	to[len] = '\0';
+	for (size_t i = 0; i < len;) {
+		uint32_t step = utf8_step((const uint8_t *)to + i, len - i);
+		if (!step)
+			to[i] = '?';
+		i += step ? step : 1;
+	}
+}
+
 void
 counts_free(struct part *part)
 {
@@ -84,8 +101,12 @@ counts_write(const struct part *part)
 	if (!counts)
 		return json_null();
 	json_t *list = json_array();
-	for (const struct count *count = counts->first; count; count = count->next)
-		json_array_append_new(list, json_pack("[I, I, s, s]", (json_int_t)count->start, (json_int_t)count->count, count->server, count->service));
+	for (const struct count *count = counts->first; count; count = count->next) {
+		char server[256], service[256];
+		plain(server, count->server);
+		plain(service, count->service);
+		json_array_append_new(list, json_pack("[I, I, s, s]", (json_int_t)count->start, (json_int_t)count->count, server, service));
+	}
 	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "window", (json_int_t)counts->window_ms, "first", (json_int_t)counts->first_ms, "last",
 		(json_int_t)counts->last_ms, "opened", (json_int_t)counts->opened_ms, "counts", list);
 }
@@ -149,11 +170,13 @@ counts_json(const struct job *job)
 			(json_int_t)(part->skipped_schema + part->skipped_other)));
 		json_t *entries = json_object_get(topic, "counts");
 		for (const struct count *count = part->counts->first; count; count = count->next) {
-			char key[600];
-			snprintf(key, sizeof key, "{%s,%s,%lld}", count->server, count->service, (long long)count->start);
+			char key[600], server[256], service[256];
+			plain(server, count->server);
+			plain(service, count->service);
+			snprintf(key, sizeof key, "{%s,%s,%lld}", server, service, (long long)count->start);
 			json_t *entry = json_object_get(entries, key);
 			uint64_t before = entry ? (uint64_t)json_integer_value(json_object_get(entry, "count")) : 0;
-			json_object_set_new(entries, key, json_pack("{s:s, s:s, s:I, s:I}", "server", count->server, "service", count->service, "start",
+			json_object_set_new(entries, key, json_pack("{s:s, s:s, s:I, s:I}", "server", server, "service", service, "start",
 				(json_int_t)count->start, "count", (json_int_t)(before + count->count)));
 		}
 	}

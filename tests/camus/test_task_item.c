@@ -63,6 +63,7 @@ rig_open(struct rig *rig, bool pulled)
 	counts_add(part, 10, 1396130000000, "host", NULL);
 	counts_add(part, 10, 1396130000001, "host", NULL);
 	counts_add(part, 10, 1396139000000, NULL, "web");
+	counts_add(part, 10, 1396139000000, "\xc3\xa9t\xc3", "web\xff");	/* cut, and no UTF-8 */
 	rig->parts[1]->failed = true;
 	snprintf(rig->parts[1]->words, sizeof rig->parts[1]->words, "no leader");
 	rig->task.errors = calloc(2, sizeof *rig->task.errors);
@@ -216,7 +217,8 @@ report_comes_back(void **state)
 	assert_false(rig.task.errors[1].kept);
 	assert_int_equal(rig.task.t_all_ns, 12345);
 	json_t *counts = counts_json(&rig.job), *entries = json_object_get(json_array_get(counts, 0), "counts");
-	assert_int_equal(json_object_size(entries), 2);
+	assert_int_equal(json_object_size(entries), 3);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(entries, "{\xc3\xa9t?,web?,1396138800000}"), "count")), 1);
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(entries, "{host,unknown_service,1396129800000}"), "count")), 2);
 	json_decref(counts);
 	free(files[0].temporary);
