@@ -226,7 +226,7 @@ text_unpack(FILE *in, FILE *out, enum hadoop_codec_kind kind, struct codec_bytes
 static int
 swap(FILE **file, FILE *out, int rc, const char *path, struct err *err)
 {
-	if (!rc && (ferror(*file) || fflush(out)))
+	if (!rc && (ferror(*file) || fflush(out) || ferror(out)))
 		rc = -EIO;
 	fclose(*file);
 	*file = out;
