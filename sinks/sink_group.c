@@ -173,7 +173,7 @@ sink_group_step(struct sink_group *group, uint64_t wait_ns)
 		member_offer(group, order[i], !group->one_channel && wait_ns > APART_WAIT_NS ? APART_WAIT_NS : wait_ns);
 		return;
 	}
-	sink_member_wait(group->members[count ? order[0] : 0].runner, wait_ns);
+	sink_members_wait(group->members, group->count, wait_ns);
 }
 
 void

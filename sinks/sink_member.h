@@ -2,6 +2,7 @@
 #ifndef PENSTOCK_SINKS_SINK_MEMBER_H
 #define PENSTOCK_SINKS_SINK_MEMBER_H
 
+#include "sinks/processor.h"
 #include "sinks/sink_runner.h"
 
 struct sink_member {
@@ -21,7 +22,8 @@ bool sink_member_ready(const struct sink_runner *runner);	/* has room for a span
 bool sink_member_empty(const struct sink_runner *runner);	/* keeps none */
 /* One span from its channel. False: there was none. */
 bool sink_member_offer(struct sink_runner *runner, uint64_t wait_ns);
-void sink_member_wait(struct sink_runner *runner, uint64_t wait_ns);
+/* Sleeps until a descriptor of any of them speaks, at most wait_ns. */
+void sink_members_wait(const struct sink_member *members, uint32_t count, uint64_t wait_ns);
 void sink_member_backing_off(struct sink_runner *runner, bool out);
 
 #endif

@@ -199,18 +199,23 @@ sink_runner_open_member(struct sink_runner **made, const struct sink_ops *ops, c
 	return 0;
 }
 
-/* Sleeps until one of the sink's descriptors speaks, at most wait_ns. */
 static void
-sink_wait(struct sink_runner *runner, uint64_t wait_ns)
+fds_wait(struct pollfd *fds, int count, uint64_t wait_ns)
 {
-	struct pollfd fds[FDS_MAX];
-	int count = runner->ops->wait_fds ? runner->ops->wait_fds(runner->sink, fds, FDS_MAX) : 0;
 	if (!wait_ns)
 		return;
 	if (wait_ns > 60 * NS_PER_S)
 		wait_ns = 60 * NS_PER_S;
 	struct timespec timeout = { .tv_sec = (time_t)(wait_ns / NS_PER_S), .tv_nsec = (long)(wait_ns % NS_PER_S) };
 	(void)ppoll(fds, (nfds_t)count, &timeout, NULL);
+}
+
+/* Sleeps until one of the sink's descriptors speaks, at most wait_ns. */
+static void
+sink_wait(struct sink_runner *runner, uint64_t wait_ns)
+{
+	struct pollfd fds[FDS_MAX];
+	fds_wait(fds, runner->ops->wait_fds ? runner->ops->wait_fds(runner->sink, fds, FDS_MAX) : 0, wait_ns);
 }
 
 /* One span from the channel to the sink. False: nothing there (or it failed). */
@@ -283,10 +288,17 @@ sink_member_offer(struct sink_runner *runner, uint64_t wait_ns)
 }
 
 void
-sink_member_wait(struct sink_runner *runner, uint64_t wait_ns)
+sink_members_wait(const struct sink_member *members, uint32_t count, uint64_t wait_ns)
 {
-	runner->channel->ops->taker_idle(runner->taker);
-	sink_wait(runner, wait_ns);
+	struct pollfd fds[FDS_MAX * GROUP_MEMBERS_MAX];
+	int used = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		struct sink_runner *runner = members[i].runner;
+		runner->channel->ops->taker_idle(runner->taker);
+		if (runner->ops->wait_fds)
+			used += runner->ops->wait_fds(runner->sink, fds + used, FDS_MAX);
+	}
+	fds_wait(fds, used, wait_ns);
 }
 
 void

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -210,6 +213,7 @@ struct fake_sink {
 	struct sink_env *env;
 	enum sink_result next;
 	bool full;
+	int fd;				/* speaks when it is set */
 	uint32_t taken, drained;
 	struct span *kept[16];
 	uint32_t kept_count;
@@ -245,6 +249,15 @@ fake_end(struct fake_sink *fake, enum sink_result result)
 		fake->env->done(fake->env, fake->kept[--fake->kept_count], result);
 }
 
+static int
+fake_fds(void *self, struct pollfd *fds, int max)
+{
+	struct fake_sink *fake = self;
+	assert_true(max >= 1);
+	fds[0] = (struct pollfd){ .fd = fake->fd, .events = POLLIN };
+	return fake->fd ? 1 : 0;
+}
+
 static void fake_drain(void *self) { ((struct fake_sink *)self)->drained++; }
 static bool fake_ready(void *self) { return !((struct fake_sink *)self)->full; }
 static void fake_finish(void *self, uint64_t deadline_ns) { (void)deadline_ns; fake_end(self, SINK_FAILED); }
@@ -252,6 +265,7 @@ static void fake_close(void *self) { (void)self; }
 
 static const struct sink_ops fake_ops = {
 	.name = "fake", .open = fake_open, .deliver = fake_deliver, .finish = fake_finish, .close = fake_close, .drain = fake_drain, .ready = fake_ready,
+	.wait_fds = fake_fds,
 };
 
 struct grouped {
@@ -324,6 +338,26 @@ test_group_at_once(void **state)
 	step_at(&g, 6 * S);	/* k1, k2 fail again, k3 has it */
 	assert_int_equal(g.f.channel.settled, 10);
 	assert_int_equal(metrics_sum("SINKGROUP", "g1", "waiting"), 0);	/* also of a group that always has something to do */
+	grouped_close(&g);
+}
+
+/* All are full: the first of them that has room again is heard of, whoever it is. */
+static void
+test_group_wakes(void **state)
+{
+	(void)state;
+	struct grouped g;
+	struct timespec before, after;
+	grouped_open(&g, &processor_failover, TEXTS("priority.k1=3", "priority.k2=2", "priority.k3=1"));
+	for (int i = 0; i < 3; i++)
+		fakes[i].full = true;
+	fakes[2].fd = eventfd(1, 0);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	sink_group_step(g.group, 30 * S);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	assert_true(after.tv_sec - before.tv_sec < 20);
+	close(fakes[2].fd);
+	fakes[2].fd = 0;
 	grouped_close(&g);
 }
 
@@ -416,7 +450,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_failover), cmocka_unit_test(test_failover_judge), cmocka_unit_test(test_round_robin), cmocka_unit_test(test_backoff),
-		cmocka_unit_test(test_random), cmocka_unit_test(test_group_at_once), cmocka_unit_test(test_group_late), cmocka_unit_test(test_group_balance),
+		cmocka_unit_test(test_random), cmocka_unit_test(test_group_at_once), cmocka_unit_test(test_group_wakes), cmocka_unit_test(test_group_late), cmocka_unit_test(test_group_balance),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
