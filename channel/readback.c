@@ -167,6 +167,10 @@ ahead(struct readback *r, const struct buffer *run)
 	const struct logio_ops *ops = r->engine->io->ops;
 	uint64_t position = run->position + run->len, limit = 0;
 	int trouble;
+	/* What was sent for and then came to another taker: it has come long ago, and its place and memory are wanted. */
+	for (uint32_t i = 0; i < r->count; i++)
+		if (r->buffers[i]->status && r->buffers[i]->position + r->buffers[i]->len <= r->next_position)
+			buffer_wait(r, r->buffers[i]);
 	for (uint32_t n = 0; n < RUNS_AHEAD && !r->no_ahead; n++) {
 		struct buffer *b = buffer_of(r, position, BLOCK_ALIGN_BYTES);
 		if (b) {
