@@ -4,7 +4,7 @@
 # machine (the real one: test_camus_hdfs.sh).
 # usage: test_camus_yarn.sh PENSTOCK_CAMUS
 set -u
-CAMUS=$1
+CAMUS=$(realpath "$1")
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lib/kafka.sh"
 kafka_jars || exit 77
