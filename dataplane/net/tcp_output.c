@@ -134,12 +134,13 @@ window_for(struct conn *c, uint32_t ack)
 		if (!turn)
 			left = 0;
 	}
+	bool whole = first || (turn && grow <= left);	/* all that it waited for */
 	if (grow > left) {
 		grow = (uint32_t)left;
-		if (!first && share >= open + grow + least)
+		if (!first && (share >= open + grow + least || (open + grow < c->mss && share >= c->mss)))	/* long segments: half a share may hold none */
 			conn_starve(c);
 	}
-	if (grow && (grow >= least || first))	/* a whole segment or half of the target: no silly window */
+	if (grow && (grow >= least || whole))	/* a whole segment or half of the target: no silly window */
 		conn_promise(c, c->received + open + grow);
 	if (target == 0)
 		c->flags |= CONN_WINDOW_SMALL;

@@ -545,7 +545,8 @@ main(void)
 		T(replies), T(replies_with_timestamps), T(first_answers_lost), T(first_answers_lost_with_timestamps), T(closed_window_is_probed),
 		T(closed_window_and_a_fin_left),
 		T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens),
-		T(windows_promise_only_credit), T(newcomers_have_a_segment), T(nobody_waits_for_ever), T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
+		T(windows_promise_only_credit), T(newcomers_have_a_segment), T(nobody_waits_for_ever),
+		T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
 		T(place_is_small), T(goes_on_after_a_restart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
