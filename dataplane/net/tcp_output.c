@@ -134,14 +134,16 @@ window_for(struct conn *c, uint32_t ack)
 		if (!turn)
 			left = 0;
 	}
-	bool whole = first || (turn && grow <= left);	/* all that it waited for */
-	if (grow > left) {
+	bool cut = grow > left, whole = first || (turn && !cut);	/* whole: all that it waited for */
+	if (cut)
 		grow = (uint32_t)left;
-		if (!first && (share >= open + grow + least || (open + grow < c->mss && share >= c->mss)))	/* long segments: half a share may hold none */
-			conn_starve(c);
-	}
-	if (grow && (grow >= least || whole))	/* a whole segment or half of the target: no silly window */
+	if (grow < least && !whole)	/* a whole segment or half of the target: no silly window */
+		grow = 0;
+	if (grow)
 		conn_promise(c, c->received + open + grow);
+	/* Long segments: half a share may hold none. */
+	if (cut && !first && (share >= open + grow + least || (open + grow < c->mss && share >= c->mss)))
+		conn_starve(c);
 	if (target == 0)
 		c->flags |= CONN_WINDOW_SMALL;
 	else
