@@ -425,7 +425,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_json_times), cmocka_unit_test(test_wrapped), cmocka_unit_test(test_decoder_names), cmocka_unit_test(test_avro_json), cmocka_unit_test(test_avro_plan), cmocka_unit_test(test_avro_plan_refuses),
+		cmocka_unit_test(test_json_times), cmocka_unit_test(test_wrapped), cmocka_unit_test(test_decoder_names), cmocka_unit_test(test_avro_json), cmocka_unit_test(test_avro_plan),
+		cmocka_unit_test(test_avro_plan_refuses),
 		cmocka_unit_test(test_groups), cmocka_unit_test(test_key_bytes), cmocka_unit_test(test_sequence_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
