@@ -201,7 +201,8 @@ half_of(struct ledger *ledger, struct found *f, uint8_t *room, uint32_t room_byt
 	uint64_t order;
 	memcpy(f->key + f->key_len, &f->left.record.flow, 8);
 	int64_t len = ledger_get(ledger, STATE_HALF_LINE, f->key, (uint16_t)(f->key_len + 8), room, room_bytes, &order);
-	if (len <= 0 || len > room_bytes || order + (uint64_t)len <= f->left.offset)
+	f->left.half_served = len >= 0 && order + (uint64_t)len <= f->left.offset;
+	if (len <= 0 || len > room_bytes || f->left.half_served)
 		return;
 	uint64_t skip = f->left.offset > order ? f->left.offset - order : 0;
 	if (f->left.offset < order)	/* what is in between made no event */
@@ -237,6 +238,10 @@ flow_records_take(struct half_lines *lines, bool (*own)(void *context, const str
 			half_of(ledger, f, room, LEDGER_VALUE_MAX);
 			if (resume(context, &f->left)) {
 				resumed++;
+			} else if (f->left.half_served) {
+				/* It is judged by the other two: they go with the next start. */
+				(void)ledger_remove(link, STATE_HALF_LINE, f->key, (uint16_t)(f->key_len + 8), &number);
+				dropped++;
 			} else {
 				/* The marks first: half lines are judged by them, so they go with the next start. */
 				(void)ledger_remove(link, STATE_FLOW, f->key, f->key_len, &number);

@@ -56,6 +56,7 @@ struct flow_left {
 	uint64_t offset;		/* of the first byte that is not in the log, half line included */
 	const uint8_t *half;
 	uint32_t half_len;
+	bool half_served;		/* a half line's record is there still, though its frame is in the log */
 };
 /* Calls `resume` for each connection that an earlier process left to an address that is `own`; those it refuses are forgotten (their half lines are left). */
 int flow_records_take(struct half_lines *lines, bool (*own)(void *context, const struct flow_left *left),

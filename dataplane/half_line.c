@@ -62,10 +62,9 @@ forget(struct half_lines *lines, struct half_line *line)
 	if (line->waiting)
 		lines->waiting--;
 	line->waiting = false;
-	/* A ring that is full leaves it to the next connection with this key, or the next start. */
-	if (line->kept)
-		(void)ledger_remove(half_line_link(lines, line->stream), STATE_HALF_LINE, key, half_line_key(line->stream, key), &number);
-	line->kept = false;
+	/* A ring that is full has room another time: what is left behind without its flow's mark would be brought as an event at the next start. */
+	line->kept = line->kept && ledger_remove(half_line_link(lines, line->stream), STATE_HALF_LINE, key, half_line_key(line->stream, key),
+						 &number) == -EAGAIN;
 	line->offset = line->noted = 0;
 }
 
@@ -183,14 +182,14 @@ half_line_fed(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 }
 
 void
-half_line_resume(struct half_lines *lines, struct half_line *line, uint32_t len)
+half_line_resume(struct half_lines *lines, struct half_line *line, uint32_t len, bool served)
 {
 	struct stream *stream = line->stream;
-	if (!len)
+	if (!len && !served)
 		return;
 	line->begin = stream_consumed(stream);
 	line->since_ns = stream->streams->now_ns;
-	line->offset = stream->received;
+	line->offset = served ? 0 : stream->received;
 	line->noted = len;
 	line->kept = true;
 	list_add(lines, line);
@@ -227,7 +226,7 @@ half_line_end(struct half_lines *lines, struct half_line *line, bool leave)
 		return;
 	}
 	forget(lines, line);
-	if (line->stream->flow)
+	if (line->stream->flow && !line->kept)	/* else all three are left to the next start, which finds the connection gone */
 		flow_record_end(&lines->flows, half_line_link(lines, line->stream), line->stream);
 }
 

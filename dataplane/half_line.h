@@ -66,9 +66,10 @@ half_line_begin(struct half_line *line, struct stream *stream)
 void half_line_lag(struct half_lines *lines, struct half_line *line);
 /* The stream took bytes. */
 void half_line_fed(struct half_lines *lines, struct half_line *line, uint64_t now_ns);
+/* The stream goes on with `len` bytes of an unfinished frame that a record holds; `served`: the record's frame is in the log, so it is to be removed,
+ * before the flow's record and mark that say so. */
+void half_line_resume(struct half_lines *lines, struct half_line *line, uint32_t len, bool served);
 /* Something waits behind it. */
-/* The stream goes on with `len` bytes of an unfinished frame that a record holds. */
-void half_line_resume(struct half_lines *lines, struct half_line *line, uint32_t len);
 void half_line_hurry(struct half_lines *lines, struct half_line *line, uint64_t now_ns);
 /* Before stream_end. leave: the records stay, for the next process. */
 void half_line_end(struct half_lines *lines, struct half_line *line, bool leave);

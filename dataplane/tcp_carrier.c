@@ -429,7 +429,7 @@ flow_resume(void *context, const struct flow_left *left)
 	s->half.queue = left->record.queue;
 	stream->put_state = left->record.state;
 	stream->in->ingress->has_flows = true;
-	half_line_resume(&carrier->half_lines, &s->half, left->half_len);
+	half_line_resume(&carrier->half_lines, &s->half, left->half_len, left->half_served);
 	return true;
 }
 

@@ -1,0 +1,325 @@
+/* Proves: the record of a half line whose frame is in the log makes no event at any later start. It outlives a process that is killed between the frame's
+ * block and the record's removal; the next one removes it, before the flow's record and mark that tell it from one that was cut: when the
+ * connection goes on and ends without another half line, and when it cannot go on. A half line that was cut goes on with its connection. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/dataplane/power_rig.h"
+
+static int
+lines_open(void **source, const void *config, struct ingress_source *in, struct err *err)
+{
+	(void)config;
+	(void)err;
+	*source = in;
+	return 0;
+}
+
+static int64_t
+lines_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, bool last)
+{
+	uint32_t at = 0;
+	(void)last;
+	for (const uint8_t *end; (end = memchr(bytes + at, '\n', len - at)); at = (uint32_t)(end - bytes) + 1) {
+		uint32_t n = (uint32_t)(end - bytes) - at;
+		assert_true(ingress_ready(source, n));
+		uint32_t ticket = stream_ticket(stream, at);
+		struct event *event = ingress_append(source, bytes + at, n, 1);
+		assert_true(ticket && event);
+		stream_event(stream, event, ticket, at + n + 1);
+	}
+	return at;
+}
+
+static void
+lines_close(void *source)
+{
+	(void)source;
+}
+
+static uint32_t
+lines_state(const struct stream *stream)
+{
+	(void)stream;
+	return 0;
+}
+
+static void
+lines_state_set(struct stream *stream, uint32_t state)
+{
+	(void)stream;
+	assert_int_equal(state, 0);
+}
+
+static const struct source_ops lines = { .name = "lines", .open = lines_open, .on_bytes = lines_bytes, .close = lines_close,
+	.stream_state = lines_state, .stream_state_set = lines_state_set };
+
+static void
+look_at_wire(void)
+{
+	struct line_peer *p = &R.peers[0];
+	const uint8_t *bytes;
+	uint32_t len;
+	while (port_mem_sent(R.port, &bytes, &len)) {
+		if (get16(bytes + 12) != ETH_IP4 || bytes[ETH_BYTES + 9] != PROTO_TCP)
+			continue;
+		const uint8_t *t = bytes + ETH_BYTES + IP4_BYTES;
+		p->reset |= (t[13] & TCP_RST) != 0;
+		if (t[13] & TCP_SYN) {
+			p->ack = get32(t + 4) + 1;
+			p->open = true;
+		} else if (get32(t + 8) - p->first > p->acked) {
+			p->acked = get32(t + 8) - p->first;
+		}
+	}
+}
+
+/* `turns` of the worker, 20 ms each, with the channel's writer or without. */
+static void
+run(uint32_t turns, bool writes)
+{
+	for (; turns; turns--) {
+		worker_step(R.worker);
+		look_at_wire();
+		if (writes)
+			(void)R.channel->ops->writer_step(R.channel, 0);
+		clock_manual_advance(&R.clock, 20 * NS_PER_MS);
+	}
+}
+
+/* Power off: what was not synced is gone. */
+static void
+kill_it(void)
+{
+	struct logio *io = logio_mem_io(R.mem);
+	struct logio_file *file = NULL;
+	static uint32_t kills;
+	char path[32];
+	snprintf(path, sizeof path, "/c/torn%u", kills++);
+	logio_mem_cut_after(R.mem, 0);
+	(void)io->ops->file_open(io, path, 4096, LOGIO_CREATE, &file);	/* the operation that is torn, so that all of the log's are lost */
+	if (file)
+		io->ops->file_close(io, file);
+	for (int i = 0; i < 20; i++) {		/* so that the channel can be closed */
+		(void)R.channel->ops->writer_step(R.channel, 0);
+		logio_mem_abort(R.mem);
+		clock_manual_advance(&R.clock, 20 * NS_PER_MS);
+	}
+	rig_stop();
+	R.channel->ops->close(R.channel);
+	logio_mem_power_off(R.mem, 1);
+	logio_mem_cut_after(R.mem, UINT64_MAX);
+	channel_start();
+}
+
+static void
+stop(void)
+{
+	rig_stop();
+	R.channel->ops->close(R.channel);
+	channel_start();
+}
+
+static bool
+count_one(const struct state_record *record, void *context)
+{
+	(void)record;
+	++*(uint32_t *)context;
+	return true;
+}
+
+static uint32_t
+records(uint8_t class)
+{
+	uint32_t n = 0;
+	ledger_each(R.channel->ops->ledger(R.channel), class, "", 0, count_one, &n);
+	return n;
+}
+
+static uint64_t
+resumed(void)
+{
+	return counter_read(&tcp_counters(R.worker->ports[0].tcp.tcp)->resumed);
+}
+
+/* All events of the log: the first `count` lines of the peer, once each. */
+static void
+log_is(uint32_t count)
+{
+	const struct channel_ops *ops = R.channel->ops;
+	struct taker *t;
+	struct err err;
+	struct span *s;
+	uint32_t n = 0;
+	assert_int_equal(ops->taker_open(R.channel, "k1", &t, &err), 0);
+	while (ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
+		struct span_cursor cursor = { { 0 } };
+		for (struct event_view e; ops->span_next(s, &cursor, &e); n++) {
+			assert_true(n < count);
+			assert_int_equal(e.body_len, LINE - 1);
+			assert_memory_equal(e.body, R.peers[0].bytes + n * LINE, LINE - 1);
+		}
+		ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
+	}
+	ops->taker_close(t);
+	assert_int_equal(n, count);
+}
+
+static void
+rig_begin(void)
+{
+	memset(&R, 0, sizeof R);
+	memset(&P, 0, sizeof P);
+	clock_manual_init(&R.clock, NS_PER_S, UINT64_C(1795245136) * NS_PER_S);
+	R.mem = logio_mem_new();
+	channel_start();
+	R.source = (struct pipeline_source){ .name = "r1", .ops = &lines, .required = 1, .selector.otherwise = 1 };
+	R.pipeline = (struct pipeline){ .generation = 1, .channels = { R.channel }, .channel_count = 1, .sources = &R.source, .source_count = 1 };
+	worker_start(STREAM_DURABLE);
+	struct line_peer *p = &R.peers[0];
+	p->from = ip("192.0.2.99");
+	p->from.port = 1000;
+	p->first = 1000;
+	p->total = STREAM_BYTES;
+	for (uint32_t k = 0; k < STREAM_BYTES / LINE; k++) {
+		memset(p->bytes + k * LINE, 'a' + (int)k % 26, LINE);
+		p->bytes[(k + 1) * LINE - 1] = '\n';
+	}
+	peer_act(p);
+	run(10, true);
+	assert_true(p->open);
+	peer_put_bytes(p, TCP_ACK, 0, 0);
+	run(5, true);
+}
+
+static void
+rig_end(void)
+{
+	R.channel->ops->close(R.channel);
+	logio_mem_free(R.mem);
+}
+
+/* Line 0 in two halves, the first of them acknowledged; killed when the line is in the log and its half's record still there. */
+static void
+kill_between(void)
+{
+	struct line_peer *p = &R.peers[0];
+	rig_begin();
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, 0, 50);
+	run(20, true);
+	assert_int_equal(p->acked, 50);
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, 50, LINE - 50);
+	worker_step(R.worker);
+	(void)R.channel->ops->writer_step(R.channel, 0);
+	run(5, false);
+	assert_int_equal(p->acked, LINE);
+	kill_it();
+	assert_int_equal(records(STATE_HALF_LINE), 1);
+	assert_int_equal(records(STATE_FLOW), 1);
+	assert_int_equal(records(STATE_MARK), 1);
+}
+
+static void
+goes_on_and_ends(void **state)
+{
+	struct line_peer *p = &R.peers[0];
+	(void)state;
+	kill_between();
+	worker_start(STREAM_DURABLE);
+	assert_int_equal(resumed(), 1);
+	run(5, true);		/* its window opens */
+	peer_put_bytes(p, TCP_ACK | TCP_PSH | TCP_FIN, LINE, 4 * LINE);	/* no half line any more */
+	run(10, true);
+	assert_int_equal(p->acked, 5 * LINE + 1);
+	peer_put_bytes(p, TCP_ACK | TCP_RST, 5 * LINE + 1, 0);
+	run(200, true);		/* the mark goes, too */
+	stop();
+	assert_int_equal(records(STATE_FLOW) + records(STATE_MARK) + records(STATE_HALF_LINE), 0);
+	worker_start(STREAM_DURABLE);
+	run(50, true);
+	stop();
+	log_is(5);
+	rig_end();
+}
+
+/* Killed again and again before its removal is in the log. */
+static void
+stays_until_removed(void **state)
+{
+	struct line_peer *p = &R.peers[0];
+	(void)state;
+	kill_between();
+	for (int i = 0; i < 3; i++) {
+		worker_start(STREAM_DURABLE);
+		assert_int_equal(resumed(), 1);
+		run(5, false);
+		kill_it();
+		assert_int_equal(records(STATE_HALF_LINE), 1);
+	}
+	worker_start(STREAM_DURABLE);
+	run(5, true);
+	kill_it();
+	assert_int_equal(records(STATE_HALF_LINE), 0);
+	worker_start(STREAM_DURABLE);
+	assert_int_equal(resumed(), 1);
+	run(5, true);		/* its window opens */
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, LINE, LINE);
+	run(10, true);
+	assert_int_equal(p->acked, 2 * LINE);
+	stop();
+	log_is(2);
+	rig_end();
+}
+
+static void
+cannot_go_on(void **state)
+{
+	(void)state;
+	kill_between();
+	worker_start(STREAM_RECEIVED);		/* of another promise */
+	assert_int_equal(resumed(), 0);
+	run(200, true);
+	stop();
+	assert_int_equal(records(STATE_HALF_LINE), 0);
+	worker_start(STREAM_RECEIVED);
+	run(200, true);
+	stop();
+	assert_int_equal(records(STATE_FLOW) + records(STATE_MARK) + records(STATE_HALF_LINE), 0);
+	log_is(1);
+	rig_end();
+}
+
+static void
+half_goes_on(void **state)
+{
+	struct line_peer *p = &R.peers[0];
+	(void)state;
+	rig_begin();
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, 0, 50);
+	run(20, true);
+	assert_int_equal(p->acked, 50);
+	kill_it();
+	worker_start(STREAM_DURABLE);
+	assert_int_equal(resumed(), 1);
+	run(5, true);		/* its window opens */
+	peer_put_bytes(p, TCP_ACK | TCP_PSH | TCP_FIN, 50, 2 * LINE - 50);
+	run(10, true);
+	peer_put_bytes(p, TCP_ACK | TCP_RST, 2 * LINE + 1, 0);
+	run(200, true);
+	stop();
+	assert_int_equal(records(STATE_FLOW) + records(STATE_MARK) + records(STATE_HALF_LINE), 0);
+	log_is(2);
+	rig_end();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(goes_on_and_ends), cmocka_unit_test(stays_until_removed), cmocka_unit_test(cannot_go_on), cmocka_unit_test(half_goes_on),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
