@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -90,23 +91,40 @@ lock_put(struct place *place, const char *run, bool overwrite, struct err *err)
 	return class;
 }
 
+/* What the lock says; NULL: it cannot be read, or nothing that makes sense. */
+static json_t *
+lock_read(struct place *place)
+{
+	char path[FS_PATH_BYTES];
+	struct fs_answer answer;
+	void *memory = NULL;
+	if (fs_path_join(path, sizeof path, place->state, "lock"))
+		return NULL;
+	struct fs_request request = { .op = FS_READ, .path = path };
+	enum fs_class class = fs_call_wait(place->fs, &request, &answer, &memory);
+	json_t *root = class == FS_OK ? json_loadb((const char *)answer.bytes, answer.len, 0, NULL) : NULL;
+	free(memory);
+	return root;
+}
+
 int
 place_lock(struct place *place, const char *run, struct err *err)
 {
 	enum fs_class class = lock_put(place, run, false, err);
+	snprintf(place->locked, sizeof place->locked, "%s", run);
 	if (class == FS_OK)
 		return 0;
+	place->locked[0] = '\0';
 	if (class != FS_EXISTS && class != FS_LEASE)	/* lease: who was writing it has just died, or is at it */
 		return err_prefix(err, -EIO, "the lock in %s", place->state);
 	char path[FS_PATH_BYTES], host[256] = "";
-	struct fs_answer answer;
-	void *memory = NULL;
 	gethostname(host, sizeof host - 1);
 	fs_path_join(path, sizeof path, place->state, "lock");
-	struct fs_request request = { .op = FS_READ, .path = path };
-	class = fs_call_wait(place->fs, &request, &answer, &memory);
-	json_t *root = class == FS_OK ? json_loadb((const char *)answer.bytes, answer.len, 0, NULL) : NULL;
-	free(memory);
+	json_t *root = lock_read(place);
+	for (int i = 0; !root && i < 10; i++) {		/* somebody may be about to write it */
+		nanosleep(&(struct timespec){ .tv_nsec = 100 * NS_PER_MS }, NULL);
+		root = lock_read(place);
+	}
 	const char *whose = json_string_value(json_object_get(root, "run")), *where = json_string_value(json_object_get(root, "host"));
 	int64_t renewed = json_integer_value(json_object_get(root, "renewed")), pid = json_integer_value(json_object_get(root, "pid"));
 	bool here = where && strcmp(where, host) == 0, dead = here && pid > 0 && kill((pid_t)pid, 0) && errno == ESRCH;
@@ -119,7 +137,22 @@ place_lock(struct place *place, const char *run, struct err *err)
 		log_info("%s: left by run %s: taken over", path, whose ? whose : "?");
 		if (lock_put(place, run, true, err) != FS_OK)
 			rc = err_prefix(err, -EIO, "%s", path);
+		else
+			snprintf(place->locked, sizeof place->locked, "%s", run);
 	}
+	json_decref(root);
+	return rc;
+}
+
+int
+place_lock_check(struct place *place, struct err *err)
+{
+	if (!place->locked[0])
+		return 0;
+	json_t *root = lock_read(place);
+	const char *whose = json_string_value(json_object_get(root, "run"));
+	int rc = whose && strcmp(whose, place->locked) == 0 ? 0 : err_set(err, EBUSY, "%s/lock is run %s's now: this one, %s, stood still for too long, and what "
+		"it read may have been taken away: nothing is committed, the next run reads it again", place->state, whose ? whose : "?", place->locked);
 	json_decref(root);
 	return rc;
 }
@@ -128,7 +161,9 @@ void
 place_lock_renew(struct place *place, const char *run)
 {
 	struct err err = { "" };
-	if (lock_put(place, run, true, &err) != FS_OK)
+	if (place_lock_check(place, &err))
+		log_warn("%s", err.text);
+	else if (lock_put(place, run, true, &err) != FS_OK)
 		log_warn("the lock in %s is not renewed: %s", place->state, err.text);
 }
 
@@ -138,8 +173,10 @@ place_unlock(struct place *place)
 	char path[FS_PATH_BYTES];
 	struct fs_answer answer;
 	void *memory = NULL;
-	if (fs_path_join(path, sizeof path, place->state, "lock"))
-		return;
+	struct err err = { "" };
+	if (place_lock_check(place, &err) || fs_path_join(path, sizeof path, place->state, "lock"))
+		return;		/* somebody else's */
+	place->locked[0] = '\0';
 	struct fs_request request = { .op = FS_DELETE, .path = path };
 	fs_call_wait(place->fs, &request, &answer, &memory);
 	free(memory);

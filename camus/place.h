@@ -11,6 +11,7 @@ struct place {
 	char destination[FS_PATH_BYTES], base[FS_PATH_BYTES], history[FS_PATH_BYTES];	/* within it */
 	char state[FS_PATH_BYTES];		/* <base>/_penstock: manifests, lock */
 	char work[FS_PATH_BYTES];		/* <destination>/_penstock: files of running and unfinished runs */
+	char locked[64];			/* run whose lock we took; "": none */
 };
 
 /* 0, or -EINVAL when the folders lie in different file systems. */
@@ -21,6 +22,8 @@ void place_close(struct place *place);
 
 /* One run of a job at a time: <state>/lock. It only saves effort: the manifest decides. -EBUSY: err names who has it. */
 int place_lock(struct place *place, const char *run, struct err *err);
+/* Is it still ours? -EBUSY: another run took it over, as this one did not renew it for ten minutes. 0 without a lock. */
+int place_lock_check(struct place *place, struct err *err);
 void place_lock_renew(struct place *place, const char *run);
 void place_unlock(struct place *place);
 

@@ -164,6 +164,9 @@ steps_decide(struct job *job, struct place *place, const char *command, const ch
 	int rc = job->history[0] && strcmp(command, "import") != 0 ? history_build(job, place, err) : 0;
 	if (rc)
 		return rc;
+	rc = place_lock_check(place, err);
+	if (rc)
+		return rc;
 	char *text = manifest_text(job, command, job->number + 1, folder, counts);
 	kill_point("before-manifest");
 	rc = manifest_put(place->fs, place->state, job->number + 1, job->run, text, err);

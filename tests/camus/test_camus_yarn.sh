@@ -204,6 +204,25 @@ for at in manifest-written manifest-renamed publish; do
 	judge "after a kill at $at"
 done
 
+# ---- a client that stood still so long that another run took over: it decides nothing and leaves the other's lock alone
+put still
+plan slow
+rm -f "$dir/double/go"
+had=$(files)
+"$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1 &
+pid=$!
+for _ in $(seq 200); do ls "$dir"/double/*.app >/dev/null 2>&1 && ls "$dir"/tree/base/_penstock/yarn-* >/dev/null 2>&1 && break; sleep 0.05; done
+echo '{"run":"other","host":"elsewhere","pid":1,"renewed":9999999999999}' >"$dir/tree/base/_penstock/lock"
+touch "$dir/double/go"
+wait $pid && fail "a client whose lock was taken over"
+say "is run other's now"
+grep -q other "$dir/tree/base/_penstock/lock" || fail "the other run's lock is gone"
+same "$had" "a client whose lock was taken over"
+rm "$dir/tree/base/_penstock/lock"
+plan
+run || fail "behind a lock that was taken over"
+judge "behind a lock that was taken over"
+
 # ---- SIGTERM: tasks are asked to end, what they have is committed
 put term
 plan slow
