@@ -78,10 +78,11 @@ buffer_room(struct readback *r, struct buffer *b, uint32_t bytes, bool run)
 	b->room = 0;
 	if (run)
 		bytes = run_most(r);
-	if (!(b->bytes = aligned_alloc(run ? HUGE_BYTES : BLOCK_ALIGN_BYTES, bytes)))
+	size_t align = run && bytes >= HUGE_BYTES ? HUGE_BYTES : BLOCK_ALIGN_BYTES, whole = (bytes + align - 1) / align * align;
+	if (!(b->bytes = aligned_alloc(align, whole)))		/* C11: of a multiple of the alignment only */
 		return -ENOMEM;
-	if (run)
-		(void)madvise(b->bytes, bytes, MADV_HUGEPAGE);
+	if (align == HUGE_BYTES)
+		(void)madvise(b->bytes, whole, MADV_HUGEPAGE);
 	b->room = bytes;
 	r->room_bytes += bytes;
 	return 0;
