@@ -23,7 +23,7 @@ lines_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t 
 {
 	uint32_t at = 0;
 	(void)last;
-	for (const uint8_t *end; (end = memchr(bytes + at, '\n', len - at)); at = (uint32_t)(end - bytes) + 1) {
+	for (const uint8_t *end; at < len && (end = memchr(bytes + at, '\n', len - at)); at = (uint32_t)(end - bytes) + 1) {
 		uint32_t n = (uint32_t)(end - bytes) - at;
 		assert_true(ingress_ready(source, n));
 		uint32_t ticket = stream_ticket(stream, at);
