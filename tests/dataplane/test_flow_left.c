@@ -7,55 +7,8 @@
 
 #include <cmocka.h>
 
+#include "tests/dataplane/line_source.h"
 #include "tests/dataplane/power_rig.h"
-
-static int
-lines_open(void **source, const void *config, struct ingress_source *in, struct err *err)
-{
-	(void)config;
-	(void)err;
-	*source = in;
-	return 0;
-}
-
-static int64_t
-lines_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, bool last)
-{
-	uint32_t at = 0;
-	(void)last;
-	for (const uint8_t *end; at < len && (end = memchr(bytes + at, '\n', len - at)); at = (uint32_t)(end - bytes) + 1) {
-		uint32_t n = (uint32_t)(end - bytes) - at;
-		assert_true(ingress_ready(source, n));
-		uint32_t ticket = stream_ticket(stream, at);
-		struct event *event = ingress_append(source, bytes + at, n, 1);
-		assert_true(ticket && event);
-		stream_event(stream, event, ticket, at + n + 1);
-	}
-	return at;
-}
-
-static void
-lines_close(void *source)
-{
-	(void)source;
-}
-
-static uint32_t
-lines_state(const struct stream *stream)
-{
-	(void)stream;
-	return 0;
-}
-
-static void
-lines_state_set(struct stream *stream, uint32_t state)
-{
-	(void)stream;
-	assert_int_equal(state, 0);
-}
-
-static const struct source_ops lines = { .name = "lines", .open = lines_open, .on_bytes = lines_bytes, .close = lines_close,
-	.stream_state = lines_state, .stream_state_set = lines_state_set };
 
 static void
 look_at_wire(void)
@@ -176,7 +129,7 @@ rig_begin(void)
 	clock_manual_init(&R.clock, NS_PER_S, UINT64_C(1795245136) * NS_PER_S);
 	R.mem = logio_mem_new();
 	channel_start();
-	R.source = (struct pipeline_source){ .name = "r1", .ops = &lines, .required = 1, .selector.otherwise = 1 };
+	R.source = (struct pipeline_source){ .name = "r1", .ops = &lasting_lines, .required = 1, .selector.otherwise = 1 };
 	R.pipeline = (struct pipeline){ .generation = 1, .channels = { R.channel }, .channel_count = 1, .sources = &R.source, .source_count = 1 };
 	worker_start(STREAM_DURABLE);
 	struct line_peer *p = &R.peers[0];

@@ -4,6 +4,7 @@
  * remember the highest ACK seen on the wire; the disk dies in each of its writes in turn. One thread, one clock.
  * Argument: a number of seeds (default 10). */
 #include "channel/ledger.h"
+#include "tests/dataplane/line_source.h"
 #include "tests/dataplane/power_rig.h"
 
 static uint64_t gone_on;			/* connections over restarts */
@@ -15,64 +16,6 @@ blank(uint64_t k)
 {
 	return k % 11 >= 9;
 }
-
-/* ---- a source of lines ---- */
-
-static int
-lines_open(void **source, const void *config, struct ingress_source *in, struct err *err)
-{
-	(void)config;
-	(void)err;
-	*source = in;
-	return 0;
-}
-
-static int64_t
-lines_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len, bool last)
-{
-	struct ingress_source *in = source;
-	uint32_t at = 0;
-	(void)last;
-	for (const uint8_t *end; (end = memchr(bytes + at, '\n', len - at)); at = (uint32_t)(end - bytes) + 1) {
-		uint32_t n = (uint32_t)(end - bytes) - at;
-		if (!n)
-			continue;
-		if (!ingress_ready(in, n)) {
-			stream_wait(stream, STREAM_WAIT_CREDIT);
-			break;
-		}
-		uint32_t ticket = stream_ticket(stream, at);
-		assert(ticket);
-		struct event *event = ingress_append(in, bytes + at, n, 1);
-		assert(event);
-		stream_event(stream, event, ticket, at + n + 1);
-	}
-	return at;
-}
-
-static void
-lines_close(void *source)
-{
-	(void)source;
-}
-
-static uint32_t
-lines_state(const struct stream *stream)
-{
-	(void)stream;
-	return 0;
-}
-
-static void
-lines_state_set(struct stream *stream, uint32_t state)
-{
-	(void)stream;
-	assert(state == 0);
-}
-
-static const struct source_ops lines = { .name = "lines", .open = lines_open, .on_bytes = lines_bytes, .close = lines_close };
-static const struct source_ops lasting_lines = { .name = "lines", .open = lines_open, .on_bytes = lines_bytes, .close = lines_close,
-	.stream_state = lines_state, .stream_state_set = lines_state_set };
 
 static void
 rig_start(uint64_t seed, enum stream_edge edge, const struct source_ops *ops)
