@@ -165,14 +165,7 @@ threads_run(struct pull *pull, struct place *place, const char *folder, uint64_t
 	}
 	for (uint32_t t = 0; t < running; t++) {
 		for (;;) {
-			struct timespec until;
-			clock_gettime(CLOCK_REALTIME, &until);
-			until.tv_nsec += 200000000;
-			if (until.tv_nsec >= 1000000000) {
-				until.tv_sec++;
-				until.tv_nsec -= 1000000000;
-			}
-			if (pthread_timedjoin_np(pull->threads[t], NULL, &until) == 0)
+			if (task_ended(pull->threads[t]))
 				break;
 			if (!report->quiet)
 				progress_show(pull, began, total, false);

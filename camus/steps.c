@@ -233,3 +233,16 @@ steps_judge(const struct job *job, struct err *err)
 	}
 	return 0;
 }
+
+bool
+task_ended(pthread_t thread)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += 200000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}

@@ -2,6 +2,9 @@
 #ifndef PENSTOCK_CAMUS_STEPS_H
 #define PENSTOCK_CAMUS_STEPS_H
 
+#include <pthread.h>
+#include <stdbool.h>
+
 #include "camus/commit.h"
 #include "camus/history.h"
 #include "camus/report.h"
@@ -25,5 +28,8 @@ int steps_decide(struct job *job, struct place *place, const char *command, cons
 int steps_judge(const struct job *job, struct err *err);
 /* Folders of runs that died before they decided anything go when nobody has touched them for a day. */
 void steps_leftovers(struct place *place, const struct job *job);
+
+/* Waits at most 0.2 s for a task's thread; true: it has ended and is joined. Main thread, which tells of progress meanwhile. */
+bool task_ended(pthread_t thread);
 
 #endif

@@ -181,14 +181,7 @@ records_pull(struct mapper *mapper, struct err *err)
 			stop_look(mapper);
 			told = now;
 		}
-		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 200000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000;
-		}
-		if (pthread_timedjoin_np(thread, NULL, &until) == 0)
+		if (task_ended(thread))
 			break;
 	}
 	status_tell(mapper, total);
