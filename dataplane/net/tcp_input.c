@@ -5,6 +5,9 @@
 #include "dataplane/net/conn.h"
 
 #define TIME_WAIT_NS (60 * NS_PER_S)
+/* After the peer closed first. RFC 9293 forgets such a connection at once; but an ACK of ours that arrives late is answered by the peer's TIME-WAIT, and
+ * the RST that nobody's segment gets would end that TIME-WAIT before its time (RFC 1337). */
+#define LINGER_NS (2 * NS_PER_S)
 #define PAWS_IDLE_NS (UINT64_C(24) * 86400 * NS_PER_S)
 
 bool
@@ -22,6 +25,7 @@ void
 conn_time_wait(struct conn *c)
 {
 	struct tcp *tcp = c->tcp;
+	bool passive = c->state == TCP_LAST_ACK;
 	void *stream = c->stream;
 	c->stream = NULL;
 	conn_unlist(c);
@@ -36,7 +40,7 @@ conn_time_wait(struct conn *c)
 	tcp->wait_tail = c->index;
 	counter_set(&tcp->counters.time_wait, ++tcp->waiting);
 	c->rto_tick = 0;
-	c->life_tick = tcp_tick_in(tcp, TIME_WAIT_NS);
+	c->life_tick = tcp_tick_in(tcp, passive ? LINGER_NS : TIME_WAIT_NS);
 	conn_arm(c);
 	if (stream)
 		tcp->user->gone(stream, 0);
@@ -47,9 +51,7 @@ conn_settle(struct conn *c)
 {
 	if (!(c->flags & CONN_FIN_GIVEN) || !(c->flags & CONN_FIN_ACKED) || conn_edge(c) != c->received)
 		return;
-	if (c->state == TCP_LAST_ACK)
-		tcp_conn_gone(c, 0);
-	else if (c->state != TCP_TIME_WAIT)
+	if (c->state != TCP_TIME_WAIT)
 		conn_time_wait(c);
 }
 
