@@ -98,6 +98,12 @@ penstock.ports.p0.addresses = {ADDRESS}/24
         assert code == 0, f"the agent ended with {code}"
 
 
+def delivered():
+    """What the file_roll sink has written, in the order of its files; a name with a dot in front is the sink's own."""
+    names = [f"{work}/out/{n}" for n in os.listdir(f"{work}/out") if n[0] != "."]
+    return b"".join(open(n, "rb").read() for n in sorted(names, key=lambda n: os.stat(n).st_mtime_ns))
+
+
 def own_namespace():
     if os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
         skip("wants root and /dev/net/tun")

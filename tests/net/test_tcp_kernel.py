@@ -14,9 +14,9 @@ what is durable.
   allow       penstock.ports.NAME.allow and penstock.allow of a source: only a sender in both is heard, over TCP and UDP; the others are counted
   stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after
 Usage: test_tcp_kernel.py PENSTOCK CTL RELAY MODE [ARG [GENERATOR]].   Exit 77 where the machine cannot do it."""
-import json, os, re, select, shutil, signal, socket, struct, subprocess, sys, time
+import io, json, os, re, select, shutil, signal, socket, struct, subprocess, sys, time
 
-from tcp_rig import ADDRESS, PORT, Agent, children, ctl, even, finish, found, mode, on_relay, own_namespace, skip, tag, tap_up, until, work
+from tcp_rig import ADDRESS, PORT, Agent, children, ctl, delivered, even, finish, found, mode, on_relay, own_namespace, skip, tag, tap_up, until, work
 
 arg = sys.argv[5] if len(sys.argv) > 5 else None
 trafficgen = sys.argv[6] if len(sys.argv) > 6 else None
@@ -46,12 +46,10 @@ def connect():
 def stored():
     """Lines by sender, in the order of the files."""
     got = {}
-    for name in sorted(os.listdir(f"{work}/out"), key=lambda n: os.stat(f"{work}/out/{n}").st_mtime_ns):
-        with open(f"{work}/out/{name}", "rb") as f:
-            for text in f:
-                found = LINE.match(text)
-                if found:		# else a line that is being written
-                    got.setdefault(int(found[1]), []).append((int(found[2]), text))
+    for text in io.BytesIO(delivered()):
+        found = LINE.match(text)
+        if found:		# else a line that is being written
+            got.setdefault(int(found[1]), []).append((int(found[2]), text))
     return got
 
 
@@ -147,7 +145,7 @@ def loss(share):
     exact(counts, 60)
     if len(tools) == 3:		# logger writes lines of its own
         def logged():
-            return re.findall(rb": logger (\d+)\n", b"".join(open(f"{work}/out/{n}", "rb").read() for n in os.listdir(f"{work}/out")))
+            return re.findall(rb": logger (\d+)\n", delivered())
         until("logger's lines", lambda: len(logged()) >= tools[2][1], 60)
         assert [int(n) for n in logged()] == list(range(tools[2][1]))
     even(agent)
@@ -371,7 +369,7 @@ def replies(rounds):
     agent.up()
     until("the log is drained", lambda: (s := agent.ctl("status")) and not any(c["unsettled"] for c in s["channels"]), 100)
     agent.stop()
-    have = set(b"".join(open(f"{work}/out/{name}", "rb").read() for name in os.listdir(f"{work}/out")).split(b"\n"))
+    have = set(delivered().split(b"\n"))
     for n in range(rounds):
         for k in range(4):
             text = open(f"{work}/answered-q{n}-{k}").read().split()
@@ -469,8 +467,7 @@ action(type="omfwd" target="{ADDRESS}" port="{PORT}" protocol="tcp" template="RS
     numbers = re.compile(rb" n(\d+) ")
 
     def read_all():
-        text = b"".join(open(f"{work}/out/{name}", "rb").read() for name in sorted(os.listdir(f"{work}/out")) if name[0] != ".")
-        return text.split(b"\n")
+        return delivered().split(b"\n")
 
     last = b" n%d " % (sent - 1)
     until("the last message has come", lambda: any(last in t for t in read_all()), 60)
@@ -556,11 +553,8 @@ def allow():
             for i in range(10):
                 c.sendto(b"<13>udp %d from %d" % (i, last), (ADDRESS, 5142))
 
-    def text():
-        return b"".join(open(f"{work}/out/{name}", "rb").read() for name in os.listdir(f"{work}/out"))
-
-    until("20 datagrams and 3 lines", lambda: text().count(b"\n") == 23, 10)
-    assert sorted(set(re.findall(rb"from (\d+)", text()))) == [b"1", b"3"], text()
+    until("20 datagrams and 3 lines", lambda: delivered().count(b"\n") == 23, 10)
+    assert sorted(set(re.findall(rb"from (\d+)", delivered()))) == [b"1", b"3"], delivered()
     drops = json.dumps(agent.ctl("drops"))
     assert re.search(r'sender_not_allowed\D*[1-9]', drops), drops
     even(agent)

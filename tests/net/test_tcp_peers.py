@@ -9,7 +9,7 @@ first time (two RTOs) before it is acknowledged is one, and so is an unacknowled
 CHECK_LONG=1 sends ten times as much.   Usage: test_tcp_peers.py PENSTOCK CTL RELAY WIRE.   Exit 77 where the machine cannot do it."""
 import collections, json, os, re, shutil, signal, socket, struct, subprocess, sys, time
 
-from tcp_rig import ADDRESS, PORT, Agent, children, even, finish, found, mode, on_relay, own_namespace, sh, skip, tag, tap_up, until, work
+from tcp_rig import ADDRESS, PORT, Agent, children, delivered, even, finish, found, mode, on_relay, own_namespace, sh, skip, tag, tap_up, until, work
 
 TLS, NETCAT, HTTP = 5141, 5142, 8080
 loss = 0.0 if mode in ("tap", "veth") else float(mode)
@@ -118,10 +118,6 @@ def judge(capture):
                 if len(f["ids"]) == 4:			# the first time and two RTOs; a tail probe may come between
                     stalls.append((key, s.at - f["since"]))
     return resets, stalls, longest, longest_ours, len(flows)
-
-
-def stored():
-    return b"".join(open(f"{work}/out/{n}", "rb").read() for n in sorted(os.listdir(f"{work}/out"), key=lambda n: os.stat(f"{work}/out/{n}").st_mtime_ns))
 
 
 for tool in ("tcpdump", "openssl", "curl", "ab", "wrk", "h2load", "nc", "socat", "logger"):
@@ -234,12 +230,12 @@ done = function(s, l, r) io.write(string.format("DONE %d %d %d %d %d %d\\n", s.r
     said = {name: open(f"{work}/out-{name}").read() for name in running}
     # Senders without a reply have closed and gone; what their kernel still has comes when it comes.
     last = [b"rsyslog-%s: n%d " % (name, messages - 1) for name in (b"lf", b"oct", b"tls")] + [b"%s: n%d " % (name, few - 1) for name in (b"nc", b"socat", b"logger")]
-    until("the last messages", lambda: all(b in stored() for b in last) and stored().count(b", thread: ") == 3 * messages, 110)
+    until("the last messages", lambda: all(b in delivered() for b in last) and delivered().count(b", thread: ") == 3 * messages, 110)
     sending = time.monotonic() - begin
     daemon.terminate()
     daemon.wait(20)
     until("the log is drained", lambda: (s := agent.ctl("status")) and not any(c["unsettled"] for c in s["channels"]), 60)
-    text = stored()
+    text = delivered()
     even(agent)
     counted = {name: agent.metric("TCP", name) for name in ("resets_sent", "timeouts", "retransmits", "out_of_order", "duplicates")}
     agent.stop()
