@@ -48,6 +48,22 @@ tcp_stream_edge(const struct pipeline *pipeline, const struct pipeline_source *s
 	return 0;
 }
 
+/* The pool of a source's connections. With more than TCP_POOLS the last ones share one, which has what the fullest of all its channels leaves. */
+static uint32_t
+pool_of(struct tcp_listeners *listeners, const struct pipeline_source *source, bool chunks)
+{
+	uint32_t i = 0;
+	while (i < listeners->pool_count && (listeners->pools[i].channels != source->required || listeners->pools[i].chunks != chunks))
+		i++;
+	if (i == TCP_POOLS) {
+		listeners->pools[--i].channels |= source->required;
+		listeners->pools[i].chunks &= chunks;
+	} else if (i == listeners->pool_count) {
+		listeners->pools[listeners->pool_count++] = (struct tcp_credit_pool){ .channels = source->required, .chunks = chunks };
+	}
+	return i;
+}
+
 int
 tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, const struct source_listen *where, const struct stream_limits *limits,
 		  enum stream_edge edge, struct ingress_source *in, struct err *err)
@@ -70,6 +86,7 @@ tcp_listeners_add(struct tcp_listeners *listeners, const struct address *at, con
 	l->listener = (struct stream_listener){ .in = in, .limits = *limits, .edge = edge };
 	l->at = *at;
 	l->any = address_is_any(at);
+	l->pool = pool_of(listeners, in->spec, where->answers_full || !in->spec->required);
 	int rc = source_listen_allow(where, name, &l->allow, &l->listener.allow_count, err);
 	if (rc) {
 		free(l);
@@ -309,28 +326,47 @@ on_room(void *stream)
 	return ((struct tcp_stream *)stream)->reading ? UINT32_MAX : 0;
 }
 
+static uint32_t
+on_pool(void *context, const struct address *to)
+{
+	const struct tcp_listener *l = find(((struct tcp_carrier *)context)->listeners, to);
+	return l ? l->pool : 0;
+}
+
 static const struct tcp_user tcp_carrier_user = {
 	.listen = on_listen, .accept = on_accept, .bytes = on_bytes, .finished = on_finished, .sent = on_sent, .hurry = on_hurry, .gone = on_gone,
-	.settled = on_settled, .room = on_room,
+	.settled = on_settled, .room = on_room, .pool = on_pool,
 };
 
 /* ---- the lcore ---- */
 
-uint64_t
-tcp_carrier_credit(const struct ingress *ingress)
+static uint64_t
+free_bytes(const struct ingress_channel *channel)
 {
-	uint64_t least = UINT64_MAX;
-	for (uint32_t slot = 0; slot < ingress->pipeline->channel_count; slot++) {
-		const struct ingress_channel *channel = &ingress->channels[slot];
-		if (!channel->link)
-			continue;
-		uint64_t blocks = spsc_count(&channel->link->credit) + channel->spare_count;
-		uint64_t bytes = blocks * (channel->open ? channel->open->capacity : 1u << 16);
-		if (channel->open)
-			bytes += channel->open->capacity - channel->open->raw_bytes;
-		least = bytes < least ? bytes : least;
+	uint64_t blocks = spsc_count(&channel->link->credit) + channel->spare_count;
+	uint64_t bytes = blocks * (channel->open ? channel->open->capacity : 1u << 16);
+	return bytes + (channel->open ? channel->open->capacity - channel->open->raw_bytes : 0);
+}
+
+void
+tcp_listeners_credit(struct tcp_listeners *listeners, const struct ingress *ingress, uint32_t ports)
+{
+	uint64_t known = 0, bytes[PIPELINE_CHANNELS_MAX];
+	for (uint32_t i = 0; i < listeners->pool_count; i++) {
+		struct tcp_credit_pool *pool = &listeners->pools[i];
+		uint64_t least = UINT64_MAX;
+		for (uint64_t left = pool->channels; left; left &= left - 1) {
+			uint32_t slot = (uint32_t)__builtin_ctzll(left), sharers = 0;
+			if (!(known >> slot & 1)) {
+				known |= UINT64_C(1) << slot;
+				for (uint32_t k = 0; k < listeners->pool_count; k++)
+					sharers += listeners->pools[k].channels >> slot & 1;
+				bytes[slot] = ingress->channels[slot].link ? free_bytes(&ingress->channels[slot]) / sharers / (ports ? ports : 1) : 0;
+			}
+			least = bytes[slot] < least ? bytes[slot] : least;
+		}
+		pool->bytes = least == UINT64_MAX ? 0 : least;
 	}
-	return least == UINT64_MAX ? 0 : least;
 }
 
 bool
@@ -361,9 +397,11 @@ run_due(struct tcp_carrier *carrier)
 }
 
 void
-tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns)
+tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t now_ns)
 {
-	tcp_credit(carrier->tcp, credit);
+	const struct tcp_listeners *listeners = carrier->listeners;
+	for (uint32_t i = 0; i < listeners->pool_count; i++)
+		tcp_credit(carrier->tcp, i, listeners->pools[i].bytes, listeners->pools[i].chunks);
 	if (carrier->due_first)
 		run_due(carrier);
 	half_lines_run(&carrier->half_lines, now_ns);

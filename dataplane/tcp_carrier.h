@@ -17,6 +17,14 @@ struct tcp_listener {
 	bool any;				/* every address */
 	uint16_t next;				/* further ones of the same port; 0 none, else index + 1 */
 	struct address_prefix *allow;		/* owned; listener.allow */
+	uint32_t pool;
+};
+
+/* Listeners whose connections share what they may promise: those of sources with the same channels. */
+struct tcp_credit_pool {
+	uint64_t channels;			/* required ones, by slot */
+	bool chunks;				/* its streams read on without credit and answer so */
+	uint64_t bytes;				/* of credit, this turn */
 };
 
 /* All of one lcore: its streams on every port share them. */
@@ -24,6 +32,8 @@ struct tcp_listeners {
 	uint16_t by_port[65536];		/* 0 none, else index + 1 */
 	struct tcp_listener **list;
 	uint32_t count;
+	struct tcp_credit_pool pools[TCP_POOLS];
+	uint32_t pool_count;
 };
 
 /* What becomes of stream sources on one port of one lcore. */
@@ -58,13 +68,14 @@ int tcp_carrier_open(struct tcp_carrier *carrier, const struct tcp_config *confi
 /* Streams that are still there end. */
 void tcp_carrier_close(struct tcp_carrier *carrier);
 
-/* After input, put and seal: what streams asked for, then ACKs, replies and timers. credit: bytes of free blocks. */
-void tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t credit, uint64_t now_ns);
+/* After input, put and seal, with this turn's credit: what streams asked for, then ACKs, replies and timers. */
+void tcp_carrier_turn(struct tcp_carrier *carrier, uint64_t now_ns);
 /* Somebody asked for the open block to be sealed since the last call. */
 bool tcp_carrier_hurry(struct tcp_carrier *carrier);
 
-/* Bytes of free blocks that every channel of the ingress has at least: what windows may promise. */
-uint64_t tcp_carrier_credit(const struct ingress *ingress);
+/* Each pool's credit: the bytes of free blocks that all its channels have, each channel's divided by the pools that need it and by `ports`, so that no
+ * byte is promised out of two of them. Once a turn, before the ports' tcp_carrier_turn. */
+void tcp_listeners_credit(struct tcp_listeners *listeners, const struct ingress *ingress, uint32_t ports);
 
 /* The lcore: copies connections from query->cursor on; true when there may be more. */
 bool tcp_carrier_flows(struct tcp_carrier *carrier, struct flow_query *query);

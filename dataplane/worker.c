@@ -45,10 +45,10 @@ hurry(struct worker *worker)
 static void
 turn_tcp(struct worker *worker, uint64_t now_ns)
 {
-	uint64_t credit = tcp_carrier_credit(&worker->ingress) / (worker->port_count ? worker->port_count : 1);
+	tcp_listeners_credit(&worker->tcp_listeners, &worker->ingress, worker->port_count);
 	for (uint32_t i = 0; i < worker->port_count; i++)
 		if (worker->ports[i].tcp.tcp)
-			tcp_carrier_turn(&worker->ports[i].tcp, credit, now_ns);
+			tcp_carrier_turn(&worker->ports[i].tcp, now_ns);
 }
 
 static __attribute__((noinline, cold)) void

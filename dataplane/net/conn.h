@@ -88,6 +88,7 @@ struct conn {
 	uint32_t send_bytes, send_chunks;
 	uint32_t cwnd, ssthresh, recover;
 	uint32_t rtt_seq, srtt_us, rttvar_us, rto_ms;
+	uint8_t pool;			/* whose credit its window promises */
 	uint64_t rtt_ns;
 	uint64_t challenge_ns;
 };
@@ -102,6 +103,15 @@ _Static_assert(sizeof(struct conn) <= 512, "a connection with its stream and tab
 struct table_entry {
 	_Alignas(8) uint32_t hash;
 	uint32_t index;			/* 0: empty */
+};
+
+/* What windows may promise, and do, of the connections that share their channels' credit. */
+struct tcp_pool {
+	uint64_t budget, promised;	/* bytes */
+	uint64_t promised_idle;		/* the same of connections that have long sent nothing: a TCP_IDLE_MULTIPLE-th of it counts */
+	uint32_t starved_head, starved_tail;
+	bool full;			/* no credit */
+	bool chunks;			/* free chunks may be promised, too */
 };
 
 struct tcp {
@@ -123,13 +133,11 @@ struct tcp {
 	uint32_t armed;
 	bool wheel_runs;
 	uint32_t turn_head, turn_tail;
-	uint32_t starved_head, starved_tail;
 	uint32_t wait_head, wait_tail, waiting;	/* TIME-WAIT, oldest first */
-	uint64_t budget, promised;	/* bytes that windows may promise, and do */
-	uint64_t promised_idle;		/* the same of connections that have long sent nothing: a TCP_IDLE_MULTIPLE-th of it counts */
+	struct tcp_pool pools[TCP_POOLS];
+	uint32_t pool_count, pools_of_chunks;	/* pools that ever had credit; with `chunks` */
 	uint64_t idle_look_ns;
 	uint32_t idle_cursor;		/* connection looked at last */
-	bool full;			/* no credit */
 	uint32_t window_bound;
 	uint8_t shift;			/* of windows we send */
 	uint64_t keepalive_ns, half_open_ns;
@@ -181,6 +189,12 @@ conn_ack_at_once(struct conn *c)
 	return ++c->unacked_segments >= 2 || c->promised - c->received < c->mss;
 }
 
+static inline struct tcp_pool *
+conn_pool(const struct conn *c)
+{
+	return &c->tcp->pools[c->pool];
+}
+
 static inline bool
 conn_synchronized(const struct conn *c)
 {
@@ -199,7 +213,7 @@ void tcp_conn_free(struct conn *c);	/* no upcall */
 void tcp_conn_gone(struct conn *c, int why);
 void conn_receive(struct conn *c, uint32_t bytes);	/* `received` moves on */
 void conn_promise(struct conn *c, uint32_t edge);
-uint64_t tcp_promise_left(const struct tcp *tcp, uint64_t kept);	/* bytes that may be promised still; `kept`: of the budget, not for this */
+uint64_t pool_left(const struct tcp_pool *pool, uint64_t kept);	/* bytes that may be promised still; `kept`: of the budget, not for this */
 void tcp_idle_look(struct tcp *tcp);	/* now and then, while much is promised */
 
 /* tcp_timer.c: one timer a connection, at the earliest of its ticks. Moving one later costs nothing. */

@@ -197,10 +197,22 @@ tcp_input_handed(struct net *net, struct packet *packet)
 }
 
 void
-tcp_credit(struct tcp *tcp, uint64_t bytes)
+tcp_credit(struct tcp *tcp, uint32_t number, uint64_t bytes, bool chunks)
 {
-	tcp->budget = bytes * TCP_WINDOW_MULTIPLE;
-	tcp->full = bytes == 0;
+	assert(number < TCP_POOLS);
+	struct tcp_pool *pool = &tcp->pools[number];
+	if (tcp->pool_count <= number)
+		tcp->pool_count = number + 1;
+	tcp->pools_of_chunks += chunks - pool->chunks;
+	pool->chunks = chunks;
+	pool->full = bytes == 0;
+	pool->budget = bytes * TCP_WINDOW_MULTIPLE;
+	if (!chunks)
+		return;
+	uint32_t used = tcp->chunks_used + tcp->chunks_kept;
+	uint64_t room = used < tcp->chunk_count ? (uint64_t)(tcp->chunk_count - used) * CHUNK_BYTES / tcp->pools_of_chunks : 0;
+	if (pool->budget < room)
+		pool->budget = room;
 }
 
 void
@@ -293,7 +305,7 @@ check_conn(const struct conn *c, uint64_t *chunks)
 void
 tcp_check(struct tcp *tcp)
 {
-	uint64_t promised = 0, idle = 0, chunks = 0;
+	uint64_t promised[TCP_POOLS] = { 0 }, idle[TCP_POOLS] = { 0 }, chunks = 0;
 	uint32_t used = 0, half_open = 0, waiting = 0;
 	for (uint32_t i = 1; i < tcp->conns_fresh; i++) {
 		struct conn *c = conn_at(tcp, i);
@@ -305,11 +317,13 @@ tcp_check(struct tcp *tcp)
 		used++;
 		half_open += c->state == TCP_SYN_RECEIVED;
 		waiting += c->state == TCP_TIME_WAIT;
-		*(c->flags & CONN_IDLE ? &idle : &promised) += seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
+		(c->flags & CONN_IDLE ? idle : promised)[c->pool] += seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
 		check_conn(c, &chunks);
 	}
 	assert(used == tcp->used && half_open == tcp->half_open && waiting == tcp->waiting);
-	assert(promised == tcp->promised && idle == tcp->promised_idle && chunks == tcp->chunks_used);
+	for (uint32_t i = 0; i < TCP_POOLS; i++)
+		assert(promised[i] == tcp->pools[i].promised && idle[i] == tcp->pools[i].promised_idle);
+	assert(chunks == tcp->chunks_used);
 }
 
 static void *

@@ -49,6 +49,8 @@ struct tcp_user {
 	bool (*settled)(void *stream);
 	/* How many bytes it would take now; bounds the window. May be NULL: no bound. */
 	uint32_t (*room)(void *stream);
+	/* Whose credit the windows of connections to `to` promise: below TCP_POOLS. May be NULL: all one pool, 0. */
+	uint32_t (*pool)(void *context, const struct address *to);
 };
 
 struct tcp_config {
@@ -70,7 +72,8 @@ struct tcp_config {
 #define TCP_CHUNK_BYTES 2048u		/* memory of a chunk, at most */
 #define TCP_WINDOW_DEFAULT (2u << 20)
 #define TCP_WINDOW_IDLE 16384u		/* offered to a connection that has shown no use yet */
-#define TCP_WINDOW_MULTIPLE 8u		/* sum of advertised windows <= this times the credit */
+#define TCP_WINDOW_MULTIPLE 8u		/* sum of a pool's advertised windows <= this times its credit */
+#define TCP_POOLS 16u
 #define TCP_IDLE_MULTIPLE 64u		/* windows of idle connections count divided by it */
 #define TCP_IDLE_NS (UINT64_C(10) * 1000 * 1000 * 1000)	/* nothing heard for so long */
 #define TCP_QUEUE_CHUNKS_MAX 1024u
@@ -102,8 +105,9 @@ struct tcp_counters *tcp_counters(struct tcp *tcp);
 
 /* Every turn, after input: timers that are due, ACKs and data that became due, windows that may open again. */
 void tcp_turn(struct tcp *tcp, uint64_t now_ns);
-/* Bytes of free block credit behind this lcore. 0: the channel is full. */
-void tcp_credit(struct tcp *tcp, uint64_t bytes);
+/* Bytes of free block credit behind the connections of a pool. 0: its channel is full. Where `chunks`, those of the pool that are free may be promised all
+ * the same: its streams take bytes without credit, to answer that there is none; their equal share when there are several such pools. */
+void tcp_credit(struct tcp *tcp, uint32_t pool, uint64_t bytes, bool chunks);
 /* All connections to `own` port are reset (its listener went); 0: all of them. */
 void tcp_reset_all(struct tcp *tcp, uint16_t own_port);
 

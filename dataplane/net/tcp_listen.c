@@ -57,6 +57,10 @@ void
 conn_init(struct conn *c, const struct packet *packet, uint32_t irs, uint32_t iss, uint16_t mss, uint32_t ts_offset)
 {
 	struct tcp *tcp = c->tcp;
+	struct address from, to;
+	conn_addresses(c, &from, &to);
+	c->pool = (uint8_t)(tcp->user->pool ? tcp->user->pool(tcp->context, &to) : 0);
+	assert(c->pool < TCP_POOLS);
 	memcpy(c->peer_mac, packet->from_mac, 6);
 	c->irs = irs;
 	c->received = c->read = c->durable = c->ack_sent = c->promised = irs + 1;
@@ -77,8 +81,9 @@ static void
 promise_first(struct conn *c)
 {
 	struct tcp *tcp = c->tcp;
-	uint64_t left = tcp_promise_left(tcp, 0);
-	uint32_t window = left > tcp->budget - tcp->budget / 4 ? c->window_target : tcp->net->mtu;
+	const struct tcp_pool *pool = conn_pool(c);
+	uint64_t left = pool_left(pool, 0);
+	uint32_t window = left > pool->budget - pool->budget / 4 ? c->window_target : tcp->net->mtu;
 	if (window > left)
 		window = 0;
 	if (!window)
@@ -199,7 +204,7 @@ conn_establish(struct conn *c)
 	}
 	c->stream = stream;
 	if (c->promised == c->received) {	/* the SYN-ACK shut the window */
-		if (tcp_promise_left(tcp, 0) >= tcp->net->mtu)
+		if (pool_left(conn_pool(c), 0) >= tcp->net->mtu)
 			conn_ack_now(c);
 		else
 			conn_starve(c);

@@ -40,7 +40,8 @@ conn_unlist(struct conn *c)
 	bool starved = c->flags & CONN_STARVED;
 	if (!starved && c->state != TCP_TIME_WAIT)
 		return;
-	uint32_t *head = starved ? &tcp->starved_head : &tcp->wait_head, *tail = starved ? &tcp->starved_tail : &tcp->wait_tail;
+	struct tcp_pool *pool = conn_pool(c);
+	uint32_t *head = starved ? &pool->starved_head : &tcp->wait_head, *tail = starved ? &pool->starved_tail : &tcp->wait_tail;
 	if (c->list_prev)
 		conn_at(tcp, c->list_prev)->list_next = c->list_next;
 	else
@@ -59,17 +60,17 @@ conn_unlist(struct conn *c)
 void
 conn_starve(struct conn *c)
 {
-	struct tcp *tcp = c->tcp;
+	struct tcp_pool *pool = conn_pool(c);
 	if ((c->flags & CONN_STARVED) || c->state == TCP_TIME_WAIT)
 		return;
 	c->flags |= CONN_STARVED;
 	c->list_next = 0;
-	c->list_prev = tcp->starved_tail;
-	if (tcp->starved_tail)
-		conn_at(tcp, tcp->starved_tail)->list_next = c->index;
+	c->list_prev = pool->starved_tail;
+	if (pool->starved_tail)
+		conn_at(c->tcp, pool->starved_tail)->list_next = c->index;
 	else
-		tcp->starved_head = c->index;
-	tcp->starved_tail = c->index;
+		pool->starved_head = c->index;
+	pool->starved_tail = c->index;
 }
 
 uint32_t
@@ -89,7 +90,7 @@ bool
 conn_stalled(const struct conn *c)
 {
 	return (c->flags & CONN_DURABLE) && c->durable != c->received && !conn_settled(c) &&
-	       (c->tcp->full || c->tcp->now_ns - c->waiting_ns >= TCP_STALL_NS);
+	       (conn_pool(c)->full || c->tcp->now_ns - c->waiting_ns >= TCP_STALL_NS);
 }
 
 static bool
@@ -103,6 +104,7 @@ static uint16_t
 window_for(struct conn *c, uint32_t ack)
 {
 	struct tcp *tcp = c->tcp;
+	const struct tcp_pool *pool = conn_pool(c);
 	if (c->flags & CONN_SHUT)
 		return 0;
 	if (c->flags & CONN_FIN_GIVEN)	/* nothing can come any more */
@@ -119,11 +121,11 @@ window_for(struct conn *c, uint32_t ack)
 	target = target > unread ? target - unread : 0;
 	uint32_t open = seq_lt(c->received, c->promised) ? c->promised - c->received : 0;
 	uint32_t grow = target > open ? target - open : 0, least = c->mss < target / 2 ? c->mss : target / 2;
-	uint64_t left = tcp_promise_left(tcp, tcp->budget / NEWCOMERS_SHARE);
-	bool others = tcp->starved_head != 0, turn = c->flags & CONN_TURN;
+	uint64_t left = pool_left(pool, pool->budget / NEWCOMERS_SHARE);
+	bool others = pool->starved_head != 0, turn = c->flags & CONN_TURN;
 	c->flags &= ~(uint32_t)CONN_TURN;
 	/* One that has not begun gets its first segment out of what is kept for it. More for those that send would be slivers: they wait for a whole share. */
-	bool first = newcomer(c) && (left < c->mss || others) && tcp_promise_left(tcp, 0) >= c->mss;
+	bool first = newcomer(c) && (left < c->mss || others) && pool_left(pool, 0) >= c->mss;
 	uint32_t share = target < TCP_WINDOW_IDLE ? target : TCP_WINDOW_IDLE;
 	if (first)
 		left = c->mss;
@@ -514,23 +516,35 @@ turn_conn(struct conn *c)
 		conn_settle(c);	/* after the ACK has left */
 }
 
-void
-tcp_turn(struct tcp *tcp, uint64_t now_ns)
+static void
+feed_starved(struct tcp *tcp, struct tcp_pool *pool)
 {
-	tcp->now_ns = now_ns;
-	if ((uint32_t)(now_ns >> TICK_SHIFT) != tcp->tick)
-		tcp_wheel_run(tcp, now_ns);
-	for (uint32_t n = 0; n < 64 && tcp->starved_head; n++) {
-		struct conn *c = conn_at(tcp, tcp->starved_head);
+	for (uint32_t n = 0; n < 64 && pool->starved_head; n++) {
+		struct conn *c = conn_at(tcp, pool->starved_head);
 		uint64_t given = (uint64_t)n * TCP_WINDOW_IDLE;		/* to those before it, when their ACKs go */
-		if (tcp_promise_left(tcp, tcp->budget / NEWCOMERS_SHARE + given) <= TCP_WINDOW_IDLE && (!newcomer(c) || tcp_promise_left(tcp, given) < tcp->net->mtu))
+		if (pool_left(pool, pool->budget / NEWCOMERS_SHARE + given) <= TCP_WINDOW_IDLE && (!newcomer(c) || pool_left(pool, given) < tcp->net->mtu))
 			break;
 		conn_unlist(c);
 		c->flags |= CONN_TURN;
 		if (conn_synchronized(c))
 			conn_ack_now(c);
 	}
-	if (tcp->promised > tcp->budget / 2)
+}
+
+void
+tcp_turn(struct tcp *tcp, uint64_t now_ns)
+{
+	tcp->now_ns = now_ns;
+	if ((uint32_t)(now_ns >> TICK_SHIFT) != tcp->tick)
+		tcp_wheel_run(tcp, now_ns);
+	uint64_t promised = 0, idle = 0;
+	bool much = false;
+	for (struct tcp_pool *pool = tcp->pools; pool < tcp->pools + tcp->pool_count; pool++) {
+		if (pool->starved_head)
+			feed_starved(tcp, pool);
+		much |= pool->promised > pool->budget / 2;
+	}
+	if (much)
 		tcp_idle_look(tcp);
 	uint32_t last = tcp->turn_tail;
 	while (tcp->turn_head) {	/* those that list themselves again wait for the next turn */
@@ -549,6 +563,10 @@ tcp_turn(struct tcp *tcp, uint64_t now_ns)
 		if (index == last)
 			break;
 	}
-	counter_set(&tcp->counters.promised, tcp->promised);
-	counter_set(&tcp->counters.promised_idle, tcp->promised_idle);
+	for (struct tcp_pool *pool = tcp->pools; pool < tcp->pools + tcp->pool_count; pool++) {
+		promised += pool->promised;
+		idle += pool->promised_idle;
+	}
+	counter_set(&tcp->counters.promised, promised);
+	counter_set(&tcp->counters.promised_idle, idle);
 }

@@ -174,7 +174,7 @@ promise_of(const struct conn *c)
 static uint64_t *
 promise_account(struct conn *c)
 {
-	return c->flags & CONN_IDLE ? &c->tcp->promised_idle : &c->tcp->promised;
+	return c->flags & CONN_IDLE ? &conn_pool(c)->promised_idle : &conn_pool(c)->promised;
 }
 
 void
@@ -183,7 +183,7 @@ conn_receive(struct conn *c, uint32_t bytes)
 	*promise_account(c) -= promise_of(c);
 	c->flags &= ~(uint32_t)CONN_IDLE;
 	c->received += bytes;
-	c->tcp->promised += promise_of(c);
+	conn_pool(c)->promised += promise_of(c);
 }
 
 void
@@ -196,10 +196,10 @@ conn_promise(struct conn *c, uint32_t edge)
 }
 
 uint64_t
-tcp_promise_left(const struct tcp *tcp, uint64_t kept)
+pool_left(const struct tcp_pool *pool, uint64_t kept)
 {
-	uint64_t used = tcp->promised + tcp->promised_idle / TCP_IDLE_MULTIPLE + kept;
-	return tcp->budget > used ? tcp->budget - used : 0;
+	uint64_t used = pool->promised + pool->promised_idle / TCP_IDLE_MULTIPLE + kept;
+	return pool->budget > used ? pool->budget - used : 0;
 }
 
 /* A window cannot be taken back, but of those who have long sent nothing few will begin in the same moment. */
@@ -216,9 +216,9 @@ tcp_idle_look(struct tcp *tcp)
 		struct conn *c = conn_at(tcp, tcp->idle_cursor);
 		if (c->state == TCP_CLOSED || (c->flags & CONN_IDLE) || tcp->now_ns - c->heard_ns < TCP_IDLE_NS)
 			continue;
-		tcp->promised -= promise_of(c);
+		conn_pool(c)->promised -= promise_of(c);
 		c->flags |= CONN_IDLE;
-		tcp->promised_idle += promise_of(c);
+		conn_pool(c)->promised_idle += promise_of(c);
 	}
 }
 

@@ -139,7 +139,7 @@ listens(const void *config, struct source_listen *out, uint32_t max)
 {
 	const struct http_config *c = config;
 	if (max)
-		out[0] = (struct source_listen){ .host = c->bind, .port = c->port, .allow = c->stream.allow, .stream = &c->stream, .replies = true, .tickets = true,
+		out[0] = (struct source_listen){ .host = c->bind, .port = c->port, .allow = c->stream.allow, .stream = &c->stream, .replies = true, .answers_full = true, .tickets = true,
 						 .idle_ns = c->idle_ms * NS_PER_MS };
 	return 1;
 }

@@ -34,6 +34,7 @@ struct source_listen {
 	uint64_t idle_ns;		/* instead of stream->idle_ns, when set */
 	bool tickets;			/* TLS sessions may be resumed: no senders that write and close at once */
 	bool replies;			/* its reply is the promise: ack = auto means received */
+	bool answers_full;		/* reads on when a channel is full, and answers so */
 };
 
 struct stream;

@@ -339,7 +339,8 @@ lcore_turn(struct stream_case *c, bool write, uint64_t ns)
 	}
 	net_tick(L.net, c->rig.clock.now);
 	turn_put(&c->rig, write);
-	tcp_carrier_turn(&L.carrier, tcp_carrier_credit(&c->rig.ingress), c->rig.clock.now);
+	tcp_listeners_credit(&L.listeners, &c->rig.ingress, 1);
+	tcp_carrier_turn(&L.carrier, c->rig.clock.now);
 	tcp_check(L.carrier.tcp);
 	while (port_mem_sent(L.port, &p, &len))
 		if (get16(p + 12) == ETH_IP4 && p[ETH_BYTES + 9] == PROTO_TCP)

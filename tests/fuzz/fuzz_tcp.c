@@ -139,7 +139,7 @@ act(const uint8_t *r)
 			s->allow = r[5] & 1 ? UINT64_MAX : s->got + r[4];
 			P.room = r[5] & 2 ? UINT32_MAX : r[4] * 16u;
 			P.settled = r[5] & 4;
-			tcp_credit(P.tcp, r[5] & 8 ? 1u << 20 : r[4] * 64u);
+			tcp_credit(P.tcp, 0, r[5] & 8 ? 1u << 20 : r[4] * 64u, false);
 			conn_resume(s->conn);
 		}
 		break;

@@ -43,15 +43,16 @@ class Agent:
         """source: the name of one syslogtcp; or sources: name -> its options."""
         syslog = {"type": "syslogtcp", "host": ADDRESS, "port": PORT, "keepFields": "all"}
         sources = "".join(f"a1.sources.{name}.{key} = {value}\n" for name, options in (sources or {source: syslog}).items()
-                          for key, value in {**options, "channels": "c1"}.items())
+                          for key, value in {"channels": "c1", **options}.items())
         names = sorted({row.split(".")[2] for row in sources.splitlines()})
+        channels = sorted({row.split()[2] for row in sources.splitlines() if ".channels = " in row})
         os.makedirs(f"{work}/out", exist_ok=True)
         sink = (f"a1.sinks.k1.type = file_roll\na1.sinks.k1.sink.directory = {work}/out\na1.sinks.k1.sink.rollInterval = 0\n"
                 f"a1.sinks.k1.channel = c1") if sink else ""
         with open(f"{work}/c.properties", "w") as f:
             f.write(f"""
 a1.sources = {" ".join(names)}
-a1.channels = c1
+a1.channels = {" ".join(channels)}
 {"a1.sinks = k1" if sink else ""}
 {sources}
 a1.channels.c1.type = file

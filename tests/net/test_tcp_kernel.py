@@ -12,7 +12,8 @@ what is durable.
   rsyslog N   the same under a real rsyslogd with a disk queue, judged from a capture on the TAP: each connection's bytes up to the last ACK seen are in the
               log. Every second start resets the connections (the source has another name): what rsyslog itself loses then is printed
   allow       penstock.ports.NAME.allow and penstock.allow of a source: only a sender in both is heard, over TCP and UDP; the others are counted
-  stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after
+  stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after;
+              meanwhile a new http connection to that channel is answered with 503, and a source of another channel is not held up
 Usage: test_tcp_kernel.py PENSTOCK CTL RELAY MODE [ARG [GENERATOR]].   Exit 77 where the machine cannot do it."""
 import io, json, os, re, select, shutil, signal, socket, struct, subprocess, sys, time
 
@@ -491,9 +492,24 @@ action(type="omfwd" target="{ADDRESS}" port="{PORT}" protocol="tcp" template="RS
 
 
 def stall():
-    agent = Agent(f"net_tap0,iface={tag}", capacity=5000, sink=None)
+    agent = Agent(f"net_tap0,iface={tag}", capacity=5000, sink=None, sources={
+        "r1": {"type": "syslogtcp", "host": ADDRESS, "port": PORT, "keepFields": "all"},
+        "r2": {"type": "syslogtcp", "host": ADDRESS, "port": 5141, "keepFields": "all", "channels": "c2"},
+        "r3": {"type": "http", "bind": ADDRESS, "port": 8080}}, more=f"""
+a1.channels.c1.keep-alive = 0
+a1.channels.c2.type = file
+a1.channels.c2.dataDirs = {work}/log2
+a1.channels.c2.checkpointDir = {work}/checkpoint2
+""")
     tap_up(tag)
     agent.up()
+
+    def post():
+        with socket.create_connection((ADDRESS, 8080), timeout=20) as h:
+            h.sendall(b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n[{"body":"x"}]')
+            return h.recv(1000)[9:12]
+
+    assert post() == b"200"
     c = connect()
     c.setblocking(False)
     data = stream(0, 20000)
@@ -503,9 +519,16 @@ def stall():
             sent += c.send(data[sent:sent + 65536])
     acked = bytes_acked(c) - 1
     lines = data[:acked].count(b"\n")
-    assert lines <= agent.metric("INTAKE", "acknowledged") <= 5000, lines
-    assert sent < len(data)
     before = agent.metric("INTAKE", "acknowledged")
+    assert lines <= before <= 5000, lines
+    assert sent < len(data)
+    assert post() == post() == b"503"
+    other = socket.create_connection((ADDRESS, 5141), timeout=20)
+    other.sendall(stream(2, 5000))
+    other.shutdown(socket.SHUT_WR)
+    assert other.recv(1) == b""
+    assert agent.metric("INTAKE", "acknowledged") == before + 5000
+    assert agent.metric("TCP", "resets_sent") == 0
     agent.p.kill()			# a full log: the sink comes with the next start
     agent.p.wait()
     c.close()

@@ -55,7 +55,7 @@ peer_listen(void *context, const struct address *from, const struct address *to,
 	struct peer *p = context;
 	(void)from;
 	*listener = p;
-	return to->port == 6514 ? DROP_NONE : to->port == 6515 ? DROP_SENDER_NOT_ALLOWED : DROP_NO_LISTENER;
+	return to->port == 6514 || to->port - 7000u < TCP_POOLS ? DROP_NONE : to->port == 6515 ? DROP_SENDER_NOT_ALLOWED : DROP_NO_LISTENER;
 }
 
 static inline void *
@@ -141,9 +141,17 @@ peer_room(void *stream)
 	return P.room;
 }
 
+/* Ports 7000 to 7000 + TCP_POOLS have a pool each. */
+static inline uint32_t
+peer_pool(void *context, const struct address *to)
+{
+	(void)context;
+	return to->port - 7000u < TCP_POOLS ? to->port - 7000u : 0;
+}
+
 static const struct tcp_user peer_user = {
 	.listen = peer_listen, .accept = peer_accept, .bytes = peer_bytes, .finished = peer_finished, .sent = peer_sent, .hurry = peer_hurry,
-	.gone = peer_gone, .settled = peer_settled, .room = peer_room,
+	.gone = peer_gone, .settled = peer_settled, .room = peer_room, .pool = peer_pool,
 };
 
 static inline void
@@ -153,7 +161,7 @@ peer_open(const struct tcp_config *config)
 	bench_open(&P.b);
 	P.tcp = tcp_open(config, P.b.net, &peer_user, &P, NULL);
 	assert(P.tcp);
-	tcp_credit(P.tcp, 64u << 20);
+	tcp_credit(P.tcp, 0, 64u << 20, false);
 	P.room = UINT32_MAX;
 	P.from = ip("192.0.2.99");
 	P.to = ip("192.0.2.10");

@@ -126,7 +126,7 @@ late_commit_shuts_the_window(void **state)
 	assert_int_not_equal(P.s_window, 0);
 	assert_int_equal(s->gone, 0);
 	/* With the channel full there is no waiting: the first retransmission is told. */
-	tcp_credit(P.tcp, 0);
+	tcp_credit(P.tcp, 0, 0, false);
 	peer_data(2000, 100, 0);
 	peer_data(2000, 100, 0);
 	peer_turn();

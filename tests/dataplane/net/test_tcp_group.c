@@ -152,7 +152,7 @@ setup(void **state)
 		struct tcp_config config = { .connections_max = 48, .chunks = 4096, .group = group, .member = i };
 		side->tcp = tcp_open(&config, side->b.net, &user, side, NULL);
 		assert_non_null(side->tcp);
-		tcp_credit(side->tcp, 64u << 20);
+		tcp_credit(side->tcp, 0, 64u << 20, false);
 		side->seed = i + 1;
 	}
 	/* The handshake: the SYN decides who owns it; its ACK comes to the other. */

@@ -124,7 +124,7 @@ a_million(void **state)
 	bench_open(&P.b);
 	P.tcp = tcp_open(&config, P.b.net, &idle_user, &P, NULL);
 	assert_non_null(P.tcp);
-	tcp_credit(P.tcp, 64u << 20);
+	tcp_credit(P.tcp, 0, 64u << 20, false);
 	P.from = ip("10.0.0.0");
 	P.to = ip("192.0.2.10");
 	P.from.port = 40000;

@@ -246,7 +246,7 @@ static void
 windows_promise_only_credit(void **state)
 {
 	(void)state;
-	tcp_credit(P.tcp, 10000);	/* 80,000 may be promised */
+	tcp_credit(P.tcp, 0, 10000, false);	/* 80,000 may be promised */
 	struct peer_stream *s[60];
 	uint64_t open = 0;
 	for (int i = 0; i < 60; i++) {
@@ -258,7 +258,7 @@ windows_promise_only_credit(void **state)
 	}
 	assert_in_range(open, 5, 59);
 	/* One that uses its window gets more, up to what there is. */
-	tcp_credit(P.tcp, 1 << 20);
+	tcp_credit(P.tcp, 0, 1 << 20, false);
 	peer_turn();
 	for (uint64_t at = 0; at < 100000; at += 1000) {
 		peer_data(at, 1000, 0);
@@ -277,12 +277,57 @@ windows_promise_only_credit(void **state)
 	(void)s;
 }
 
+/* A full channel shuts the windows of its own sources alone; a source that answers what it cannot store has windows without credit, as many as there are free
+ * chunks and no more, and those of the others with it are not touched. */
+static void
+a_full_channel_shuts_its_own_windows(void **state)
+{
+	(void)state;
+	peer_close();
+	peer_open(&(struct tcp_config){ .chunks = 256, .secret = { 1, 2 } });	/* an eighth of them is kept */
+	tcp_credit(P.tcp, 1, 0, false);
+	tcp_credit(P.tcp, 2, 64u << 20, false);
+	tcp_credit(P.tcp, 3, 0, true);
+	const uint16_t port = P.from.port;
+	struct peer_stream *s[4];
+	for (int i = 0; i < 4; i++) {
+		P.from.port = (uint16_t)(port + i);
+		P.to.port = (uint16_t)(7000 + i);
+		P.seq = 1000;
+		s[i] = peer_connect();
+		assert_int_equal(P.s_window, i == 1 ? 0 : TCP_WINDOW_IDLE);
+		if (i == 1)
+			continue;
+		assert_int_equal(peer_data(0, 1000, 0), DROP_NONE);
+		peer_turn();
+		while (peer_take())
+			;
+		assert_int_equal(s[i]->got, 1000);
+	}
+	for (int i = 4; i < 60; i++) {
+		P.from.port = (uint16_t)(port + i);
+		P.to.port = 7003;
+		P.seq = 1000;
+		peer_connect();
+		assert_true(COUNT(promised) <= 224u * TCP_CHUNK_BYTES + 3 * TCP_WINDOW_IDLE);
+	}
+	assert_int_equal(P.s_window, 1500);
+	/* With credit the one that waited is told, and nobody else. */
+	tcp_credit(P.tcp, 1, 1 << 20, false);
+	peer_turn();
+	P.from.port = (uint16_t)(port + 1);
+	P.to.port = 7001;
+	assert_true(peer_take());	/* the checksum is that of its ports */
+	assert_int_not_equal(P.s_window, 0);
+	NOTHING();
+}
+
 /* Those that use their windows do not take what newcomers begin with. */
 static void
 newcomers_have_a_segment(void **state)
 {
 	(void)state;
-	tcp_credit(P.tcp, 20000);
+	tcp_credit(P.tcp, 0, 20000, false);
 	struct peer_stream *first = peer_connect();
 	uint32_t port = P.from.port;
 	for (uint64_t at = 0; at < 2000000; at += 1000) {
@@ -314,7 +359,7 @@ nobody_waits_for_ever(void **state)
 	(void)state;
 	enum { OTHERS = 8 };
 	struct { uint32_t first, seq, ack; uint64_t at; } other[OTHERS];
-	tcp_credit(P.tcp, 20000);
+	tcp_credit(P.tcp, 0, 20000, false);
 	uint16_t port = P.from.port;
 	for (int i = 0; i < OTHERS; i++) {
 		P.from.port = (uint16_t)(port + i);
@@ -545,7 +590,7 @@ main(void)
 		T(replies), T(replies_with_timestamps), T(first_answers_lost), T(first_answers_lost_with_timestamps), T(closed_window_is_probed),
 		T(closed_window_and_a_fin_left),
 		T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens),
-		T(windows_promise_only_credit), T(newcomers_have_a_segment), T(nobody_waits_for_ever),
+		T(windows_promise_only_credit), T(a_full_channel_shuts_its_own_windows), T(newcomers_have_a_segment), T(nobody_waits_for_ever),
 		T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
 		T(place_is_small), T(goes_on_after_a_restart),
 	};
