@@ -82,8 +82,6 @@ webhdfs_class(const struct http_answer *answer, char *exception, char *text)
 	exception[0] = text[0] = '\0';
 	if (answer->status >= 200 && answer->status < 300)
 		return FS_OK;
-	if (answer->status == 307 && answer->location)
-		return FS_OK;
 	if (answer->status == 0) {
 		snprintf(text, TEXT_BYTES, "%s", answer->error);
 		return answer->sent ? FS_UNKNOWN : FS_BUSY;
@@ -97,6 +95,15 @@ webhdfs_class(const struct http_answer *answer, char *exception, char *text)
 	enum fs_class class = retry_class(answer->status, exception, message ? message : "");
 	json_decref(root);
 	return class;
+}
+
+enum fs_class
+webhdfs_first_class(const struct http_answer *answer, char *exception, char *text)
+{
+	if (answer->status != 307 || !answer->location)
+		return webhdfs_class(answer, exception, text);
+	exception[0] = text[0] = '\0';
+	return FS_OK;
 }
 
 char *
@@ -120,9 +127,11 @@ webhdfs_failover(struct webhdfs *w, uint32_t tried)
 	w->fs.counters.failovers++;
 }
 
-static void
+/* False: it is none. */
+static bool
 status_parse(json_t *from, struct fs_status *status)
 {
+	const json_t *length = json_object_get(from, "length");
 	const char *type = json_string_value(json_object_get(from, "type")), *mode = json_string_value(json_object_get(from, "permission"));
 	const char *name = json_string_value(json_object_get(from, "pathSuffix")), *owner = json_string_value(json_object_get(from, "owner"));
 	*status = (struct fs_status){
@@ -135,6 +144,7 @@ status_parse(json_t *from, struct fs_status *status)
 		.directory = type && strcmp(type, "DIRECTORY") == 0,
 		.name = name ? name : "", .owner = owner ? owner : "",
 	};
+	return type && json_is_integer(length) && json_integer_value(length) >= 0;
 }
 
 /* Calls `done` with what a 200 says. False: it does not say it. */
@@ -158,16 +168,14 @@ answer_tell(struct fs_call *call, const struct http_answer *http)
 	struct fs_status *list = NULL;
 	switch (call->op) {
 	case FS_STAT:
-		good = (part = json_object_get(root, "FileStatus")) != NULL;
-		if (good)
-			status_parse(part, &answer.status);
+		good = status_parse(json_object_get(root, "FileStatus"), &answer.status);
 		break;
 	case FS_LIST: {
 		part = json_object_get(json_object_get(root, "FileStatuses"), "FileStatus");
 		answer.list_count = json_array_size(part);
 		good = json_is_array(part) && (list = calloc(answer.list_count + 1, sizeof *list));
 		for (size_t i = 0; good && i < answer.list_count; i++)
-			status_parse(json_array_get(part, i), &list[i]);
+			good = status_parse(json_array_get(part, i), &list[i]) && json_is_string(json_object_get(json_array_get(part, i), "pathSuffix"));
 		answer.list = list;
 		break;
 	}
@@ -178,7 +186,7 @@ answer_tell(struct fs_call *call, const struct http_answer *http)
 		break;
 	case FS_SUMMARY:
 		part = json_object_get(root, "ContentSummary");
-		good = part != NULL;
+		good = json_is_integer(json_object_get(part, "length"));
 		answer.summary = (struct fs_summary){
 			.length = (uint64_t)json_integer_value(json_object_get(part, "length")),
 			.space = (uint64_t)json_integer_value(json_object_get(part, "spaceConsumed")),
@@ -265,8 +273,9 @@ call_ended(void *context, const struct http_answer *http)
 	char exception[128], text[TEXT_BYTES];
 	call->http = NULL;
 	call_unlink(call);
-	enum fs_class class = webhdfs_class(http, exception, text);
-	if (class == FS_OK && call->op == FS_READ && !call->location) {
+	bool first = call->op == FS_READ && !call->location;
+	enum fs_class class = first ? webhdfs_first_class(http, exception, text) : webhdfs_class(http, exception, text);
+	if (class == FS_OK && first) {
 		if ((call->location = webhdfs_location(http))) {
 			call->due_ns = 0;
 			call_queue(call);
@@ -304,6 +313,8 @@ call_start(struct fs_call *call)
 	int n = -ENOMEM;
 	if (url && call->location) {
 		n = snprintf(url, URL_BYTES, "%s", call->location);
+		if ((size_t)n >= URL_BYTES)
+			n = -ENOSPC;
 	} else if (url) {
 		n = webhdfs_url(w, url, call->path, names[call->op], &spnego);
 		if (n == -EAGAIN) {

@@ -31,6 +31,8 @@ struct webhdfs {
 
 /* What an http_answer means. text has TEXT_BYTES, exception 128. */
 enum fs_class webhdfs_class(const struct http_answer *answer, char *exception, char *text);
+/* The same of a first step, where a redirect is an answer. */
+enum fs_class webhdfs_first_class(const struct http_answer *answer, char *exception, char *text);
 /* The active NameNode did not do it: go on with the next one. */
 void webhdfs_failover(struct webhdfs *w, uint32_t tried);
 /* "<NameNode>/webhdfs/v1<path>?op=<op>&<who>" into url (URL_BYTES), spnego tells how to log in. The length, or -ENOSPC, -EAGAIN (no login now). */

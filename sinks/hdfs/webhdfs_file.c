@@ -150,6 +150,7 @@ file_again(struct fs_file *file, enum fs_class class, const char *exception)
 	if (class == FS_LOGIN && w->login && file->logins++ == 0 && login_refused(w->login, now_ns)) {
 		file->due_ns = now_ns;
 		file->step = STEP_WAIT;
+		file->replay = 0;
 		return file->kept_all;
 	}
 	if (!again || !file->kept_all)
@@ -225,6 +226,10 @@ send_ended(void *context, const struct http_answer *http)
 	char exception[128], text[TEXT_BYTES];
 	file->http = NULL;
 	enum fs_class class = webhdfs_class(http, exception, text);
+	if (class == FS_OK && http->status != 200 && http->status != 201) {
+		class = FS_FAILED;
+		snprintf(text, sizeof text, "HTTP %d is no answer to a file", http->status);
+	}
 	if (class == FS_OK && (!file->ending || file->write.bytes->bytes || file->replay < file->kept_len)) {
 		class = FS_FAILED;
 		snprintf(text, sizeof text, "HTTP %d before the file had ended", http->status);
@@ -264,7 +269,7 @@ ask_ended(void *context, const struct http_answer *http)
 	struct fs_file *file = context;
 	char exception[128], text[TEXT_BYTES];
 	file->http = NULL;
-	enum fs_class class = webhdfs_class(http, exception, text);
+	enum fs_class class = webhdfs_first_class(http, exception, text);
 	if (class == FS_OK) {
 		free(file->location);
 		if ((file->location = webhdfs_location(http))) {

@@ -8,7 +8,8 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
   lost_before    the connection is closed, nothing is done        lost_after     done, then the connection is closed
   late           the connection is closed, done `ms` later        hang           no answer for `ms`, nothing is done
   early          SEND: an error is answered while the body is still coming
-  unsupported    as for a file with erasure coding
+  unsupported    as for a file with erasure coding               token          as for a token that is no longer valid
+  raw            the answer is what the order says: status=, body=, location=; nothing is done (op DATA: step 2 of OPEN)
 GET /replicas?n=1,2  what the next looks at a file's blocks find, the last one for ever. GET /asked?op=CREATE&name=umask  1: the last
 call of the op had name=value (&value=) in it.
 GET /count?op=RENAME  how often it was called; GET /tree  all paths with lengths; GET /reset  forgets everything;
@@ -34,6 +35,7 @@ ERRORS = {
     "lease": ("AlreadyBeingCreatedException", "Failed to APPEND_FILE /p because this file lease is currently owned by x"),
     "space": ("IOException", "Failed to find datanode, suggest to check cluster health. excludeDatanodes=null"),
     "unsupported": ("UnsupportedOperationException", "Append to EC file without new block is not supported."),
+    "token": ("InvalidToken", "token (token for bob: HDFS_DELEGATION_TOKEN owner=bob) can't be found in cache"),
     "early": ("DSQuotaExceededException", "The DiskSpace quota of /q is exceeded\n\tat org.apache.hadoop"),
 }
 
@@ -113,15 +115,20 @@ class Handler(BaseHTTPRequestHandler):
         except (OSError, ValueError):
             return data, False
 
-    def answer(self, code, value=None, raw=None, close=False):
+    def answer(self, code, value=None, raw=None, close=False, location=None):
         body = raw if raw is not None else json.dumps(value).encode() if value is not None else b""
         self.send_response(code)
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Length", str(len(body)))
         if close:
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
         self.wfile.write(body)
+
+    def answer_raw(self, f):
+        self.answer(f["status"], raw=f["body"].encode(), location=f["location"].replace("HERE", "http://" + self.headers["Host"]), close=True)
 
     def refuse(self, e):
         self.answer(e.status, {"RemoteException": {"exception": e.exception, "javaClassName": "x." + e.exception, "message": e.message}}, close=True)
@@ -151,6 +158,8 @@ class Handler(BaseHTTPRequestHandler):
             f = self.fault(op, path)
             if f and f["kind"] in ERRORS:
                 raise Refused(403, *ERRORS[f["kind"]])
+            if f and f["kind"] == "raw":
+                return self.answer_raw(f)
             if f and f["kind"] == "hang":
                 time.sleep(f["ms"] / 1000)
                 raise Lost
@@ -189,7 +198,8 @@ class Handler(BaseHTTPRequestHandler):
                 state["names"][q["path"]] = int(q["quota"])
             elif path == "/fault":
                 state["faults"].append({"op": q["op"], "kind": q["kind"], "count": int(q.get("count", 1)), "ms": int(q.get("ms", 0)),
-                                        "path": q.get("path", "")})
+                                        "path": q.get("path", ""), "status": int(q.get("status", 200)), "body": q.get("body", ""),
+                                        "location": q.get("location", "")})
             elif path == "/calm":
                 state["faults"].clear()
                 return self.answer(200, raw=b"0")
@@ -267,11 +277,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, path, q):
         if q["op"] == "OPEN":
+            f = self.fault("DATA", path)
+            if f:
+                return self.answer_raw(f)
             with lock:
                 data = bytes(find(path)["data"])
             offset = int(q.get("offset", 0))
             return self.answer(200, raw=data[offset:offset + int(q["length"])] if "length" in q else data[offset:], close=True)
         f = self.fault("SEND", path)
+        if f and f["kind"] == "raw":
+            self.body_read()
+            return self.answer_raw(f)
         self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         with lock:
             nodes = state["nodes"]
