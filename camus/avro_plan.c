@@ -9,6 +9,9 @@
 
 #define DEPTH_MAX 64
 #define TOKENS_MAX (1u << 18)	/* of one record; what was needed for the largest one stays */
+#define BINARY_DEPTH_MAX 512	/* libavro calls itself for each */
+#define EMPTY_MAX (1u << 16)	/* items of a record that take no byte: each takes memory */
+#define FIXED_MAX (64u << 20)
 #define KEYS_MAX 64		/* of one object; with more it is refused */
 
 /* ---- the schema ---- */
@@ -31,7 +34,9 @@ struct node {
 	struct field *fields;
 	size_t count;
 	struct node *inner;	/* of an array or map */
-	size_t fixed;
+	size_t fixed;		/* bytes of a fixed, symbols of an enum */
+	bool twice;		/* two fields have one name */
+	enum { UNSEEN, WITHIN, SEEN } mark;	/* for endless */
 };
 
 struct avro_plan {
@@ -93,6 +98,8 @@ node_of(struct avro_plan *plan, avro_schema_t schema)
 		node->inner = node_of(plan, avro_schema_map_values(schema));
 	if (node->type == AVRO_FIXED)
 		node->fixed = (size_t)avro_schema_fixed_size(schema);
+	if (node->type == AVRO_ENUM)
+		node->fixed = (size_t)avro_schema_enum_number_of_symbols(schema);
 	return node;
 }
 
@@ -119,9 +126,34 @@ avro_plan_new(avro_schema_t schema)
 		return NULL;
 	}
 	for (struct node *node = plan->nodes; node; node = node->next)
-		if (node->type == AVRO_RECORD && names_twice(node))
-			node->type = AVRO_LINK;		/* which value_put refuses */
+		node->twice = node->type == AVRO_RECORD && names_twice(node);
 	return plan;
+}
+
+/* A record that has itself as a field: no record of it ends. */
+static bool
+endless(struct node *record)
+{
+	record->mark = WITHIN;
+	for (size_t i = 0; i < record->count; i++) {
+		struct node *inner = record->fields[i].node;
+		if (inner->type == AVRO_RECORD && (inner->mark == WITHIN || (inner->mark == UNSEEN && endless(inner))))
+			return true;
+	}
+	record->mark = SEEN;
+	return false;
+}
+
+const char *
+avro_plan_trouble(struct avro_plan *plan)
+{
+	for (struct node *node = plan->nodes; node; node = node->next) {
+		if (node->type == AVRO_RECORD && node->mark == UNSEEN && endless(node))
+			return "a record has itself as a field, so that none of it ends";
+		if (node->type == AVRO_FIXED && node->fixed > FIXED_MAX)	/* also below 0, for which libavro writes where nothing is */
+			return "a fixed of an impossible size";
+	}
+	return NULL;
 }
 
 void
@@ -443,7 +475,7 @@ record_put(struct encoder *e, const struct node *node, uint32_t at, enum where w
 {
 	const struct token *tokens = e->text->tokens;
 	uint32_t hint = at + 1;
-	if (tokens[at].kind != TOKEN_OBJECT)
+	if (tokens[at].kind != TOKEN_OBJECT || node->twice)
 		return false;
 	for (size_t i = 0; i < node->count; i++) {
 		const struct field *field = &node->fields[i];
@@ -603,4 +635,121 @@ avro_plan_encode(const struct avro_plan *plan, struct avro_text *t, struct avro_
 	out->bytes = t->out;
 	out->len = (size_t)(e.p - t->out);
 	return true;
+}
+
+/* ---- binary records of others ---- */
+
+struct binary {
+	const uint8_t *p, *end;
+	uint32_t empty;			/* items without a byte so far */
+};
+
+/* At most `most` bytes. */
+static bool
+long_take(struct binary *b, unsigned most, int64_t *number)
+{
+	uint64_t bits = 0;
+	for (unsigned i = 0; i < most && b->p < b->end; i++) {
+		uint8_t byte = *b->p++;
+		if (i == 9 && byte > 1)
+			return false;
+		bits |= (uint64_t)(byte & 127) << (7 * i);
+		if (byte < 128) {
+			*number = (int64_t)(bits >> 1) ^ -(int64_t)(bits & 1);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+bytes_skip(struct binary *b, uint64_t len)
+{
+	if (len > (uint64_t)(b->end - b->p))
+		return false;
+	b->p += len;
+	return true;
+}
+
+static bool
+text_skip(struct binary *b)
+{
+	int64_t len;
+	return long_take(b, 10, &len) && len >= 0 && bytes_skip(b, (uint64_t)len);
+}
+
+static bool value_skip(const struct node *node, struct binary *b, int depth);
+
+static bool
+blocks_skip(const struct node *node, struct binary *b, int depth)
+{
+	int64_t count, bytes;
+	while (long_take(b, 10, &count)) {
+		const uint8_t *stop = NULL;
+		if (count == 0)
+			return true;
+		if (count < 0) {
+			if (count == INT64_MIN || !long_take(b, 10, &bytes) || bytes < 0 || bytes > b->end - b->p)
+				return false;
+			count = -count;
+			stop = b->p + bytes;
+		}
+		for (; count; count--) {
+			const uint8_t *from = b->p;
+			if ((node->type == AVRO_MAP && !text_skip(b)) || !value_skip(node->inner, b, depth) ||
+			    (b->p == from && ++b->empty > EMPTY_MAX))
+				return false;
+		}
+		if (stop && stop != b->p)
+			return false;
+	}
+	return false;
+}
+
+static bool
+value_skip(const struct node *node, struct binary *b, int depth)
+{
+	int64_t number;
+	if (depth > BINARY_DEPTH_MAX)
+		return false;
+	switch (node->type) {
+	case AVRO_NULL:
+		return true;
+	case AVRO_BOOLEAN:
+		return bytes_skip(b, 1);
+	case AVRO_INT32:
+		return long_take(b, 5, &number) && number >= INT32_MIN && number <= INT32_MAX;
+	case AVRO_INT64:
+		return long_take(b, 10, &number);
+	case AVRO_FLOAT:
+		return bytes_skip(b, 4);
+	case AVRO_DOUBLE:
+		return bytes_skip(b, 8);
+	case AVRO_STRING:
+	case AVRO_BYTES:
+		return text_skip(b);
+	case AVRO_FIXED:
+		return bytes_skip(b, node->fixed);
+	case AVRO_ENUM:
+		return long_take(b, 5, &number) && number >= 0 && (uint64_t)number < node->fixed;
+	case AVRO_UNION:
+		return long_take(b, 5, &number) && number >= 0 && (uint64_t)number < node->count && value_skip(node->fields[number].node, b, depth + 1);
+	case AVRO_RECORD:
+		for (size_t i = 0; i < node->count; i++)
+			if (!value_skip(node->fields[i].node, b, depth + 1))
+				return false;
+		return true;
+	case AVRO_ARRAY:
+	case AVRO_MAP:
+		return blocks_skip(node, b, depth + 1);
+	default:
+		return false;
+	}
+}
+
+size_t
+avro_plan_record(const struct avro_plan *plan, const uint8_t *bytes, size_t len)
+{
+	struct binary b = { bytes, bytes + len, 0 };
+	return value_skip(plan->root, &b, 0) ? (size_t)(b.p - bytes) : SIZE_MAX;
 }

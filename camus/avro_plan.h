@@ -15,6 +15,10 @@ struct avro_text;
 
 struct avro_plan *avro_plan_new(avro_schema_t schema);	/* NULL: no memory. The schema must outlive it */
 void avro_plan_free(struct avro_plan *plan);
+const char *avro_plan_trouble(struct avro_plan *plan);	/* why libavro is not to make values of the schema, or NULL */
+/* How long the record at the beginning of the bytes is, as every reader would take it. SIZE_MAX: none is there, or one that nests deeper or has
+ * more items without bytes than libavro should be given. */
+size_t avro_plan_record(const struct avro_plan *plan, const uint8_t *bytes, size_t len);
 
 /* One JSON object at a time, taken apart. */
 struct avro_text *avro_text_new(void);		/* NULL: no memory */

@@ -258,7 +258,7 @@ project(struct walk *walk, const avro_value_t *from, avro_value_t *to, const jso
 
 /* A default, as JSON writes it (a union's is of its first branch; bytes are code points up to 255). */
 static int
-fill(struct walk *walk, avro_value_t *to, const json_t *value, const json_t *json)
+fill_one(struct walk *walk, avro_value_t *to, const json_t *value, const json_t *json)
 {
 	avro_value_t child;
 	size_t count, i;
@@ -324,6 +324,17 @@ fill(struct walk *walk, avro_value_t *to, const json_t *value, const json_t *jso
 	default:
 		return bad(walk, "a type without defaults");
 	}
+}
+
+static int
+fill(struct walk *walk, avro_value_t *to, const json_t *value, const json_t *json)
+{
+	if (walk->depth >= DEPTH_MAX)
+		return bad(walk, "a default that is nested too deep");
+	walk->depth++;
+	int rc = fill_one(walk, to, value, json);
+	walk->depth--;
+	return rc;
 }
 
 int

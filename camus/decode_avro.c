@@ -21,7 +21,7 @@ struct resolution {			/* from one writer schema to the newest one */
 	avro_value_iface_t *written_class;	/* of the writer's; NULL: the same */
 	avro_value_t written;
 	json_t *json;			/* the newest schema's text */
-	struct avro_plan *plan;		/* of a JSON record in the newest schema; NULL: not made yet */
+	struct avro_plan *plan;		/* of the writer's schema; NULL: not made yet */
 };
 
 struct avro_decoder {
@@ -257,7 +257,14 @@ avro_decode(void *context, const struct message *message, struct decoded *out, s
 	enum decode_result result = schemas_get(decoder, message->topic, id, &r, err);
 	if (result != DECODE_OK)
 		return result;
-	avro_reader_t reader = avro_reader_memory((const char *)bytes + 5, (int64_t)message->value_len - 5);
+	size_t len = SIZE_MAX;	/* what stands behind the record is none of it, and would be in the way of the file's next one */
+	if (r->plan || (r->plan = avro_plan_new(r->from->avro)))
+		len = avro_plan_record(r->plan, bytes + 5, message->value_len - 5);
+	if (len == SIZE_MAX) {
+		err_set(err, EINVAL, "no record of schema %lld: cut, of another schema, or nested too deeply", (long long)r->from->id);
+		return DECODE_OTHER;
+	}
+	avro_reader_t reader = avro_reader_memory((const char *)bytes + 5, (int64_t)len);
 	avro_value_reset(&r->value);
 	if (r->written_class)
 		avro_value_reset(&r->written);
@@ -276,7 +283,7 @@ avro_decode(void *context, const struct message *message, struct decoded *out, s
 	if (r->written_class)
 		return value_encode(decoder, r, out, err);
 	out->payload = bytes + 5;
-	out->len = message->value_len - 5;
+	out->len = len;
 	return DECODE_OK;
 }
 
@@ -438,9 +445,9 @@ flume_decode(void *context, const struct message *message, struct decoded *out, 
 		if (count == 0)
 			break;
 		if (count < 0) {
-			count = -count;
-			if (!zigzag(&p, end, &size))
+			if (count == INT64_MIN || !zigzag(&p, end, &size))
 				goto bad;
+			count = -count;
 		}
 		for (; count > 0; count--) {
 			if (!bytes_of(&p, end, &key, &key_len) || !bytes_of(&p, end, &value, &value_len))

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "camus/avro_plan.h"
 #include "sinks/http_client.h"
 
 enum kind { CONFLUENT, REST, FOLDER };
@@ -153,6 +154,14 @@ schema_add(struct registry *registry, const char *topic, int64_t id, const char 
 	avro_schema_t avro;
 	if (avro_schema_from_json_length(json, strlen(json), &avro)) {
 		err_set(err, EINVAL, "schema %lld: not an Avro schema: %s", (long long)id, avro_strerror());
+		return NULL;
+	}
+	struct avro_plan *plan = avro_plan_new(avro);
+	const char *trouble = plan ? avro_plan_trouble(plan) : "no memory";
+	avro_plan_free(plan);
+	if (trouble) {
+		err_set(err, EINVAL, "schema %lld: %s", (long long)id, trouble);
+		avro_schema_decref(avro);
 		return NULL;
 	}
 	struct schema *schema = calloc(1, sizeof *schema);

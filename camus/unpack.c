@@ -303,8 +303,9 @@ header_read(FILE *file, char **schema, char **codec)
 			return false;
 		if (!count)
 			return *schema;
-		if (count < 0 && (!long_read(file, &size) || (count = -count) < 0))
+		if (count == INT64_MIN || (count < 0 && !long_read(file, &size)))
 			return false;
+		count = count < 0 ? -count : count;
 		for (; count; count--) {
 			char *key = bytes_read(file), *value = key ? bytes_read(file) : NULL;
 			char **to = !value ? NULL : strcmp(key, "avro.schema") == 0 ? schema : strcmp(key, "avro.codec") == 0 ? codec : NULL;
