@@ -445,13 +445,14 @@ ingress_put(struct ingress *ingress)
 }
 
 
+/* A block on credit may be good for a single event (a small channel, or one that is nearly full): so much is certain and no more. */
 static bool
 ready_in(struct ingress_channel *channel, uint64_t need, uint32_t events)
 {
 	struct block *block = channel->open;
 	if (block && block_left(block) >= need && block_events_left(block) >= events && block->ticket_count + events <= BLOCK_TICKETS_MAX)
 		return true;
-	return intake_has_credit(channel);
+	return events == 1 && intake_has_credit(channel);
 }
 
 /* What the next calls of this batch need not look at again: blocks do not change before it is put. */

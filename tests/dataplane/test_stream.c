@@ -131,6 +131,37 @@ test_no_credit(void **state)
 	stream_rig_close(&rig);
 }
 
+/* Blocks of a small channel are good for few events each: as many lines as come at once wait their turn. */
+static void
+test_small_channel(void **state)
+{
+	(void)state;
+	static const uint32_t capacities[] = { 1, 2, 8, 100, 1000, 5000 };
+	static char text[200000];
+	for (size_t c = 0; c < sizeof capacities / sizeof *capacities; c++) {
+		struct stream_rig rig;
+		stream_rig_open_small(&rig, &source_syslogtcp, "port=5140", NOW, 16, capacities[c]);
+		struct rig_stream *r = rig_connect(&rig, true, 5140);
+		uint32_t len = 0, fed = 0, seen = 0, lines = 12000;
+		for (uint32_t i = 0; i < lines; i++)
+			len += (uint32_t)snprintf(text + len, sizeof text - len, "<13>x%u\n", i);
+		for (uint32_t turn = 0; turn < 3 * lines && seen < lines; turn++) {
+			if (fed < len && r->reading)
+				fed += stream_feed(&r->stream, (const uint8_t *)text + fed, len - fed);
+			stream_rig_turn(&rig, true);
+			assert_false(r->reset);
+			for (const char *p = rig_stored(&rig); *p; p = strchr(p, '\n') + 1)
+				assert_int_equal(atoi(p + 5), seen++);
+		}
+		assert_int_equal(seen, lines);
+		stream_rig_turn(&rig, true);
+		assert_int_equal(r->durable_told, len);
+		assert_int_equal(counter_read(&rig.ingress.channels[0].counters.channel_full), 0);
+		rig_end(r);
+		stream_rig_close(&rig);
+	}
+}
+
 static void
 even(struct stream_rig *rig)
 {
@@ -323,8 +354,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_durable_edge), cmocka_unit_test(test_gone), cmocka_unit_test(test_no_credit), cmocka_unit_test(test_whole),
-		cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due),
+		cmocka_unit_test(test_durable_edge), cmocka_unit_test(test_gone), cmocka_unit_test(test_no_credit), cmocka_unit_test(test_small_channel),
+		cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due),
 	};
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
 }

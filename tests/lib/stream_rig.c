@@ -139,12 +139,20 @@ stream_rig_open_on(struct stream_rig *rig, const struct source_ops *ops, const c
 void
 stream_rig_open(struct stream_rig *rig, const struct source_ops *ops, const char *properties, uint64_t wall_s, uint32_t blocks)
 {
+	stream_rig_open_small(rig, ops, properties, wall_s, blocks, 1000000);
+}
+
+void
+stream_rig_open_small(struct stream_rig *rig, const struct source_ops *ops, const char *properties, uint64_t wall_s, uint32_t blocks, uint32_t capacity)
+{
 	struct channel *channel = NULL;
 	if (blocks) {
 		static uint64_t config[64];	/* no kind's config is larger */
 		static struct option_values values;
 		struct option_report report = { .tell = tell };
-		struct property props[] = { { "capacity", "1000000", "t:1" }, { "transactionCapacity", "10000", "t:1" } };
+		char text[16];
+		snprintf(text, sizeof text, "%u", capacity);
+		struct property props[] = { { "capacity", text, "t:1" }, { "transactionCapacity", capacity < 10000 ? text : "10000", "t:1" } };
 		assert(channel_memory.config_size <= sizeof config);
 		int rc = option_parse(channel_memory.options, props, 2, config, &values, &report);
 		assert(rc == 0);

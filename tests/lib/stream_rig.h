@@ -31,6 +31,8 @@ struct stream_rig {
 
 /* NAME=VALUE pairs, blank between them; ~ in a value stands for a blank. channel: a memory channel of `blocks` blocks when > 0. */
 void stream_rig_open(struct stream_rig *rig, const struct source_ops *ops, const char *properties, uint64_t wall_s, uint32_t blocks);
+void stream_rig_open_small(struct stream_rig *rig, const struct source_ops *ops, const char *properties, uint64_t wall_s, uint32_t blocks,
+			   uint32_t capacity);	/* events */
 /* The same over a channel of the caller's (may be NULL). */
 void stream_rig_open_on(struct stream_rig *rig, const struct source_ops *ops, const char *properties, uint64_t wall_s, struct channel *channel);
 void stream_rig_close(struct stream_rig *rig);
