@@ -107,15 +107,32 @@ known_read(struct sweep *sweep, struct sweep_plan *plan)
 	struct fs_request request = { .op = FS_READ, .path = path };
 	enum fs_class class = fs_call_wait(sweep->place->fs, &request, &answer, &memory);
 	json_t *root = class == FS_OK ? json_loadb((const char *)answer.bytes, answer.len, 0, NULL) : NULL;
-	plan->known = json_incref(json_object_get(root, "sources"));
+	json_t *known = json_object_get(root, "sources");
+	plan->known = json_is_array(known) ? json_incref(known) : NULL;
 	json_decref(root);
 	free(memory);
 	if (class != FS_OK && class != FS_MISSING)
 		return err_set(sweep->err, EIO, "%s: %s", path, answer.text);
 	if (!plan->known && !plan->in_place)
-		return err_set(sweep->err, EEXIST, "%s: there already and not swept by us (no " SWEEP_SOURCES " in it): what is in it is not known; move it away",
+		return err_set(sweep->err, EEXIST, "%s: there already and not swept by us (no " SWEEP_SOURCES " in it, or a broken one): what is in it is not known; move it away",
 			plan->output);
 	return 0;
+}
+
+static void
+tell(struct sweep *sweep, const struct sweep_plan *plan, const struct sweep_result *result, const char *words)
+{
+	json_array_append_new(sweep->told, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "topic", plan->topic, "folder", plan->output, "from",
+		(json_int_t)plan->source_count, "bytes", (json_int_t)plan->bytes, "to", (json_int_t)result->files, "records",
+		(json_int_t)result->records, "duplicates", (json_int_t)result->duplicates, "words", words));
+	if (sweep->options->json)
+		return;
+	if (*words)
+		fprintf(stderr, "%s: %s\n", plan->output, words);
+	else
+		printf("%s %s: %zu files, %.1f MB to %" PRIu64 " files, %" PRIu64 " records, %" PRIu64 " duplicates out\n",
+			sweep->dry ? "would be swept" : "swept", plan->output, plan->source_count, (double)plan->bytes / 1e6, result->files, result->records,
+			result->duplicates);
 }
 
 /* Is there something to be done for this folder? */
@@ -140,6 +157,14 @@ plan_make(struct sweep *sweep, const char *topic, const char *input, const char 
 	bool worth = plan.in_place ? plan.source_count > (few < sweep->conf->sweep_max_files ? few : sweep->conf->sweep_max_files) : plan.source_count > 0;
 	if (!rc && worth && plan.again)	/* what was swept before goes on being in it */
 		rc = sources_find(sweep, &plan, output, 0);
+	if (rc == -EEXIST) {	/* not ours: the others do not wait for it */
+		struct sweep_result nothing = { 0 };
+		tell(sweep, &plan, &nothing, sweep->err->text);
+		sweep->failed++;
+		sweep->err->text[0] = '\0';
+		rc = 0;
+		worth = false;
+	}
 	if (rc || !worth) {
 		plan_free(&plan);
 		return rc;
@@ -185,22 +210,6 @@ dated_take(void *context, const char *topic, const char *path, const char *dated
 	return plan_make(sweep, dotted, path, output);
 }
 
-static void
-tell(struct sweep *sweep, const struct sweep_plan *plan, const struct sweep_result *result, const char *words)
-{
-	json_array_append_new(sweep->told, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "topic", plan->topic, "folder", plan->output, "from",
-		(json_int_t)plan->source_count, "bytes", (json_int_t)plan->bytes, "to", (json_int_t)result->files, "records",
-		(json_int_t)result->records, "duplicates", (json_int_t)result->duplicates, "words", words));
-	if (sweep->options->json)
-		return;
-	if (*words)
-		fprintf(stderr, "%s: %s\n", plan->output, words);
-	else
-		printf("%s %s: %zu files, %.1f MB to %" PRIu64 " files, %" PRIu64 " records, %" PRIu64 " duplicates out\n",
-			sweep->dry ? "would be swept" : "swept", plan->output, plan->source_count, (double)plan->bytes / 1e6, result->files, result->records,
-			result->duplicates);
-}
-
 /* One folder: written aside, decided by a manifest, put in place. */
 static int
 plan_run(struct sweep *sweep, const struct sweep_plan *plan, const char *folder, struct run_report *report)
@@ -213,9 +222,12 @@ plan_run(struct sweep *sweep, const struct sweep_plan *plan, const char *folder,
 	rc = rc ? rc : fs_path_join(aside, sizeof aside, folder, name);
 	if (!rc)
 		rc = sweep_merge(sweep->place, sweep->conf, plan, staged, &result, sweep->err);
-	if (rc == -ENOTSUP) {
+	/* What is in the files, or how much of it, is in the way of this folder only. */
+	if (rc == -ENOTSUP || rc == -EINVAL || rc == -ENODATA || rc == -EFBIG || rc == -ENOMEM) {
 		tell(sweep, plan, &result, sweep->err->text);
 		sweep->failed++;
+		sweep->err->text[0] = '\0';
+		commit_clean(sweep->place->fs, staged);		/* the next folder takes the name */
 		return 0;
 	}
 	if (rc)

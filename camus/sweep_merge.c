@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "camus/avro_plan.h"
 #include "camus/avro_project.h"
 #include "camus/complete.h"
 #include "camus/sweep.h"
@@ -94,7 +95,7 @@ source_fetch(struct merge *merge, const struct sweep_source *source)
 }
 
 static int
-text_take(struct merge *merge, FILE *file)
+text_take(struct merge *merge, FILE *file, const struct sweep_source *source)
 {
 	char *line = NULL;
 	size_t room = 0;
@@ -107,7 +108,10 @@ text_take(struct merge *merge, FILE *file)
 			break;
 	}
 	free(line);
-	return 0;
+	if (merge->part->failed || feof(file))
+		return 0;
+	return ferror(file) ? err_set(merge->err, EIO, "%s: its local copy cannot be read", source->path)
+		: err_set(merge->err, ENOMEM, "%s: a line that memory has no room for", source->path);
 }
 
 /* ---- keys ---- */
@@ -187,6 +191,16 @@ key_schema(const struct merge *merge)
 	return key;
 }
 
+/* Why libavro is not to make values of it, or NULL. */
+static const char *
+schema_trouble(avro_schema_t schema)
+{
+	struct avro_plan *plan = avro_plan_new(schema);
+	const char *trouble = plan ? avro_plan_trouble(plan) : "no memory";
+	avro_plan_free(plan);
+	return trouble;
+}
+
 static int
 avro_take(struct merge *merge, FILE *file, const struct sweep_source *source)
 {
@@ -195,8 +209,14 @@ avro_take(struct merge *merge, FILE *file, const struct sweep_source *source)
 	if (avro_file_reader_fp(file, source->path, 0, &reader))
 		return err_set(merge->err, EINVAL, "%s: %s", source->path, avro_strerror());
 	avro_schema_t schema = avro_file_reader_get_writer_schema(reader);
+	const char *trouble = schema_trouble(schema);
+	if (trouble) {
+		avro_schema_decref(schema);
+		avro_file_reader_close(reader);
+		return err_set(merge->err, EINVAL, "%s: %s", source->path, trouble);
+	}
 	avro_value_iface_t *class = avro_generic_class_from_schema(schema);
-	int rc = 0, got;
+	int rc = 0, got = 0;
 	uint64_t before = merge->result->records + merge->result->duplicates;
 	if (!class || avro_generic_value_new(class, &from)) {
 		avro_file_reader_close(reader);
@@ -264,8 +284,12 @@ avro_begin(struct merge *merge)
 	merge->schema_json = json_loads(merge->schema_text, 0, NULL);
 	if (!merge->schema_json || avro_schema_from_json_length(merge->schema_text, strlen(merge->schema_text), &schema))
 		return err_set(merge->err, EINVAL, "the schema of %s: %s", merge->plan->output, avro_strerror());
-	merge->class = avro_generic_class_from_schema(schema);
+	const char *trouble = schema_trouble(schema);
+	if (!trouble)
+		merge->class = avro_generic_class_from_schema(schema);
 	avro_schema_decref(schema);
+	if (trouble || !merge->class)
+		return err_set(merge->err, EINVAL, "the schema of %s: %s", merge->plan->output, trouble ? trouble : avro_strerror());
 	avro_generic_value_new(merge->class, &merge->value);
 	merge->key_json = key_schema(merge);
 	if (!merge->key_json)
@@ -455,7 +479,7 @@ sweep_merge(struct place *place, const struct camus_conf *conf, const struct swe
 		rc = source_unpack(&merge, &file, avro, codec, &plan->sources[i]);
 		if (rc)
 			break;
-		rc = avro ? avro_take(&merge, file, &plan->sources[i]) : text_take(&merge, file);
+		rc = avro ? avro_take(&merge, file, &plan->sources[i]) : text_take(&merge, file, &plan->sources[i]);
 		fclose(file);
 	}
 	if (!rc) {

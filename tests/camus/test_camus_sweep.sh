@@ -154,6 +154,23 @@ for kind in $kinds; do
 	rm -r "$dir/out/z" "$dir/want.z"
 done
 
+# A folder that cannot be swept is told, and no other one waits for it or gets anything of it; nor is a line lost that memory has no room for.
+rm -rf "$dir/out" "$dir/base" "$dir"/want.*
+put "a/hourly/$(day 1)/01" 2 a
+mkdir -p "$dir/out/a/daily/$(day 1)"; echo x >"$dir/out/a/daily/$(day 1)/x"
+put "b/hourly/$(day 1)/01" 30 cut
+/usr/bin/python3 "$dir/pack.py" .gz "$dir/out/b/hourly/$(day 1)/01"
+truncate -s -3 "$(ls "$dir/out/b/hourly/$(day 1)/01/"t.* | tail -1)"
+mkdir -p "$dir/out/c/hourly/$(day 1)/01" && truncate -s 200M "$dir/out/c/hourly/$(day 1)/01/t.0.1.1.1.1"
+put "d/hourly/$(day 1)/01" 3 d
+prlimit --as=260000000 "$CAMUS" sweep -P "$dir/job.properties" >"$dir/log" 2>&1
+[ $? = 1 ] || fail "three folders of four are swept"
+grep -q '^1 folders swept, 3 not' "$dir/log" || fail "not one folder"
+grep -q 'not swept by us' "$dir/log" && grep -q 'ends before' "$dir/log" && grep -q 'a line that memory' "$dir/log" || fail "reasons are not told"
+[ -e "$dir/out/b/daily" ] || [ -e "$dir/out/c/daily" ] && fail "half a folder is swept"
+same "d/daily/$(day 1)" want.d "behind three bad folders"
+[ "$(ls "$dir/out/d/daily/$(day 1)" | grep -vc _sources)" = 1 ] || fail "leftovers of another folder"
+
 # Single folders, in place: few files in the hour's own folder, its mark kept.
 rm -rf "$dir/out" "$dir/base" "$dir"/want.*
 hour=$(TZ=America/Los_Angeles date -d "1 hour ago" +%Y/%m/%d/%H)
