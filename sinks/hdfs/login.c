@@ -283,7 +283,7 @@ login_open(struct login **made, const struct fs_config *config, const struct had
 	} else if (!config->principal && token_file) {
 		/* A task of a cluster without security has such a file, too, with nothing for us in it. */
 		int trouble = token_file_read(token_file, place->service, &given, err);
-		if (trouble && (kerberos || trouble != -ENOENT))
+		if (trouble && (kerberos || trouble != -ENODATA))
 			return trouble;
 	}
 	if (!given && !config->principal && !kerberos)

@@ -2,10 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define FILE_BYTES (1u << 20)
@@ -126,14 +129,55 @@ same(struct bytes piece, const char *text)
 	return (size_t)(piece.end - piece.at) == len && (len == 0 || memcmp(piece.at, text, len) == 0);
 }
 
-static bool
-of_service(const struct token *token, const char *service)
+/* The part before the port's colon as text; NULL: none, or too long. The port as text behind it. */
+static const char *
+place_split(const char *place, size_t len, char *host, size_t room)
 {
-	static const char ha[] = "ha-hdfs:";
+	const char *colon = len ? memrchr(place, ':', len) : NULL;
+	size_t host_len = colon ? (size_t)(colon - place) : 0;
+	if (!host_len || host_len + 8 > room || (size_t)(place + len - colon) > 7)
+		return NULL;
+	snprintf(host, room, "%.*s%c%.*s", (int)host_len, place, 0, (int)(place + len - colon - 1), colon + 1);
+	return host + host_len + 1;
+}
+
+/* Do both names lead to one address and port? Hadoop writes a token's service with the NameNode's number (hadoop.security.token.service.use_ip). */
+static bool
+same_address(struct bytes name, const char *service)
+{
+	char one[300], other[300];
+	const char *port = place_split((const char *)name.at, (size_t)(name.end - name.at), one, sizeof one);
+	const char *port_other = place_split(service, strlen(service), other, sizeof other);
+	if (!port || !port_other || strcmp(port, port_other) != 0)
+		return false;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *ours = NULL, *theirs = NULL;
+	bool found = false;
+	if (getaddrinfo(one, NULL, &hints, &theirs) == 0 && getaddrinfo(other, NULL, &hints, &ours) == 0) {
+		for (struct addrinfo *a = theirs; a; a = a->ai_next)
+			for (struct addrinfo *b = ours; b; b = b->ai_next)
+				found = found || (a->ai_addrlen == b->ai_addrlen && memcmp(a->ai_addr, b->ai_addr, a->ai_addrlen) == 0);
+	}
+	if (theirs)
+		freeaddrinfo(theirs);
+	if (ours)
+		freeaddrinfo(ours);
+	return found;
+}
+
+static bool
+of_service(const struct token *token, const char *service, bool resolve)
+{
+	static const char *const logical[] = { "ha-hdfs:", "ha-webhdfs:", "ha-swebhdfs:" };
 	struct bytes name = token->service;
-	if ((size_t)(name.end - name.at) > sizeof ha - 1 && memcmp(name.at, ha, sizeof ha - 1) == 0)
-		name.at += sizeof ha - 1;
-	return service && same(name, service);
+	size_t len = (size_t)(name.end - name.at);
+	if (!service)
+		return false;
+	for (size_t i = 0; i < sizeof logical / sizeof *logical; i++) {
+		size_t prefix = strlen(logical[i]);
+		if (len > prefix && memcmp(name.at, logical[i], prefix) == 0)
+			return same((struct bytes){ name.at + prefix, name.end }, service);
+	}
+	return same(name, service) || (resolve && same_address(name, service));
 }
 
 static uint8_t *
@@ -182,10 +226,11 @@ url_form(const struct token *token)
 	return text;
 }
 
-/* False: cut or damaged. */
+/* Counts the tokens for HDFS; found is the one of the service (resolve: by its address, too), else the first. False: cut or damaged. */
 static bool
-tokens_look(struct bytes file, enum format format, const char *service, struct token *found, bool *any)
+tokens_look(struct bytes file, enum format format, const char *service, bool resolve, struct token *found, uint32_t *tokens, bool *right)
 {
+	*tokens = 0;
 	size_t count = SIZE_MAX;
 	uint32_t number;
 	struct bytes value;
@@ -206,13 +251,15 @@ tokens_look(struct bytes file, enum format format, const char *service, struct t
 			if (!proto_read(value, &token))
 				return false;
 		}
-		if (!same(token.kind, "HDFS_DELEGATION_TOKEN") && !same(token.kind, "WEBHDFS delegation"))
+		if (!same(token.kind, "HDFS_DELEGATION_TOKEN") && !same(token.kind, "WEBHDFS delegation") && !same(token.kind, "SWEBHDFS delegation"))
 			continue;
-		if (!*any || of_service(&token, service))
+		if (!(*tokens)++)
 			*found = token;
-		*any = true;
-		if (of_service(&token, service))
+		if (of_service(&token, service, resolve)) {
+			*found = token;
+			*right = true;
 			return true;
+		}
 	}
 	return true;
 }
@@ -233,13 +280,20 @@ token_file_read(const char *path, const char *service, char **text, struct err *
 	if (fd >= 0)
 		close(fd);
 	struct token token = { { NULL } };
-	bool any = false;
+	uint32_t tokens = 0;
+	bool right = false;
 	if (!rc && (len < 6 || memcmp(file, "HDTS", 4) != 0 || file[4] > PROTOBUF))
 		rc = err_set(err, EINVAL, "%s (HADOOP_TOKEN_FILE_LOCATION): no credentials file of Hadoop", path);
-	if (!rc && !tokens_look((struct bytes){ file + 5, file + len }, (enum format)file[4], service, &token, &any))
+	struct bytes from = { file ? file + 5 : NULL, file ? file + len : NULL };
+	if (!rc && (!tokens_look(from, (enum format)file[4], service, false, &token, &tokens, &right) ||
+		    (tokens > 1 && !right && !tokens_look(from, (enum format)file[4], service, true, &token, &tokens, &right))))
 		rc = err_set(err, EINVAL, "%s (HADOOP_TOKEN_FILE_LOCATION): the credentials file of %zu bytes is cut or damaged", path, len);
-	if (!rc && !any)
-		rc = err_set(err, ENOENT, "%s (HADOOP_TOKEN_FILE_LOCATION): it has no token for HDFS", path);
+	if (!rc && !tokens)
+		rc = err_set(err, ENODATA, "%s (HADOOP_TOKEN_FILE_LOCATION): it has no token for HDFS", path);
+	/* The only one there is may have a name for the service that we do not know; of several one would be a guess. */
+	if (!rc && tokens > 1 && !right)
+		rc = err_set(err, EINVAL, "%s (HADOOP_TOKEN_FILE_LOCATION): of its %u tokens for HDFS none is for %s (the first one is for %.*s)", path, tokens,
+			     service ? service : "this service", (int)(token.service.end - token.service.at), (const char *)token.service.at);
 	if (!rc && !(*text = url_form(&token)))
 		rc = err_set(err, ENOMEM, "no memory");
 	free(file);
