@@ -64,7 +64,7 @@ processor_failed(struct processor *p, uint32_t member, uint64_t now_ns)
 	bool all = true;
 	if (processor_is_out(p, member, now_ns))
 		return;		/* spans that fail together are one failure */
-	p->members[member].failed = true;
+	p->members[member].failed = p->members[member].fails = true;
 	p->ops->failed(p, member, now_ns);
 	for (uint32_t i = 0; i < p->count; i++)
 		all = all && p->members[i].failed;
@@ -85,6 +85,7 @@ processor_worked(struct processor *p, uint32_t member, uint64_t now_ns)
 		return;
 	p->members[member].failures = 0;
 	p->members[member].until_ns = 0;
+	p->members[member].fails = false;
 	p->passes = 0;
 	for (uint32_t i = 0; i < p->count; i++)
 		p->members[i].failed = false;

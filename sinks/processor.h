@@ -18,6 +18,7 @@ struct processor_member {
 	uint32_t failures;		/* in a row */
 	uint64_t until_ns, failed_ns;	/* end of its penalty; its last failure */
 	bool failed;			/* since any member had a success */
+	bool fails;			/* what it was last heard of */
 };
 
 struct processor {

@@ -102,7 +102,8 @@ members_tick(struct sink_group *group, uint64_t now_ns)
 	}
 	for (uint32_t i = 0; i < group->count; i++) {
 		bool failed = group->processor.members[i].failures != 0;
-		sink_member_backing_off(group->members[i].runner, failed);
+		/* Without back-off nobody is left out: then it tells who failed when it was last tried. */
+		sink_member_backing_off(group->members[i].runner, failed || group->processor.members[i].fails);
 		out += failed;
 	}
 	counter_set(&group->counters.members_out, out);

@@ -445,12 +445,36 @@ test_group_balance(void **state)
 	grouped_close(&g);
 }
 
+/* Nobody is left out, yet it shows who failed when it was last tried. */
+static void
+test_group_no_backoff(void **state)
+{
+	(void)state;
+	struct grouped g;
+	grouped_open(&g, &processor_load_balance, TEXTS());
+	fakes[1].next = SINK_FAILED;
+	fake_put_many(&g.f.channel, 6, "x");
+	step_at(&g, S);
+	assert_int_equal(g.f.channel.settled, 6);
+	step_at(&g, 2 * S);
+	assert_int_equal(metrics_sum("SINK", "k1", "backing_off"), 0);
+	assert_int_equal(metrics_sum("SINK", "k2", "backing_off"), 1);
+	assert_int_equal(metrics_sum("SINKGROUP", "g1", "members_out"), 0);
+	fakes[1].next = SINK_DONE;
+	fake_put_many(&g.f.channel, 6, "x");
+	step_at(&g, 3 * S);
+	step_at(&g, 4 * S);
+	assert_int_equal(metrics_sum("SINK", "k2", "backing_off"), 0);
+	grouped_close(&g);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_failover), cmocka_unit_test(test_failover_judge), cmocka_unit_test(test_round_robin), cmocka_unit_test(test_backoff),
 		cmocka_unit_test(test_random), cmocka_unit_test(test_group_at_once), cmocka_unit_test(test_group_wakes), cmocka_unit_test(test_group_late), cmocka_unit_test(test_group_balance),
+		cmocka_unit_test(test_group_no_backoff),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
