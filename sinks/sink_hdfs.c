@@ -517,6 +517,7 @@ hdfs_close(void *self)
 		bucket_drop(sink, sink->oldest);
 	if (sink->ledger)
 		ledger_end(sink);
+	identities_end(sink);
 	fs_close(sink->fs);
 	escape_free(sink->path);
 	escape_free(sink->prefix);

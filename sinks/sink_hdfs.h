@@ -124,6 +124,15 @@ struct hdfs_file {
 	uint64_t opened_ns, last_event_ns, request_ns, ending_ns, settle_at_ns, retry_ns;
 	uint32_t tries;
 	uint64_t note;			/* ledger number awaited */
+	uint32_t folder_len, folder_hash;	/* of in_use: what is in front of the last slash */
+	uint64_t stat_ns;		/* since when its identity is wanted */
+	bool listed, alone;		/* a listing that is under way will tell it; it has to be asked for by name */
+};
+
+/* Looks at folders for the identities of several files at once. */
+struct identities {
+	struct fs_call *list;		/* under way */
+	uint64_t from_ns;		/* none before that: a folder was too full, or the file system does not do it */
 };
 
 struct hdfs_counters {
@@ -181,6 +190,7 @@ struct hdfs_sink {
 	struct bucket *last;
 	int64_t last_ms;
 	bool cache_paths;		/* path and prefix depend on the instant alone */
+	struct identities identities;
 	struct hdfs_counters counters;
 	struct metric_set metrics;
 	char text[2][FS_PATH_BYTES];
@@ -201,6 +211,11 @@ uint64_t file_step(struct hdfs_file *file, uint64_t now_ns);	/* ns until its nex
 void file_free(struct hdfs_file *file);
 uint64_t file_pace_ns(const struct hdfs_file *file);	/* pause before its next try */
 void file_out_end(struct hdfs_sink *sink);		/* what `out` gathered is the file's */
+
+/* sink_hdfs_identity.c: the identity of a file that got all its bytes */
+void identity_folder(struct hdfs_file *file);
+uint64_t identity_step(struct hdfs_file *file, uint64_t now_ns);	/* ns until its next */
+void identities_end(struct hdfs_sink *sink);
 
 /* sink_hdfs_reject.c: events no path can be made for */
 int rejects_check(const char *name, struct err *err);

@@ -126,6 +126,7 @@ file_open(struct hdfs_sink *sink, struct bucket *bucket)
 	if (file->next)
 		file->next->link = &file->next;
 	sink->files = file;
+	identity_folder(file);
 	bucket->file = file;
 	sink->open_files++;
 	if (format_begin(file->format, out_begin(file)))
@@ -322,7 +323,7 @@ request_begin(struct hdfs_file *file, uint64_t now_ns)
 	file->flight_set = file->waiting_set;
 	file->waiting_set = empty;
 	bytes_counted(file);
-	file->request = fs_file_begin(sink->fs, &(struct fs_write){ .path = file->in_use, .append = file->made, .sync_block = sink->config->sync_block,
+	file->request = fs_file_begin(sink->fs, &(struct fs_write){ .path = file->in_use, .append = file->made, .whole = file->ended, .sync_block = sink->config->sync_block,
 		.bytes = &file->flight, .done = request_ended, .context = file });
 	if (!file->request) {
 		file_fail(file, FS_FAILED, "no memory for a request");

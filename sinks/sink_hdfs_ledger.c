@@ -205,12 +205,11 @@ final_make(struct hdfs_file *file)
 	return true;
 }
 
-static void
-stat_ended(void *context, const struct fs_answer *answer)
+void
+ledger_file_seen(struct hdfs_file *file, const struct fs_answer *answer)
 {
-	struct hdfs_file *file = context;
 	struct hdfs_sink *sink = file->sink;
-	file->call = NULL;
+	file->stat_ns = 0;
 	if (answer->class == FS_BUSY || answer->class == FS_UNKNOWN || answer->class == FS_LOGIN) {
 		file->retry_ns = clock_now_ns(sink->env->clock) + file_pace_ns(file);
 		file->tries++;
@@ -236,11 +235,8 @@ ledger_file_step(struct hdfs_file *file, uint64_t now_ns)
 	struct hdfs_sink *sink = file->sink;
 	struct hdfs_ledger *l = sink->ledger;
 	int rc;
-	(void)now_ns;
-	if (file->state == FILE_STAT) {
-		file->call = fs_begin(sink->fs, &(struct fs_request){ .op = FS_STAT, .path = file->in_use, .done = stat_ended, .context = file });
-		return 0;
-	}
+	if (file->state == FILE_STAT)
+		return identity_step(file, now_ns);
 	assert(file->state == FILE_NOTE || file->state == FILE_INTENT);
 	if (file->note_running && ledger_status(l->link)) {
 		note_again(sink, -EIO);

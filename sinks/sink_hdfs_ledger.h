@@ -14,6 +14,7 @@ uint32_t ledger_runs_max(const struct hdfs_sink *sink);	/* runs of event numbers
 void ledger_file_note(struct hdfs_file *file);
 uint64_t ledger_file_step(struct hdfs_file *file, uint64_t now_ns);
 uint64_t ledger_file_resolve(struct hdfs_file *file);
+void ledger_file_seen(struct hdfs_file *file, const struct fs_answer *answer);	/* its status */
 void ledger_file_removed(struct hdfs_file *file);
 void ledger_in_doubt(struct hdfs_file *file);
 

@@ -45,7 +45,7 @@ const char *fs_class_name(enum fs_class class);
 
 enum fs_op {
 	FS_STAT,		/* status of path */
-	FS_LIST,		/* entries of a directory, by name */
+	FS_LIST,		/* entries of a directory, by name; with `to` only those behind this name, and perhaps not all of them */
 	FS_MKDIRS,		/* with parents; fine when there already */
 	FS_RENAME,		/* path -> to, never over anything: `yes` false says that the target exists, or source or target's parent is missing */
 	FS_DELETE,		/* `yes` false: was not there. A directory that is not empty needs `recursive` */
@@ -77,7 +77,7 @@ struct fs_answer {
 	bool yes;			/* FS_MKDIRS, FS_RENAME, FS_DELETE */
 	struct fs_status status;	/* FS_STAT */
 	const struct fs_status *list;	/* FS_LIST */
-	size_t list_count;
+	size_t list_count, list_left;	/* left: entries behind those that are told (FS_LIST with `to`) */
 	const uint8_t *bytes;		/* FS_READ, terminated by a 0 that is not counted */
 	size_t len;
 	struct fs_summary summary;
@@ -106,6 +106,7 @@ struct fs_write {			/* copied by fs_file_begin, but for the queue */
 	const char *path;
 	bool append;			/* to an existing file; else it is made, with its parents */
 	bool overwrite;			/* create: an existing file is replaced (its writer then fails); else FS_EXISTS */
+	bool whole;			/* all bytes are in the queue, and they are few: which DataNode takes them is no great matter */
 	bool sync_block;		/* create: each block reaches the DataNodes' disks before the end (createflag SYNC_BLOCK) */
 	uint32_t replication;		/* 0: of the site's files (dfs.replication), else the DataNode's default */
 	uint64_t block_bytes;		/* 0: likewise (dfs.blocksize) */

@@ -188,7 +188,7 @@ list_tell(struct fs_call *call, struct fs_answer *answer)
 	for (int i = 0; list && i < count; i++) {
 		char path[FS_PATH_BYTES];
 		if (strcmp(names[i]->d_name, ".") == 0 || strcmp(names[i]->d_name, "..") == 0 ||
-		    fs_path_join(path, sizeof path, call->path, names[i]->d_name) || lstat(path, &stat))
+		    (call->to && strcmp(names[i]->d_name, call->to) <= 0) || fs_path_join(path, sizeof path, call->path, names[i]->d_name) || lstat(path, &stat))
 			continue;
 		status_fill(&list[used], &stat);
 		list[used++].name = names[i]->d_name;

@@ -171,7 +171,9 @@ answer_tell(struct fs_call *call, const struct http_answer *http)
 		good = status_parse(json_object_get(root, "FileStatus"), &answer.status);
 		break;
 	case FS_LIST: {
-		part = json_object_get(json_object_get(root, "FileStatuses"), "FileStatus");
+		json_t *batch = json_object_get(root, "DirectoryListing");
+		answer.list_left = (size_t)json_integer_value(json_object_get(batch, "remainingEntries"));
+		part = json_object_get(json_object_get(batch ? json_object_get(batch, "partialListing") : root, "FileStatuses"), "FileStatus");
 		answer.list_count = json_array_size(part);
 		good = json_is_array(part) && (list = calloc(answer.list_count + 1, sizeof *list));
 		for (size_t i = 0; good && i < answer.list_count; i++)
@@ -316,7 +318,7 @@ call_start(struct fs_call *call)
 		if ((size_t)n >= URL_BYTES)
 			n = -ENOSPC;
 	} else if (url) {
-		n = webhdfs_url(w, url, call->path, names[call->op], &spnego);
+		n = webhdfs_url(w, url, call->path, call->op == FS_LIST && call->to ? "LISTSTATUS_BATCH" : names[call->op], &spnego);
 		if (n == -EAGAIN) {
 			free(url);
 			return false;
@@ -334,8 +336,8 @@ call_start(struct fs_call *call)
 			more = snprintf(end, room, "&noredirect=true&offset=%llu&length=%llu", (unsigned long long)call->offset, (unsigned long long)call->length);
 		else if (call->op == FS_READ)
 			more = snprintf(end, room, "&noredirect=true&offset=%llu", (unsigned long long)call->offset);
-		else if (call->op == FS_RENAME || call->op == FS_CONCAT) {
-			more = snprintf(end, room, call->op == FS_RENAME ? "&destination=" : "&sources=");
+		else if (call->to) {
+			more = snprintf(end, room, call->op == FS_RENAME ? "&destination=" : call->op == FS_LIST ? "&startAfter=" : "&sources=");
 			if (http_escape(call->to, true, end + more, room - (size_t)more))
 				n = -ENOSPC;
 		}
@@ -485,6 +487,9 @@ web_close(struct fs *fs)
 		web_cancel(w->queue);
 	while (w->flying)
 		web_cancel(w->flying);
+	free(w->near_key);
+	free(w->near_path);
+	free(w->near_location);
 	login_close(w->login);
 	http_client_close(w->http);
 	free(w);

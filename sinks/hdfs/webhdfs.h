@@ -27,6 +27,11 @@ struct webhdfs {
 	struct fs_call *flying;
 	uint32_t flying_count;
 	struct fs_file *files;
+	/* The DataNode of the NameNode's last answer to a small file's CREATE: some more of the small files made now go there, too. */
+	struct fs_file *near_asks;	/* the others wait for its answer; NULL nobody */
+	char *near_key, *near_path, *near_location;	/* what was asked but for the path; the path; the answer. NULL none */
+	uint32_t near_left;		/* files it still is for */
+	uint64_t near_until_ns;
 };
 
 /* What an http_answer means. text has TEXT_BYTES, exception 128. */

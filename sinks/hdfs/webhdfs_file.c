@@ -14,6 +14,8 @@
 
 #define KEEP_BYTES (1u << 20)
 #define EXCLUDED_BYTES 1024u
+#define NEAR_FILES 8u			/* one answer of the NameNode is for so many small files ... */
+#define NEAR_NS NS_PER_S		/* ... that begin within this time */
 
 enum file_step { STEP_WAIT, STEP_ASK, STEP_SEND, STEP_EXCLUDE };
 
@@ -24,7 +26,7 @@ struct fs_file {
 	char *path, *location;
 	enum file_step step;
 	struct http_call *http;
-	bool ending;
+	bool ending, near;		/* near: sent to the DataNode of another one's answer */
 	uint32_t tries, namenode, logins;
 	uint64_t begun_ns, due_ns, moved_ns;
 	uint8_t *kept;
@@ -63,6 +65,8 @@ webhdfs_file_cancel(struct fs_file *file)
 	*file->link = file->next;
 	if (file->next)
 		file->next->link = file->link;
+	if (file->w->near_asks == file)
+		file->w->near_asks = NULL;
 	free(file->path);
 	free(file->location);
 	free(file->kept);
@@ -138,6 +142,98 @@ file_tell(struct fs_file *file, enum fs_class class, const char *exception, cons
 	file->http = NULL;
 	webhdfs_file_cancel(file);
 	done(context, &answer);
+}
+
+/* ---- small files side by side ---- */
+
+static void file_send(struct fs_file *file);
+
+static void
+near_forget(struct webhdfs *w)
+{
+	free(w->near_key);
+	free(w->near_path);
+	free(w->near_location);
+	w->near_key = w->near_path = w->near_location = NULL;
+}
+
+/* The URL in which an answer names a DataNode, for another path; NULL: it is not to be seen what in it the path is. */
+static char *
+near_url(const char *location, const char *path, const char *other)
+{
+	const char *host = strstr(location, "://"), *from = host ? strchr(host + 3, '/') : NULL, *query = from ? strchr(from, '?') : NULL;
+	size_t len = query ? (size_t)(query - from) : 0, path_len = strlen(path), n = 0;
+	char *plain = malloc(len + 1), *url = malloc(URL_BYTES);
+	if (plain && url && len) {
+		for (const char *p = from; p < query; n++) {
+			unsigned byte;
+			bool escaped = *p == '%' && query - p > 2 && sscanf(p + 1, "%2x", &byte) == 1;
+			plain[n] = escaped ? (char)byte : *p;
+			p += escaped ? 3 : 1;
+		}
+	}
+	size_t before = n > path_len ? n - path_len : 0, head = (size_t)(from - location) + before;
+	bool good = before && memcmp(plain, from, before) == 0 && memcmp(plain + before, path, path_len) == 0 && head < URL_BYTES / 2;
+	if (good) {
+		memcpy(url, location, head);
+		good = http_escape(other, true, url + head, URL_BYTES - head) == 0;
+	}
+	size_t used = good ? strlen(url) : 0;
+	good = good && used + strlen(query) < URL_BYTES;
+	if (good)
+		snprintf(url + used, URL_BYTES - used, "%s", query);
+	free(plain);
+	if (!good) {
+		free(url);
+		url = NULL;
+	}
+	return url;
+}
+
+/* `url` is what a NameNode would be asked. True: it need not be asked: the file is on its way, or waits for another one's answer. */
+static bool
+near_goes(struct fs_file *file, const char *url, uint64_t now_ns)
+{
+	struct webhdfs *w = file->w;
+	const char *key = strchr(url, '?');
+	if (!file->write.whole || file->write.append || file->tries || file->logins || file->excluded[0] || !key)
+		return false;
+	if (w->near_location && w->near_left && now_ns < w->near_until_ns && strcmp(key, w->near_key) == 0) {
+		char *location = near_url(w->near_location, w->near_path, file->path);
+		if (location) {
+			w->near_left--;
+			free(file->location);
+			file->location = location;
+			file->near = true;
+			file->namenode = w->active;
+			file_send(file);
+			return true;
+		}
+	}
+	if (w->near_asks && w->near_asks != file && now_ns - file->begun_ns < NEAR_NS) {
+		file->due_ns = now_ns + 2 * NS_PER_MS;
+		return true;
+	}
+	near_forget(w);
+	w->near_asks = file;
+	w->near_key = strdup(key);
+	return false;
+}
+
+/* The answer of the one who asked. */
+static void
+near_told(struct fs_file *file)
+{
+	struct webhdfs *w = file->w;
+	if (w->near_asks != file)
+		return;
+	w->near_asks = NULL;
+	if (!file->location || !w->near_key || !(w->near_path = strdup(file->path)) || !(w->near_location = strdup(file->location))) {
+		near_forget(w);
+		return;
+	}
+	w->near_left = NEAR_FILES - 1;
+	w->near_until_ns = clock_now_ns(w->fs.clock) + NEAR_NS;
 }
 
 static bool
@@ -241,6 +337,7 @@ send_ended(void *context, const struct http_answer *http)
 	if (class == FS_UNKNOWN)
 		file->w->fs.counters.lost_answers++;
 	bool gone = http->status == 0 && !http->sent;
+	near_forget(file->w);	/* nobody else is sent where this one had trouble */
 	if (file_again(file, class, exception)) {
 		if (gone)
 			exclude_begin(file);
@@ -272,13 +369,16 @@ ask_ended(void *context, const struct http_answer *http)
 	enum fs_class class = webhdfs_first_class(http, exception, text);
 	if (class == FS_OK) {
 		free(file->location);
-		if ((file->location = webhdfs_location(http))) {
+		file->location = webhdfs_location(http);
+		near_told(file);
+		if (file->location) {
 			file_send(file);
 			return;
 		}
 		class = FS_FAILED;
 		snprintf(text, sizeof text, "HTTP %d without the address of a DataNode", http->status);
 	}
+	near_told(file);
 	if (!file_again(file, class, exception))
 		file_tell(file, class, exception, text);
 }
@@ -313,6 +413,11 @@ file_ask(struct fs_file *file, uint64_t now_ns)
 		if (file->excluded[0] && (size_t)(stop - end) > sizeof file->excluded + 32)
 			end += snprintf(end, (size_t)(stop - end), "&excludedatanodes=%s", file->excluded);
 		n = end < stop ? (int)(end - url) : -ENOSPC;
+	}
+	if (n > 0 && !spnego && near_goes(file, url, now_ns)) {
+		w->next_call_ns -= w->call_gap_ns < w->next_call_ns ? w->call_gap_ns : 0;	/* no call after all */
+		free(url);
+		return;
 	}
 	file->namenode = w->active;
 	file->step = STEP_ASK;

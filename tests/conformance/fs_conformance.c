@@ -81,6 +81,12 @@ names(void)
 	assert_true(a.list[1].directory);
 	assert_string_equal(a.list[2].name, "empty");
 	free(memory);
+	/* Behind a name that need not be there. */
+	assert_int_equal(fs_call_wait(fs, &(struct fs_request){ .op = FS_LIST, .path = at("d"), .to = "a=1x" }, &a, &memory), FS_OK);
+	assert_int_equal(a.list_count, 2);
+	assert_int_equal(a.list_left, 0);
+	assert_string_equal(a.list[0].name, "e");
+	free(memory);
 	assert_int_equal(fs_call_wait(fs, &(struct fs_request){ .op = FS_DELETE, .path = at("d"), .recursive = true }, &a, NULL), FS_OK);
 	assert_true(a.yes);
 	assert_int_equal(call(FS_STAT, at("d"), NULL, NULL), FS_MISSING);

@@ -7,6 +7,7 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
   standby retriable safemode quota denied lease space    answered as HDFS does, nothing is done
   lost_before    the connection is closed, nothing is done        lost_after     done, then the connection is closed
   late           the connection is closed, done `ms` later        hang           no answer for `ms`, nothing is done
+  slow           SEND: done, but answered `ms` later
   early          SEND: an error is answered while the body is still coming
   unsupported    as for a file with erasure coding               token          as for a token that is no longer valid
   raw            the answer is what the order says: status=, body=, location=; nothing is done (op DATA: step 2 of OPEN)
@@ -237,6 +238,12 @@ class Handler(BaseHTTPRequestHandler):
                 node = find(path)
                 names = sorted(p for p in below(path) if parent(p) == (path.rstrip("/") or "/"))
                 return {"FileStatuses": {"FileStatus": [status(nodes[p], p.rsplit("/", 1)[1]) for p in names] if node["dir"] else [status(node)]}}
+            if op == "LISTSTATUS_BATCH":
+                find(path)
+                names = sorted(p.rsplit("/", 1)[1] for p in below(path) if parent(p) == (path.rstrip("/") or "/"))
+                names = [name for name in names if name > q.get("startAfter", "")]
+                told = [status(nodes[path.rstrip("/") + "/" + name], name) for name in names[:1000]]
+                return {"DirectoryListing": {"partialListing": {"FileStatuses": {"FileStatus": told}}, "remainingEntries": len(names) - len(told)}}
             if op == "MKDIRS":
                 if path not in nodes:
                     make(path, None, "755")
@@ -306,6 +313,8 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(f["ms"] / 1000)
             raise Lost
         data, whole = self.body_read()
+        if f and f["kind"] == "slow":
+            time.sleep(f["ms"] / 1000)
         with lock:
             node["data"] += data
             gone = nodes.get(path) is not node and node not in nodes.values()
