@@ -27,15 +27,17 @@ GROUPS = {"floors": floors.measure, "core": core.measure, "udp": udp.measure, "p
 
 def main():
     parser = argparse.ArgumentParser(prog="./bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(GROUPS) + "; all when none is given")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(GROUPS) + "; all when none is given. hdfs:PART[,PART]: only "
+                        "these of its parts: " + ", ".join(hdfs.PARTS))
     parser.add_argument("--quick", action="store_true", help="two rounds and shorter runs: shows that everything works, its figures are rough")
     parser.add_argument("--markdown", action="store_true", help="the table once more as Markdown at the end")
     parser.add_argument("--into", metavar="FILE", help="put that table into FILE too, between the lines <!-- bench --> and <!-- /bench -->; "
                         "a group's rows between <!-- bench NAME --> and <!-- /bench NAME --> where the file has these")
     args = parser.parse_args()
     for name in args.names:
-        if name not in GROUPS:
-            parser.error(f"{name}: not known: {', '.join(GROUPS)}")
+        group, _, parts = name.partition(":")
+        if group not in GROUPS or (parts and (group != "hdfs" or not set(parts.split(",")) <= set(hdfs.PARTS))):
+            parser.error(f"{name}: not known: {', '.join(GROUPS)}; hdfs:{','.join(hdfs.PARTS)}")
     run = common.Run(args.quick)
 
     def interrupted(number, _frame):
@@ -48,9 +50,9 @@ def main():
     try:
         for name in args.names or GROUPS:
             common.say(f"{name} ...")
-            run.group = name
+            run.group, _, parts = name.partition(":")
             try:
-                GROUPS[name](run)
+                GROUPS[run.group](run, *([parts.split(",")] if parts else []))
             except (common.Trouble, OSError, subprocess.SubprocessError) as trouble:
                 run.missing(name, trouble)
             finally:

@@ -1,6 +1,7 @@
 """The hdfs sink into a real HDFS on this machine, beside curl's upload of the ready file, Hadoop's own client and a real Flume's HDFS sink."""
 import json
 import os
+import resource
 import statistics
 import subprocess
 import time
@@ -13,6 +14,7 @@ LIB = os.path.join(common.ROOT, "tests", "lib", "hadoop.sh")
 FLUME_LIB = os.path.join(common.ROOT, "tests", "lib", "flume.sh")
 EVENT = 200			# bytes with the line feed
 CALL_FILES = 20
+PARTS = ("one", "four", "flume", "calls")
 NOT_CALLS = ("SendHeartbeat", "BlockReport", "BlockReceivedAndDeleted", "RegisterDatanode", "VersionRequest", "RollEditLog", "Refresh", "GetServiceStatus", "Overall", "Deferred")
 
 
@@ -43,11 +45,16 @@ class Cluster(common.Servers):
         return [common.program("hdfs_feed"), self.rpc + path, self.conf, str(mib)]
 
     def rpc_calls(self):
-        """Calls to the NameNode so far, over RPC and HTTP, but for the DataNodes' own housekeeping."""
+        """Calls to the NameNode so far, over RPC and HTTP ("(external)"), but for the DataNodes' own housekeeping, by name."""
         time.sleep(12)		# its figures are taken every 10 s
         url = f"{self.http}/jmx?qry=Hadoop:service=NameNode,name=RpcDetailedActivityForPort{self.rpc.rsplit(':', 1)[1]}"
         bean = json.load(urllib.request.urlopen(url, timeout=60))["beans"][0]
-        return sum(v for k, v in bean.items() if k.endswith("NumOps") and not k.startswith(NOT_CALLS))
+        return {k[:-6]: v for k, v in bean.items() if k.endswith("NumOps") and not k.startswith(NOT_CALLS)}
+
+    def calls_since(self, before):
+        """Calls a file, of CALL_FILES, by name."""
+        now = self.rpc_calls()
+        return {k: (v - before.get(k, 0)) / CALL_FILES for k, v in now.items() if v > before.get(k, 0)}
 
 
 def fed(commands):
@@ -57,6 +64,12 @@ def fed(commands):
     if any(one.returncode for one in running):
         raise Trouble(f"{commands[0][0]} failed")
     return max(int(words[0]) for words in said) / 1000
+
+
+def children_cpu():
+    """Seconds of CPU of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Flume:
@@ -101,9 +114,15 @@ a1.sinks.k1.hdfs.rollCount = {roll}
                                    f"-Dflume.monitoring.port={self.port}", "org.apache.flume.node.Application", "--conf-file", conf, "--name", "a1",
                                    "--no-reload-conf"], self.log)
 
+    def cpu(self):
+        """Seconds of CPU so far."""
+        with open(f"/proc/{self.child.pid}/stat", encoding="ascii", errors="replace") as file:
+            words = file.read().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
     def seconds(self):
-        """From the first events the sink took until all are in HDFS, by its own counters; its start does not count."""
-        began, until, url = None, time.monotonic() + 200, f"http://127.0.0.1:{self.port}/metrics"
+        """From the first events the sink took until all are in HDFS, by its own counters; its start does not count. And its CPU in this time."""
+        began, cpu, until, url = None, 0, time.monotonic() + 200, f"http://127.0.0.1:{self.port}/metrics"
         while time.monotonic() < until:
             try:
                 sink = json.load(urllib.request.urlopen(url, timeout=5)).get("SINK.k1", {})
@@ -111,9 +130,9 @@ a1.sinks.k1.hdfs.rollCount = {roll}
                 sink = {}
             now = time.monotonic()
             if began is None and int(sink.get("EventDrainAttemptCount", 0)):
-                began = now
+                began, cpu = now, self.cpu()
             if int(sink.get("EventDrainSuccessCount", 0)) >= self.events:
-                return now - began
+                return now - began, self.cpu() - cpu
             if self.child.poll() is not None:
                 break
             time.sleep(0.02)
@@ -138,36 +157,42 @@ def calls_measure(run, cluster):
     events = CALL_FILES * 5000
     before = cluster.rpc_calls()
     fed([cluster.feed("/calls/ours", events * EVENT / (1 << 20)) + ["hdfs.rollCount=5000", "hdfs.idleTimeout=1"]])
-    ours = (cluster.rpc_calls() - before) / CALL_FILES
+    ours = cluster.calls_since(before)
     before = cluster.rpc_calls()
     flume = Flume(cluster, "/calls/flume", events, 5000)
     try:
         flume.seconds()
     finally:
         flume.end()
-    theirs = (cluster.rpc_calls() - before) / CALL_FILES
-    run.row("hdfs, NameNode calls a file, exactly once", "calls", ours, "Flume's HDFS sink, same rolls", theirs, ("<=", 1.0), "ratio")
+    theirs = cluster.calls_since(before)
+    listed = [", ".join(f"{k} {v:.2f}" for k, v in sorted(calls.items())) for calls in (ours, theirs)]
+    run.row("hdfs, NameNode calls a file, exactly once", "calls", sum(ours.values()), "Flume's HDFS sink, same rolls", sum(theirs.values()), ("<=", 1.0), "ratio",
+            f"ours: {listed[0]}; Flume's: {listed[1]}")
 
 
 def flume_measure(run, cluster, mib, curl):
     """Flume beside ours, three by turns."""
-    ours, theirs = [], []
+    ours, theirs, our_cpu, their_cpu = [], [], [], []
     for _ in range(min(3, run.rounds)):
         flume = Flume(cluster, "/b/flume", (mib << 20) // EVENT // 1000 * 1000, 0)
         try:
-            theirs.append(mib / flume.seconds())
+            took, cpu = flume.seconds()
         finally:
             flume.end()
+        theirs.append(mib / took)
+        their_cpu.append(cpu / mib * 1024)
+        cpu = children_cpu()
         ours.append(mib / fed([cluster.feed("/b/ours", mib)]))
+        our_cpu.append((children_cpu() - cpu) / mib * 1024)
         cluster.remove("/b")
     # Five times Flume, or 0.85 of the floor where that is lower.
     median = statistics.median
     goal = min(5.0, 0.85 * median(curl) / median(theirs)) if curl else 5.0
     run.row(f"hdfs, one file of {mib} MiB, beside Flume", "MiB/s", ours, "Flume: StressSource, memory channel, HDFS sink, batchSize 1000", theirs,
-            (">=", goal), "ratio")
+            (">=", goal), "ratio", f"CPU s/GiB of the process: {median(our_cpu):.2f}, Flume's {median(their_cpu):.1f}; curl {median(curl):.0f} MiB/s" if curl else "")
 
 
-def measure(run, parts=("one", "four", "flume", "calls")):
+def measure(run, parts=PARTS):
     mib = run.seconds(1024, 128)
     directory = common.fresh("hdfs")
     cluster = Cluster(os.path.join(directory, "hadoop"))
