@@ -100,12 +100,20 @@ flow_records_run(struct flow_records *flows, uint64_t now_ns)
 	uint8_t key[HALF_LINE_KEY_BYTES];
 	uint64_t number;
 	for (; n < flows->ended_count && now_ns - flows->ended[n].since_ns >= MARK_GOES_NS; n++)
-		if (ledger_remove(flows->ended[n].link, STATE_MARK, key, mark_key(flows->ended[n].source, flows->ended[n].flow, key), &number) == -EAGAIN)
+		if (ledger_remove(flows->ended[n].link, STATE_MARK, key, mark_key(flows->ended[n].source, flows->ended[n].flow, key), &number))
 			break;
 	if (!n)
 		return;
 	flows->ended_count -= n;
 	memmove(flows->ended, flows->ended + n, flows->ended_count * sizeof *flows->ended);
+}
+
+void
+flow_records_link(struct flow_records *flows, const struct ledger_link *dead, struct ledger_link *link)
+{
+	for (uint32_t i = 0; i < flows->ended_count; i++)
+		if (flows->ended[i].link == dead)
+			flows->ended[i].link = link;
 }
 
 void

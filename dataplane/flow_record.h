@@ -43,6 +43,7 @@ int flow_record_note(struct ledger_link *link, const struct half_line *line, uin
 /* Its connection has ended. */
 void flow_record_end(struct flow_records *flows, struct ledger_link *link, struct stream *stream);
 void flow_records_run(struct flow_records *flows, uint64_t now_ns);
+void flow_records_link(struct flow_records *flows, const struct ledger_link *dead, struct ledger_link *link);	/* that lost a note */
 void flow_records_free(struct flow_records *flows);
 
 /* Offset up to which the log says that the flow of a half line's key is stored; 0: nothing is known. */

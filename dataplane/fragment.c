@@ -127,7 +127,7 @@ static bool
 step(struct fragment *f, uint64_t now_ns)
 {
 	if (f->state == REMOVED) {
-		if (ledger_durable(f->link) < f->number && !ledger_status(f->link))
+		if (ledger_durable(f->link) < f->number)
 			return false;
 		mark_remove(f->mark);
 		return true;
@@ -159,6 +159,24 @@ fragments_run(struct fragments *fragments, uint64_t now_ns)
 		}
 		*at = f->next;
 		free(f);
+	}
+}
+
+void
+fragments_link(struct fragments *fragments, const struct ledger_link *dead, struct ledger_link *link, uint64_t now_ns)
+{
+	for (struct fragment *f = fragments->first; f; f = f->next) {
+		if (f->link != dead)
+			continue;
+		f->link = link;
+		if (f->state != REMOVED)
+			continue;
+		if (f->number <= ledger_durable(dead)) {
+			f->number = 0;
+			continue;
+		}
+		f->state = SENT;	/* its removal is noted again */
+		f->sent_ns = now_ns;
 	}
 }
 

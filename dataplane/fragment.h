@@ -23,6 +23,8 @@ int fragment_take(struct fragments *fragments, struct ledger_link *link, const v
 		  uint32_t len, struct err *err);
 /* Every turn. */
 void fragments_run(struct fragments *fragments, uint64_t now_ns);
+/* `link` takes the place of one that lost a note. */
+void fragments_link(struct fragments *fragments, const struct ledger_link *dead, struct ledger_link *link, uint64_t now_ns);
 /* The records stay where an event is not stored yet. */
 void fragments_free(struct fragments *fragments);
 

@@ -62,9 +62,9 @@ forget(struct half_lines *lines, struct half_line *line)
 	if (line->waiting)
 		lines->waiting--;
 	line->waiting = false;
-	/* A ring that is full has room another time: what is left behind without its flow's mark would be brought as an event at the next start. */
+	/* A ring that is full has room another time, and a dead link is replaced: what is left behind without its flow's mark would be brought as an event at the next start. */
 	line->kept = line->kept && ledger_remove(half_line_link(lines, line->stream), STATE_HALF_LINE, key, half_line_key(line->stream, key),
-						 &number) == -EAGAIN;
+						 &number) != 0;
 	line->offset = line->noted = 0;
 }
 
@@ -141,8 +141,10 @@ look(struct half_lines *lines, struct half_line *line, uint64_t now_ns)
 		if (!stream->ending)
 			stream_recorded(stream, line->place);
 	}
-	if (stream->ending || ledger_status(link))
+	if (stream->ending)
 		return false;
+	if (ledger_status(link))
+		return true;	/* till links_again */
 	bool lags = stream->flow && !stream->ticket_first && stream_consumed(stream) > stream->recorded;
 	if (lags && !line->place_waiting && flow_record_note(link, line, &line->place_number) == 0) {
 		line->place = stream->put = stream_consumed(stream);
@@ -230,9 +232,47 @@ half_line_end(struct half_lines *lines, struct half_line *line, bool leave)
 		flow_record_end(&lines->flows, half_line_link(lines, line->stream), line->stream);
 }
 
+/* A link that lost a note is dead (ledger_status): another takes its place, and what was under way with it is noted anew. What an earlier note
+ * holds stays the line's record. */
+static void
+links_again(struct half_lines *lines, uint64_t now_ns)
+{
+	const struct pipeline *pipeline = lines->left.ingress->pipeline;
+	for (uint32_t slot = 0; slot < pipeline->channel_count; slot++) {
+		struct ledger_link *link = lines->links[slot], *fresh;
+		struct channel *channel = pipeline->channels[slot];
+		if (!link || !ledger_status(link) ||
+		    ledger_link_open(channel->ops->ledger(channel), lines->left.ingress->name, RING_BYTES, -1, &fresh, NULL))
+			continue;
+		uint64_t durable = ledger_durable(link);
+		for (struct half_line *line = lines->first; line; line = line->next) {
+			struct stream *stream = line->stream;
+			if (half_line_link(lines, stream) != link)
+				continue;
+			lines->waiting -= line->waiting + line->place_waiting;
+			if (line->waiting && line->number <= durable && !stream->ending)
+				stream_stored(stream, line->offset);
+			if (line->waiting && line->number > durable) {
+				uint64_t begin = stream_consumed(stream);
+				line->offset = stream->stored;
+				line->noted = stream->stored > begin ? (uint32_t)(stream->stored - begin) : 0;
+			}
+			if (line->place_waiting && line->place_number <= durable && !stream->ending)
+				stream_recorded(stream, line->place);
+			line->waiting = line->place_waiting = false;
+		}
+		lines->links[slot] = fresh;
+		fragments_link(&lines->left, link, fresh, now_ns);
+		flow_records_link(&lines->flows, link, fresh);
+		ledger_link_close(link);
+		lines->urgent = true;
+	}
+}
+
 void
 half_lines_run(struct half_lines *lines, uint64_t now_ns)
 {
+	links_again(lines, now_ns);
 	if (lines->flows.ended_count)
 		flow_records_run(&lines->flows, now_ns);
 	if (lines->left.first)

@@ -292,6 +292,30 @@ marks_ready(const struct ingress_source *in)
 	return true;
 }
 
+/* The link has lost a note (ledger_status): another takes its place, and all marks are noted with it. */
+static void
+notes_again(struct ingress *ingress, uint32_t slot)
+{
+	struct ingress_channel *channel = &ingress->channels[slot];
+	struct channel *c = ingress->pipeline->channels[slot];
+	struct ledger_link *fresh;
+	if (ledger_link_open(c->ops->ledger(c), ingress->name, 0, -1, &fresh, NULL))
+		return;
+	ledger_link_close(channel->notes);
+	channel->notes = fresh;
+	for (struct mark *m = ingress->marks; m; m = m->next) {
+		struct mark_slot *s = named(m->in) >> slot & 1 ? slot_of(m, slot) : NULL;
+		if (!s || !s->known)
+			continue;
+		s->dirty = true;
+		if (s->listed)
+			continue;
+		s->listed = true;
+		s->dirty_next = channel->marks_dirty;
+		channel->marks_dirty = s;
+	}
+}
+
 /* Marks that moved while no event of the channel carried them are noted, when all before them is stored. */
 void
 marks_idle(struct ingress *ingress)
@@ -305,6 +329,8 @@ marks_idle(struct ingress *ingress)
 		struct mark_slot **at = &channel->marks_dirty, *s;
 		if (!channel->notes || channel->pending || channel->mark_failed)
 			continue;
+		if (ledger_status(channel->notes))
+			notes_again(ingress, slot);
 		while ((s = *at)) {
 			const struct state_record r = { .class = STATE_MARK, .key = s->mark->key, .key_len = s->mark->key_len, .value = s->resume,
 				.value_len = s->resume_len, .order = s->order };

@@ -1,6 +1,7 @@
 /* Proves: the record of a half line whose frame is in the log makes no event at any later start. It outlives a process that is killed between the frame's
  * block and the record's removal; the next one removes it, before the flow's record and mark that tell it from one that was cut: when the
- * connection goes on and ends without another half line, and when it cannot go on. A half line that was cut goes on with its connection. */
+ * connection goes on and ends without another half line, and when it cannot go on. A half line that was cut goes on with its connection. And when
+ * the disk takes no writes for a while: what was to be noted then is noted when it takes them again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -268,11 +269,99 @@ half_goes_on(void **state)
 	rig_end();
 }
 
+/* Everything fails, in new extents too, until it does not. */
+static void
+disk_away(void)
+{
+	logio_mem_fail_after(R.mem, 0);
+	run(100, true);
+	logio_mem_fail_after(R.mem, UINT64_MAX);
+	run(1000, true);
+}
+
+static void
+half_noted_again(void **state)
+{
+	struct line_peer *p = &R.peers[0];
+	(void)state;
+	rig_begin();
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, 0, LINE);
+	run(20, true);
+	assert_int_equal(p->acked, LINE);
+	for (uint32_t round = 0; round < 3; round++) {
+		uint32_t at = LINE + 10 * round;
+		peer_put_bytes(p, TCP_ACK | TCP_PSH, at, 10);
+		disk_away();
+		assert_int_equal(p->acked, at + 10);
+	}
+	kill_it();
+	assert_int_equal(records(STATE_HALF_LINE), 1);
+	worker_start(STREAM_DURABLE);
+	assert_int_equal(resumed(), 1);
+	run(5, true);
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, LINE + 30, LINE - 30);
+	run(10, true);
+	assert_int_equal(p->acked, 2 * LINE);
+	assert_false(p->reset);
+	stop();
+	log_is(2);
+	rig_end();
+}
+
+/* Bytes that make no event: where the connection stands is noted by the same link. */
+static void
+place_noted_again(void **state)
+{
+	struct line_peer *p = &R.peers[0];
+	(void)state;
+	rig_begin();
+	memset(p->bytes + LINE, '\n', LINE);
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, 0, LINE);
+	run(20, true);
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, LINE, LINE);
+	disk_away();
+	assert_int_equal(p->acked, 2 * LINE);
+	assert_false(p->reset);
+	stop();
+	log_is(1);
+	rig_end();
+}
+
+/* What a killed process left comes as an event, once, also when its removal is not noted at first. */
+static void
+fragment_once(void **state)
+{
+	struct line_peer *p = &R.peers[0];
+	(void)state;
+	rig_begin();
+	peer_put_bytes(p, TCP_ACK | TCP_PSH, 0, LINE - 1);
+	run(20, true);
+	assert_int_equal(p->acked, LINE - 1);
+	kill_it();
+	P.to = ip("192.0.2.10");
+	worker_start(STREAM_RECEIVED);		/* it cannot go on */
+	assert_int_equal(resumed(), 0);
+	uint32_t turns = 0;
+	for (; turns < 100 && counter_read(&R.worker->ingress.channels[0].counters.stored) == 0; turns++)
+		run(1, true);
+	assert_true(turns < 100);
+	disk_away();
+	run(300, true);
+	stop();
+	assert_int_equal(records(STATE_HALF_LINE), 0);
+	worker_start(STREAM_RECEIVED);
+	run(300, true);
+	stop();
+	log_is(1);
+	rig_end();
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(goes_on_and_ends), cmocka_unit_test(stays_until_removed), cmocka_unit_test(cannot_go_on), cmocka_unit_test(half_goes_on),
+		cmocka_unit_test(half_noted_again), cmocka_unit_test(place_noted_again), cmocka_unit_test(fragment_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

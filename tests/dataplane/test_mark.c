@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "channel/channel_file.h"
+#include "channel/ledger.h"
 #include "dataplane/ingress.h"
 
 #define KEYS 2u
@@ -271,6 +272,29 @@ two_channels(void **state)
 	cuts(2);
 }
 
+/* The log says of both files, when there was time for it, that they were read to their end. */
+static void
+marks_noted(struct bench *b, struct logio_mem *mem)
+{
+	(void)run_to_end(b, mem);
+	for (int i = 0; i < 2000; i++) {
+		clock_manual_advance(&now, 20 * NS_PER_MS);
+		ingress_reap(&b->ingress);
+		ingress_seal_due(&b->ingress, true);
+		for (uint32_t k = 0; k < b->count; k++)
+			(void)b->channels[k]->ops->writer_step(b->channels[k], 0);
+	}
+	for (uint32_t i = 0; i < b->count; i++)
+		for (uint32_t k = 0; k < KEYS; k++) {
+			char key[16] = "r1";
+			uint8_t resume[64];
+			uint64_t order = 0;
+			int len = snprintf(key + 3, sizeof key - 3, "file-%u", k);
+			(void)ledger_get(b->channels[i]->ops->ledger(b->channels[i]), STATE_MARK, key, (uint16_t)(3 + len), resume, sizeof resume, &order);
+			assert_int_equal(order, EVENTS);
+		}
+}
+
 /* Writes fail for a while in the same process: completions carry errors, the source goes back, one channel has what the other has not. */
 static void
 failing_writes(void **state)
@@ -289,6 +313,11 @@ failing_writes(void **state)
 		for (int i = 0; i < 20 && !ended; i++)
 			ended = run_to_end(&b, mem);
 		assert_true(ended);
+		logio_mem_fail_after(mem, n & 1 ? 0 : UINT64_MAX);	/* while they are noted, too */
+		for (int i = 0; i < 100; i++)
+			turn(&b, mem, &random);
+		logio_mem_fail_after(mem, UINT64_MAX);
+		marks_noted(&b, mem);
 		for (uint32_t i = 0; i < 2; i++)
 			check_content(b.channels[i]);
 		bench_close(&b);
