@@ -183,8 +183,18 @@ groups_again(struct engine *e)
 	}
 	e->fencing = false;
 	if (e->fence_tries++ < FENCE_TRIES && !e->closing && (rc = fence(e)) == 0) {
-		for (uint32_t i = 0; i < e->group_count; i++)
-			group_write(e, &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX]);
+		bool parked = false;	/* behind one that waits for room all wait: numbers are given in order */
+		for (uint32_t i = 0; i < e->group_count; i++) {
+			struct group *g = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+			if (parked) {
+				g->parked = true;
+				g->ended = false;
+				g->status = 0;
+			} else {
+				group_write(e, g);
+			}
+			parked = g->parked;
+		}
 		return;
 	}
 	store_failed(e, rc);

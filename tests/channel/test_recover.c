@@ -508,12 +508,72 @@ test_goes_round(void **state)
 	logio_mem_free(mem);
 }
 
+static int
+open_small(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
+{
+	struct channel_file_config small = config;
+	(void)capacity;
+	small.segment_size = 8 * 16384;
+	return channel_file_open_on(channel, &small, env, logio_mem_io(c->context), err);
+}
+
+/* A write fails, and of what is written again behind the fence a large group finds no room on the disk: a small one behind it waits for its turn. */
+static void
+test_fence_when_full(void **state)
+{
+	(void)state;
+	struct logio_mem *mem = logio_mem_new();
+	struct logio *io = logio_mem_io(mem);
+	struct channel_case c = { .open = open_small, .context = mem };
+	static const uint32_t blocks[] = { 5, 4, 1 };
+	struct rig r;
+	uint64_t first, end, left;
+	rig_open(&r, &c, 0);
+	logio_mem_hold(mem, true);
+	for (int g = 0; g < 3; g++) {
+		for (int i = 0; i < 3 && g == 0; i++)
+			(void)r.channel->ops->writer_step(r.channel, 0);
+		for (uint32_t i = 0; i < blocks[g]; i++)
+			assert_int_equal(rig_put(&r, g < 2 ? 15 : 2, 1000), g < 2 ? 15 : 2);
+		(void)r.channel->ops->writer_step(r.channel, 0);
+	}
+	assert_int_equal(io->ops->free_bytes(io, "/d", &left), 0);
+	logio_mem_space(mem, (UINT64_C(1) << 40) - left + 8 * 16384 + 4096);	/* a segment more */
+	logio_mem_fail_nth(mem, LOGIO_MEM_SYNC | LOGIO_MEM_WRITE, 0);
+	while (logio_mem_complete(mem, 0))
+		;
+	assert_true(logio_mem_fired(mem));
+	logio_mem_hold(mem, false);
+	for (int i = 0; i < 20; i++) {
+		(void)r.channel->ops->writer_step(r.channel, 0);
+		rig_reap(&r);
+	}
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "fences"), 1);
+	assert_int_equal(r.failed, 0);
+	assert_int_equal(r.done, 5 * 15);
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "disk_full"), 1);
+	logio_mem_space(mem, UINT64_C(1) << 40);
+	for (int i = 0; i < 400 && r.done < r.put; i++) {
+		(void)r.channel->ops->writer_step(r.channel, NS_PER_MS);
+		rig_reap(&r);
+	}
+	assert_int_equal(r.done, 9 * 15 + 2);
+	rig_close(&r);
+	rig_open(&r, &c, 0);
+	content(&r, &first, &end);
+	assert_int_equal(first, 0);
+	assert_int_equal(end, 9 * 15 + 2);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_cut), cmocka_unit_test(test_damage), cmocka_unit_test(test_no_checkpoint),
 					    cmocka_unit_test(test_recycling), cmocka_unit_test(test_kill),
 					    cmocka_unit_test(test_unreadable_end), cmocka_unit_test(test_refused),
-					    cmocka_unit_test(test_adopt), cmocka_unit_test(test_goes_round) };
+					    cmocka_unit_test(test_adopt), cmocka_unit_test(test_goes_round),
+					    cmocka_unit_test(test_fence_when_full) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
