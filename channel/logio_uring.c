@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "channel/logio_posix.h"
 
@@ -17,6 +19,7 @@
 #define RING_ENTRIES 512u	/* >= LOGIO_GROUPS_MAX * (LOGIO_WRITES_MAX + 1) */
 _Static_assert(RING_ENTRIES >= LOGIO_GROUPS_MAX * (LOGIO_WRITES_MAX + 1), "a submission always finds an entry");
 
+#define SUBMIT_TRIES 1000u	/* a millisecond apart, while the kernel is short of memory for requests */
 #define WRITEV_FIXED 61		/* IORING_OP_WRITEV_FIXED, of which liburing 2.3 knows nothing */
 
 struct op {			/* one write of a group */
@@ -60,13 +63,28 @@ memory(struct logio *io, void *bytes, size_t len)
 	u->memory_bytes = len;
 }
 
-static void
-send_all(struct logio_uring *u)
+/* Gives the kernel what stands in the ring. When it does not take all of it, the rest is taken out of the ring again: *left entries, and why. */
+static int
+send_all(struct io_uring *ring, uint32_t *left)
 {
-	int rc;
-	do
-		rc = io_uring_submit(&u->ring);
-	while (rc == -EINTR || rc == -EAGAIN);
+	uint32_t tries = 0;
+	int rc = 0;
+	*left = 0;
+	while (io_uring_sq_ready(ring)) {
+		rc = io_uring_submit(ring);
+		if (rc > 0 || rc == -EINTR)
+			continue;	/* it stops at an entry that it refuses, whose end says so; the rest is still there */
+		if ((rc == 0 || rc == -EAGAIN || rc == -EBUSY) && ++tries < SUBMIT_TRIES) {
+			nanosleep(&(struct timespec){ .tv_nsec = NS_PER_MS }, NULL);
+			continue;
+		}
+		*left = io_uring_sq_ready(ring);
+		uint32_t head = *ring->sq.khead;	/* only a call of ours moves it */
+		ring->sq.sqe_head = ring->sq.sqe_tail = head;
+		__atomic_store_n(ring->sq.ktail, head, __ATOMIC_RELEASE);
+		return rc ? rc : -EIO;
+	}
+	return 0;
 }
 
 static bool
@@ -133,8 +151,17 @@ submit(struct logio *io, struct logio_file *file, uint64_t offset, const struct 
 		io_uring_sqe_set_data(sqe, &g->ops[i]);
 		offset += writes[i].len;
 	}
-	send_all(u);
-	return 0;
+	uint32_t left;
+	int rc = send_all(&u->ring, &left);
+	if (!rc)
+		return 0;
+	g->status = rc;
+	g->sync = false;
+	g->pending -= left;
+	if (g->pending)
+		return 0;	/* some of it is under way: its end will say that it failed */
+	g->used = false;
+	return rc;
 }
 
 static int
@@ -143,7 +170,6 @@ reap(struct logio *io, struct logio_done *done, int max)
 	struct logio_uring *u = (struct logio_uring *)io;
 	struct io_uring_cqe *cqe;
 	int n = 0;
-	bool queued = false;
 	while (n < max && io_uring_peek_cqe(&u->ring, &cqe) == 0) {
 		struct op *op = io_uring_cqe_get_data(cqe);
 		struct group *g = op->group;
@@ -163,14 +189,13 @@ reap(struct logio *io, struct logio_done *done, int max)
 			io_uring_sqe_set_data(sqe, &g->sync_op);
 			g->sync = false;
 			g->pending = 1;
-			queued = true;
-			continue;
+			uint32_t left;
+			if (!(g->status = send_all(&u->ring, &left)))
+				continue;
 		}
 		g->used = false;
 		done[n++] = (struct logio_done){ .context = g->context, .status = g->status };
 	}
-	if (queued)
-		send_all(u);
 	return n;
 }
 
@@ -219,11 +244,11 @@ reader_begin(struct logio_reader *r, struct logio_file *file, uint64_t offset, v
 	*status = LOGIO_READING;
 	io_uring_prep_read(sqe, file->fd, bytes, len, offset);
 	io_uring_sqe_set_data64(sqe, i);
-	int rc;
-	do
-		rc = io_uring_submit(&r->ring);
-	while (rc == -EINTR || rc == -EAGAIN);
-	return 0;
+	uint32_t left;
+	int rc = send_all(&r->ring, &left);
+	if (rc)
+		r->reads[i].status = NULL;
+	return rc;
 }
 
 static void
