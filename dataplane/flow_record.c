@@ -157,6 +157,126 @@ flow_record_stored(struct ledger *ledger, const uint8_t *key, uint16_t key_len)
 	return place(ledger, (const char *)key, flow, order, &state);
 }
 
+int
+flow_mark_remove(struct ledger_link *link, const uint8_t *key, uint16_t key_len)
+{
+	const uint8_t *zero = memchr(key, 0, key_len);
+	uint8_t mark[HALF_LINE_KEY_BYTES];
+	uint64_t flow, number;
+	if (!zero || key_len != zero - key + 1 + TUPLE_BYTES + 8)
+		return 0;
+	memcpy(&flow, key + key_len - 8, 8);
+	return flow ? ledger_remove(link, STATE_MARK, mark, mark_key((const char *)key, flow, mark), &number) : 0;
+}
+
+/* ---- marks of nobody ---- */
+
+struct flows {
+	uint64_t *flow;
+	size_t count, room;
+	bool no_memory;
+};
+
+static bool
+flows_add(struct flows *flows, uint64_t flow)
+{
+	if (flows->count == flows->room) {
+		size_t room = flows->room ? 2 * flows->room : 256;
+		uint64_t *list = realloc(flows->flow, room * sizeof *list);
+		flows->no_memory |= !list;
+		if (!list)
+			return false;
+		flows->flow = list;
+		flows->room = room;
+	}
+	flows->flow[flows->count++] = flow;
+	return true;
+}
+
+static bool
+flow_of_record(const struct state_record *record, void *context)
+{
+	struct flow_record r;
+	if (record->value_len != sizeof r)
+		return true;
+	memcpy(&r, record->value, sizeof r);
+	return flows_add(context, r.flow);
+}
+
+static bool
+flow_of_half(const struct state_record *record, void *context)
+{
+	uint64_t flow;
+	if (record->key_len < 8)
+		return true;
+	memcpy(&flow, (const uint8_t *)record->key + record->key_len - 8, 8);
+	return flows_add(context, flow);
+}
+
+struct mark_left {
+	struct mark_left *next;
+	uint16_t key_len;
+	uint8_t key[];
+};
+
+static bool
+mark_gather(const struct state_record *record, void *context)
+{
+	struct mark_left **first = context, *m = malloc(sizeof *m + record->key_len);
+	if (!m)
+		return false;	/* the next start finds them */
+	*m = (struct mark_left){ .next = *first, .key_len = record->key_len };
+	memcpy(m->key, record->key, record->key_len);
+	*first = m;
+	return true;
+}
+
+static int
+by_number(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* The mark of a flow that has neither a record nor a half line, or that of a half line that is gone, as `known` and the ledger say. */
+static bool
+mark_is_nobodys(struct ledger *ledger, const struct mark_left *m, size_t name_len, const struct flows *known)
+{
+	uint64_t flow, order;
+	uint8_t none;
+	if (m->key_len == name_len + 1 + TUPLE_BYTES + 8)
+		return ledger_get(ledger, STATE_HALF_LINE, m->key, m->key_len, &none, 0, &order) < 0;
+	if (m->key_len != name_len + 9)
+		return false;
+	memcpy(&flow, m->key + name_len + 1, 8);
+	return !known->count || !bsearch(&flow, known->flow, known->count, sizeof *known->flow, by_number);
+}
+
+/* A process that is killed when a connection, or its half line, has ended leaves the mark. Such marks go before new connections begin. */
+static void
+marks_sweep(struct ledger *ledger, struct ledger_link *link, const struct pipeline *pipeline)
+{
+	struct flows known = { NULL };
+	uint64_t number;
+	ledger_each(ledger, STATE_FLOW, "", 0, flow_of_record, &known);
+	ledger_each(ledger, STATE_HALF_LINE, "", 0, flow_of_half, &known);
+	if (known.count)
+		qsort(known.flow, known.count, sizeof *known.flow, by_number);
+	for (uint32_t i = 0; i < pipeline->source_count && !known.no_memory; i++) {
+		const struct pipeline_source *source = &pipeline->sources[i];
+		struct mark_left *first = NULL;
+		if (source->ops->stream_state)	/* others' marks are their own */
+			ledger_each(ledger, STATE_MARK, source->name, (uint16_t)(strlen(source->name) + 1), mark_gather, &first);
+		for (struct mark_left *m = first, *next; m; m = next) {
+			next = m->next;
+			if (mark_is_nobodys(ledger, m, strlen(source->name), &known))
+				(void)ledger_remove(link, STATE_MARK, m->key, m->key_len, &number);
+			free(m);
+		}
+	}
+	free(known.flow);
+}
+
 struct found {
 	struct found *next;
 	struct flow_left left;
@@ -236,6 +356,7 @@ flow_records_take(struct half_lines *lines, bool (*own)(void *context, const str
 		if (!link)
 			continue;
 		struct ledger *ledger = channel->ops->ledger(channel);
+		marks_sweep(ledger, link, pipeline);
 		ledger_each(ledger, STATE_FLOW, "", 0, gather, &g);
 		for (struct found *f = g.first, *next; f; f = next) {
 			uint8_t key[HALF_LINE_KEY_BYTES];

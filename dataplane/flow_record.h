@@ -49,6 +49,9 @@ void flow_records_free(struct flow_records *flows);
 /* Offset up to which the log says that the flow of a half line's key is stored; 0: nothing is known. */
 uint64_t flow_record_stored(struct ledger *ledger, const uint8_t *key, uint16_t key_len);
 
+/* The mark of the flow of a half line's key goes. 0 or ledger_remove's. */
+int flow_mark_remove(struct ledger_link *link, const uint8_t *key, uint16_t key_len);
+
 /* One connection that may go on. Takes `record`; true: it does, and *unfinished bytes at its end are those of a half line (`half`, of flow_half_bytes). */
 struct flow_left {
 	struct address from, to;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "channel/ledger.h"
+#include "dataplane/flow_record.h"
 #include "dataplane/source/source.h"
 
 #define RUN_NS (20 * NS_PER_MS)
@@ -128,6 +129,9 @@ step(struct fragment *f, uint64_t now_ns)
 {
 	if (f->state == REMOVED) {
 		if (ledger_durable(f->link) < f->number)
+			return false;
+		/* What judged the half line goes behind it. */
+		if (flow_mark_remove(f->link, f->key, f->key_len) == -EAGAIN)
 			return false;
 		mark_remove(f->mark);
 		return true;

@@ -1,5 +1,5 @@
 /* power_rig: the worker's turn over TCP and the ring log on a disk in memory whose writes end when the seed says, and scripted peers. One thread, one clock.
- * A file that includes it has its own source and its own look at the wire. */
+ * A file that includes it has its own source and says itself what it makes of what came over the wire and of what is in the log. */
 #ifndef PENSTOCK_TESTS_DATAPLANE_POWER_RIG_H
 #define PENSTOCK_TESTS_DATAPLANE_POWER_RIG_H
 
@@ -95,6 +95,30 @@ worker_start(enum stream_edge edge)
 	P.window = 65535;
 }
 
+/* Everything but the worker: it is started when the peers are. */
+static inline void
+rig_start(uint64_t seed, const struct source_ops *ops, const void *config)
+{
+	memset(&R, 0, sizeof R);
+	memset(&P, 0, sizeof P);
+	R.seed = seed;
+	clock_manual_init(&R.clock, NS_PER_S, UINT64_C(1795245136) * NS_PER_S);
+	R.mem = logio_mem_new();
+	channel_start();
+	R.source = (struct pipeline_source){ .name = "r1", .ops = ops, .config = config, .required = 1, .selector.otherwise = 1 };
+	R.pipeline = (struct pipeline){ .generation = 1, .channels = { R.channel }, .channel_count = 1, .sources = &R.source, .source_count = 1 };
+}
+
+static inline struct line_peer *
+peer_start(uint32_t i, uint32_t first)
+{
+	struct line_peer *p = &R.peers[i];
+	p->from = ip("192.0.2.99");
+	p->from.port = (uint16_t)(1000 + i);
+	p->first = first;
+	return p;
+}
+
 static inline void
 rig_stop(void)
 {
@@ -106,6 +130,75 @@ rig_stop(void)
 	tcp_listeners_free(&w->tcp_listeners);
 	port_close(R.port);
 	free(w);
+}
+
+/* The process is gone, and what was not synced with it; the log is read anew. */
+static inline void
+power_off(uint64_t seed)
+{
+	rig_stop();
+	R.channel->ops->close(R.channel);
+	logio_mem_power_off(R.mem, seed);
+	logio_mem_hold(R.mem, false);
+	logio_mem_cut_after(R.mem, UINT64_MAX);
+	channel_start();
+}
+
+static inline void
+rig_end(void)
+{
+	R.channel->ops->close(R.channel);
+	logio_mem_free(R.mem);
+}
+
+/* All events that the log holds and no taker has had, in order. */
+static inline void
+log_each(void (*visit)(const struct event_view *event))
+{
+	const struct channel_ops *ops = R.channel->ops;
+	struct taker *t;
+	struct err err;
+	struct span *s;
+	int rc = ops->taker_open(R.channel, "k1", &t, &err);
+	assert(rc == 0);
+	while (ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
+		struct span_cursor cursor = { { 0 } };
+		for (struct event_view e; ops->span_next(s, &cursor, &e);)
+			visit(&e);
+		ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
+	}
+	ops->taker_close(t);
+}
+
+/* A segment that penstock sent to a peer, no SYN. */
+struct wire_segment {
+	struct line_peer *peer;
+	uint64_t acked;			/* offset */
+	uint32_t seq, len;
+	const uint8_t *data;
+	bool reset;
+};
+
+/* The next one; SYN-ACKs open their peer and are not told about. False: no more. */
+static inline bool
+wire_next(struct wire_segment *s)
+{
+	const uint8_t *bytes;
+	uint32_t len;
+	while (port_mem_sent(R.port, &bytes, &len)) {
+		if (get16(bytes + 12) != ETH_IP4 || bytes[ETH_BYTES + 9] != PROTO_TCP)
+			continue;
+		const uint8_t *t = bytes + ETH_BYTES + IP4_BYTES;
+		uint32_t header = (t[12] >> 4) * 4u;
+		struct line_peer *p = &R.peers[get16(t + 2) - 1000];
+		*s = (struct wire_segment){ .peer = p, .acked = (uint32_t)(get32(t + 8) - p->first), .seq = get32(t + 4), .data = t + header,
+					    .len = get16(bytes + ETH_BYTES + 2) - IP4_BYTES - header, .reset = t[13] & TCP_RST };
+		if (s->reset || !(t[13] & TCP_SYN))
+			return true;
+		p->ack = s->seq + 1;
+		p->open = true;
+	}
+	return false;
 }
 
 static inline void

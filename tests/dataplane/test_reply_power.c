@@ -66,13 +66,7 @@ make_unit(const struct kind *kind, uint32_t peer, uint32_t k, uint32_t events, u
 static void
 begin(uint64_t seed, const struct kind *kind)
 {
-	memset(&R, 0, sizeof R);
-	memset(&P, 0, sizeof P);
 	memset(readers, 0, sizeof readers);
-	R.seed = seed;
-	clock_manual_init(&R.clock, NS_PER_S, UINT64_C(1795245136) * NS_PER_S);
-	R.mem = logio_mem_new();
-	channel_start();
 	struct property props[2];
 	size_t count = 0;
 	for (; count < 2 && kind->options[2 * count]; count++)
@@ -81,15 +75,11 @@ begin(uint64_t seed, const struct kind *kind)
 	struct option_report report = { .tell = tell };
 	int rc = option_parse(kind->ops->options, props, count, config, &values, &report);
 	assert(rc == 0);
-	R.source = (struct pipeline_source){ .name = "r1", .ops = kind->ops, .config = config, .required = 1, .selector.otherwise = 1 };
-	R.pipeline = (struct pipeline){ .generation = 1, .channels = { R.channel }, .channel_count = 1, .sources = &R.source, .source_count = 1 };
+	rig_start(seed, kind->ops, config);
 	worker_start(STREAM_RECEIVED);
 	for (uint32_t i = 0; i < PEERS; i++) {
-		struct line_peer *p = &R.peers[i];
+		struct line_peer *p = peer_start(i, any(UINT32_MAX));
 		struct reader *r = &readers[i];
-		p->from = ip("192.0.2.99");
-		p->from.port = (uint16_t)(1000 + i);
-		p->first = any(UINT32_MAX);
 		for (; r->count < UNITS_MAX; r->count++) {
 			uint32_t events = kind->http ? 1 + any(3) : 1;
 			uint32_t n = make_unit(kind, i, r->count, events, p->bytes + p->total, STREAM_BYTES - p->total);
@@ -105,33 +95,22 @@ begin(uint64_t seed, const struct kind *kind)
 static void
 look(void)
 {
-	const uint8_t *bytes;
-	uint32_t len;
-	while (port_mem_sent(R.port, &bytes, &len)) {
-		if (get16(bytes + 12) != ETH_IP4 || bytes[ETH_BYTES + 9] != PROTO_TCP)
-			continue;
-		const uint8_t *t = bytes + ETH_BYTES + IP4_BYTES;
-		uint32_t i = get16(t + 2) - 1000u, header = (t[12] >> 4) * 4u, n = get16(bytes + ETH_BYTES + 2) - IP4_BYTES - header;
-		struct line_peer *p = &R.peers[i];
-		struct reader *r = &readers[i];
-		if (t[13] & TCP_RST) {
+	struct wire_segment s;
+	while (wire_next(&s)) {
+		struct line_peer *p = s.peer;
+		struct reader *r = &readers[p - R.peers];
+		if (s.reset) {
 			p->reset = true;
 			continue;
 		}
-		if (t[13] & TCP_SYN) {
-			p->ack = get32(t + 4) + 1;
-			p->open = true;
-			continue;
-		}
-		uint64_t acked = (uint32_t)(get32(t + 8) - p->first);
-		if (acked > p->acked && acked <= p->total)
-			p->acked = acked;
-		uint32_t skip = p->ack - get32(t + 4);
-		if (n && skip < n) {
-			assert(r->len + n - skip < REPLY_BYTES);
-			memcpy(r->replies + r->len, t + header + skip, n - skip);
-			r->len += n - skip;
-			p->ack += n - skip;
+		if (s.acked > p->acked && s.acked <= p->total)
+			p->acked = s.acked;
+		uint32_t skip = p->ack - s.seq;
+		if (s.len && skip < s.len) {
+			assert(r->len + s.len - skip < REPLY_BYTES);
+			memcpy(r->replies + r->len, s.data + skip, s.len - skip);
+			r->len += s.len - skip;
+			p->ack += s.len - skip;
 		}
 	}
 }
@@ -158,29 +137,15 @@ answered(const struct kind *kind, const struct reader *r)
 }
 
 static void
-read_log(void)
+unit_found(const struct event_view *e)
 {
-	const struct channel_ops *ops = R.channel->ops;
-	struct taker *t;
-	struct err err;
-	struct span *s;
-	int rc = ops->taker_open(R.channel, "k1", &t, &err);
-	assert(rc == 0);
-	while (ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
-		struct span_cursor cursor = { { 0 } };
-		struct event_view e;
-		while (ops->span_next(s, &cursor, &e)) {
-			char text[64] = "";
-			unsigned i, k, n;
-			memcpy(text, e.body, e.body_len < 63 ? e.body_len : 63);
-			rc = sscanf(text, "%u %u %u", &i, &k, &n);
-			assert(rc == 3 && i < PEERS && k < readers[i].count && n < readers[i].units[k].events);
-			assert(!(readers[i].units[k].found >> n & 1));	/* each request was sent once */
-			readers[i].units[k].found |= 1u << n;
-		}
-		ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
-	}
-	ops->taker_close(t);
+	char text[64] = "";
+	unsigned i, k, n;
+	memcpy(text, e->body, e->body_len < 63 ? e->body_len : 63);
+	int rc = sscanf(text, "%u %u %u", &i, &k, &n);
+	assert(rc == 3 && i < PEERS && k < readers[i].count && n < readers[i].units[k].events);
+	assert(!(readers[i].units[k].found >> n & 1));	/* each request was sent once */
+	readers[i].units[k].found |= 1u << n;
 }
 
 static uint64_t replies, unanswered, acked_lost, cuts;
@@ -221,12 +186,8 @@ cut_at(uint64_t n, uint64_t seed, const struct kind *kind)
 		worker_step(R.worker);
 		look();
 	}
-	rig_stop();
-	R.channel->ops->close(R.channel);
-	logio_mem_power_off(R.mem, seed ^ n);
-	logio_mem_hold(R.mem, false);
-	channel_start();
-	read_log();
+	power_off(seed ^ n);
+	log_each(unit_found);
 	for (uint32_t i = 0; i < PEERS; i++) {
 		const struct reader *r = &readers[i];
 		uint32_t good = (uint32_t)answered(kind, r);
@@ -244,8 +205,7 @@ cut_at(uint64_t n, uint64_t seed, const struct kind *kind)
 			acked_lost += !whole && u->end <= R.peers[i].acked;
 		}
 	}
-	R.channel->ops->close(R.channel);
-	logio_mem_free(R.mem);
+	rig_end();
 	option_values_free(&values);
 	free((void *)R.source.config);
 	cuts++;

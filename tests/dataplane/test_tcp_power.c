@@ -18,23 +18,13 @@ blank(uint64_t k)
 }
 
 static void
-rig_start(uint64_t seed, enum stream_edge edge, const struct source_ops *ops)
+lines_start(uint64_t seed, enum stream_edge edge, const struct source_ops *ops)
 {
-	memset(&R, 0, sizeof R);
-	memset(&P, 0, sizeof P);
-	R.seed = seed;
-	clock_manual_init(&R.clock, NS_PER_S, UINT64_C(1795245136) * NS_PER_S);
-	R.mem = logio_mem_new();
-	channel_start();
-	R.source = (struct pipeline_source){ .name = "r1", .ops = ops, .required = 1, .selector.otherwise = 1 };
-	R.pipeline = (struct pipeline){ .generation = 1, .channels = { R.channel }, .channel_count = 1, .sources = &R.source, .source_count = 1 };
+	rig_start(seed, ops, NULL);
 	worker_start(edge);
 	for (uint32_t i = 0; i < PEERS; i++) {
-		struct line_peer *p = &R.peers[i];
-		p->from = ip("192.0.2.99");
-		p->from.port = (uint16_t)(1000 + i);
+		struct line_peer *p = peer_start(i, any(3) ? any(UINT32_MAX) : UINT32_MAX - any(STREAM_BYTES));
 		p->total = STREAM_BYTES;
-		p->first = any(3) ? any(UINT32_MAX) : UINT32_MAX - any(STREAM_BYTES);
 		for (uint32_t k = 0; k < STREAM_BYTES / LINE; k++) {
 			char text[LINE + 1];
 			int n = snprintf(text, sizeof text, "%u %u ", i, k);
@@ -50,28 +40,17 @@ rig_start(uint64_t seed, enum stream_edge edge, const struct source_ops *ops)
 static void
 look_at_wire(void)
 {
-	const uint8_t *bytes;
-	uint32_t len;
-	while (port_mem_sent(R.port, &bytes, &len)) {
-		if (get16(bytes + 12) != ETH_IP4 || bytes[ETH_BYTES + 9] != PROTO_TCP)
-			continue;
-		const uint8_t *t = bytes + ETH_BYTES + IP4_BYTES;
-		struct line_peer *p = &R.peers[get16(t + 2) - 1000];
-		uint32_t ack = get32(t + 8);
-		if (t[13] & TCP_RST && !R.failing) {
+	struct wire_segment s;
+	while (wire_next(&s)) {
+		struct line_peer *p = s.peer;
+		if (s.reset && !R.failing) {
 			assert(R.again && !p->acked);	/* its record was not in the log yet, nor was any byte acknowledged */
 			p->reset = true;
 			continue;
 		}
-		if (t[13] & TCP_SYN) {
-			p->ack = get32(t + 4) + 1;
-			p->open = true;
-			continue;
-		}
-		uint64_t acked = (uint32_t)(ack - p->first);
-		assert(acked <= STREAM_BYTES);
-		if (acked > p->acked)
-			p->acked = acked;
+		assert(s.acked <= STREAM_BYTES || s.reset);
+		if (s.acked > p->acked && !s.reset)
+			p->acked = s.acked;
 		R.acks++;
 	}
 }
@@ -91,33 +70,39 @@ half_found(const struct state_record *record, void *context)
 	return true;
 }
 
+static void
+line_found(const struct event_view *e)
+{
+	assert(e->body_len == LINE - 1);
+	unsigned i = e->body[0] - '0';
+	assert(i < PEERS);
+	struct line_peer *p = &R.peers[i];
+	assert(memcmp(e->body, p->bytes + p->stored * LINE, LINE - 1) == 0);
+	do
+		p->stored++;
+	while (blank(p->stored));
+}
+
 /* What the log holds of each peer: its lines from the first on, in order, each once. */
 static void
 read_log(void)
 {
-	const struct channel_ops *ops = R.channel->ops;
-	struct taker *t;
-	struct err err;
-	struct span *s;
-	int rc = ops->taker_open(R.channel, "k1", &t, &err);
-	assert(rc == 0);
-	while (ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
-		struct span_cursor cursor = { { 0 } };
-		struct event_view e;
-		while (ops->span_next(s, &cursor, &e)) {
-			assert(e.body_len == LINE - 1);
-			unsigned i = e.body[0] - '0';
-			assert(i < PEERS);
-			struct line_peer *p = &R.peers[i];
-			assert(memcmp(e.body, p->bytes + p->stored * LINE, LINE - 1) == 0);
-			do
-				p->stored++;
-			while (blank(p->stored));
-		}
-		ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
-	}
-	ops->taker_close(t);
-	ledger_each(ops->ledger(R.channel), STATE_HALF_LINE, "", 0, half_found, NULL);
+	log_each(line_found);
+	ledger_each(R.channel->ops->ledger(R.channel), STATE_HALF_LINE, "", 0, half_found, NULL);
+}
+
+static void
+left_found(const struct event_view *e)
+{
+	struct line_peer *p = NULL;
+	for (uint32_t i = 0; i < PEERS && !p; i++)
+		if (R.peers[i].left_bytes == e->body_len && memcmp(e->body, R.peers[i].bytes + R.peers[i].half - e->body_len, e->body_len) == 0)
+			p = &R.peers[i];
+	if (!p && e->body_len == LINE - 1)	/* read before the cut that followed */
+		return;
+	assert(p);
+	p->left_bytes = 0;
+	brought++;
 }
 
 static bool
@@ -133,9 +118,6 @@ static void
 start_again(void)
 {
 	const struct channel_ops *ops = R.channel->ops;
-	struct taker *t;
-	struct err err;
-	struct span *s;
 	bool left = true;
 	for (uint32_t starts = 0; left; starts++) {
 		assert(starts < 50);
@@ -158,25 +140,7 @@ start_again(void)
 		ops = R.channel->ops;
 		restarts++;
 	}
-	int rc = ops->taker_open(R.channel, "k1", &t, &err);
-	assert(rc == 0);
-	while (ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
-		struct span_cursor cursor = { { 0 } };
-		struct event_view e;
-		while (ops->span_next(s, &cursor, &e)) {
-			struct line_peer *p = NULL;
-			for (uint32_t i = 0; i < PEERS && !p; i++)
-				if (R.peers[i].left_bytes == e.body_len && memcmp(e.body, R.peers[i].bytes + R.peers[i].half - e.body_len, e.body_len) == 0)
-					p = &R.peers[i];
-			if (!p && e.body_len == LINE - 1)	/* read before the cut that followed */
-				continue;
-			assert(p);
-			p->left_bytes = 0;
-			brought++;
-		}
-		ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
-	}
-	ops->taker_close(t);
+	log_each(left_found);
 	for (uint32_t i = 0; i < PEERS; i++)
 		assert(!R.peers[i].left_bytes);
 }
@@ -185,7 +149,7 @@ start_again(void)
 static bool
 cut_at(uint64_t n, uint64_t seed, enum stream_edge edge, uint64_t *lost, uint64_t *acked)
 {
-	rig_start(seed, edge, &lines);
+	lines_start(seed, edge, &lines);
 	logio_mem_hold(R.mem, true);
 	uint64_t writes = logio_mem_writes(R.mem);
 	logio_mem_cut_after(R.mem, n);
@@ -214,11 +178,7 @@ cut_at(uint64_t n, uint64_t seed, enum stream_edge edge, uint64_t *lost, uint64_
 		worker_step(R.worker);
 		look_at_wire();
 	}
-	rig_stop();
-	R.channel->ops->close(R.channel);
-	logio_mem_power_off(R.mem, seed ^ n);
-	logio_mem_hold(R.mem, false);
-	channel_start();
+	power_off(seed ^ n);
 	read_log();
 	*lost = *acked = 0;
 	for (uint32_t i = 0; i < PEERS; i++) {
@@ -231,8 +191,7 @@ cut_at(uint64_t n, uint64_t seed, enum stream_edge edge, uint64_t *lost, uint64_
 	}
 	R.failing = true;
 	start_again();
-	R.channel->ops->close(R.channel);
-	logio_mem_free(R.mem);
+	rig_end();
 	halves += R.halves;
 	return died;
 }
@@ -241,7 +200,7 @@ cut_at(uint64_t n, uint64_t seed, enum stream_edge edge, uint64_t *lost, uint64_
 static bool
 go_on_after(uint64_t n, uint64_t seed)
 {
-	rig_start(seed, STREAM_DURABLE, &lasting_lines);
+	lines_start(seed, STREAM_DURABLE, &lasting_lines);
 	logio_mem_hold(R.mem, true);
 	uint64_t writes = logio_mem_writes(R.mem), starts = 0;
 	logio_mem_cut_after(R.mem, n);
@@ -292,11 +251,7 @@ go_on_after(uint64_t n, uint64_t seed)
 		(void)logio_mem_complete(R.mem, 0);
 	}
 	logio_mem_hold(R.mem, false);
-	rig_stop();
-	R.channel->ops->close(R.channel);
-	logio_mem_power_off(R.mem, seed);
-	logio_mem_hold(R.mem, false);
-	channel_start();
+	power_off(seed);
 	read_log();
 	for (uint32_t i = 0; i < PEERS; i++) {
 		struct line_peer *p = &R.peers[i];
@@ -307,8 +262,7 @@ go_on_after(uint64_t n, uint64_t seed)
 			exit(1);
 		}
 	}
-	R.channel->ops->close(R.channel);
-	logio_mem_free(R.mem);
+	rig_end();
 	return died;
 }
 
