@@ -61,6 +61,41 @@ get_text(const json_t *object, const char *key)
 	return text ? text : "";
 }
 
+static bool
+is_text(const json_t *object, const char *key)
+{
+	return *get_text(object, key) != '\0';
+}
+
+static bool
+is_number(const json_t *object, const char *key, int64_t most)
+{
+	int64_t number = get_int(object, key, -1);
+	return number >= 0 && number <= most;
+}
+
+/* What is wrong in a manifest that says nothing wrong in JSON; NULL: nothing. An entry passed over would be read, or published, again. */
+static const char *
+root_wrong(const json_t *root)
+{
+	size_t i;
+	const json_t *entry;
+	if (!is_text(root, "run") || !is_text(root, "folder"))
+		return "no \"run\" or no \"folder\"";
+	if (!json_is_array(json_object_get(root, "files")))
+		return "\"files\" is no list";
+	json_array_foreach(json_object_get(root, "files"), i, entry)
+		if (!is_text(entry, "temporary") || !is_text(entry, "final") || !is_text(entry, "topic") || !is_number(entry, "fileId", INT64_MAX) ||
+		    !is_number(entry, "length", INT64_MAX) || !is_number(entry, "partition", INT32_MAX))
+			return "an entry of \"files\" lacks a name, fileId, length, topic or partition";
+	if (!json_is_array(json_object_get(root, "partitions")))
+		return "\"partitions\" is no list";
+	json_array_foreach(json_object_get(root, "partitions"), i, entry)
+		if (!is_text(entry, "topic") || !is_number(entry, "partition", INT32_MAX) || !is_number(entry, "next", INT64_MAX))
+			return "an entry of \"partitions\" lacks topic, partition or next";
+	return NULL;
+}
+
 static json_t *
 text_parse(const char *text, size_t len, const char *path, struct err *err)
 {
@@ -74,6 +109,12 @@ text_parse(const char *text, size_t len, const char *path, struct err *err)
 	if (get_int(root, "version", 0) != VERSION) {
 		err_set(err, EINVAL, "%s: version %lld of manifests is not known to this program (it knows %d)", path,
 			(long long)get_int(root, "version", 0), VERSION);
+		json_decref(root);
+		return NULL;
+	}
+	const char *wrong = root_wrong(root);
+	if (wrong) {
+		err_set(err, EINVAL, "%s: a broken manifest: %s: it is the whole state of the job; put it right, or restore it from a copy", path, wrong);
 		json_decref(root);
 		return NULL;
 	}
@@ -140,8 +181,6 @@ manifest_saved(const struct manifest *manifest, struct job *job, struct err *err
 	json_array_foreach(json_object_get(root, "partitions"), i, entry) {
 		const char *topic = get_text(entry, "topic");
 		int64_t next = get_int(entry, "next", -1);
-		if (!*topic || next < 0)
-			continue;
 		struct part *part = job_part(job, topic, (int32_t)get_int(entry, "partition", 0));
 		part->saved = (struct saved){ .known = true, .next = next, .last = print_read(json_object_get(entry, "lastRecord")),
 			.first = print_read(json_object_get(entry, "firstRecord")), .average = get_int(entry, "average", 0),

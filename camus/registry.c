@@ -22,6 +22,8 @@ struct miss {			/* an id that was not found */
 	int64_t id;
 	uint32_t tries;
 	uint64_t tried_ns;
+	enum registry_result result;
+	char words[160];
 };
 
 struct registry {
@@ -257,12 +259,13 @@ fetch(struct registry *registry, const char *topic, int64_t id, const struct sch
 	if (registry->kind == CONFLUENT) {
 		json_t *root = json_loads(registry->wanted, 0, NULL);
 		const char *text = json_string_value(json_object_get(root, "schema"));
+		const json_t *newest = json_object_get(root, "id");
 		if (id < 0)
-			id = json_integer_value(json_object_get(root, "id"));
-		if (text)
+			id = json_is_integer(newest) ? json_integer_value(newest) : -1;
+		if (text && id >= 0)
 			*schema = schema_add(registry, topic, id, text, err);
 		else
-			err_set(err, EINVAL, "%s: no schema in the answer", url);
+			err_set(err, EINVAL, "%s: no schema with its id in the answer", url);
 		json_decref(root);
 	} else {
 		/* An answer of the schema repository is id, tab, schema when the newest is asked for, else the schema. */
@@ -277,25 +280,26 @@ fetch(struct registry *registry, const char *topic, int64_t id, const struct sch
 	return *schema ? REGISTRY_OK : REGISTRY_UNKNOWN;
 }
 
-enum registry_result
-registry_by_id(struct registry *registry, const char *topic, int64_t id, const struct schema **schema, struct err *err)
+/* fetch, but what was not found is not asked for again and again, as each record would. id -1: the newest. */
+static enum registry_result
+fetch_paced(struct registry *registry, const char *topic, int64_t id, const struct schema **schema, struct err *err)
 {
-	for (struct schema *s = registry->schemas; s; s = s->next)
-		if (s->id == id && (registry->kind == CONFLUENT || strcmp(s->topic, topic) == 0)) {
-			*schema = s;
-			return REGISTRY_OK;
-		}
 	struct miss *miss = registry->misses;
 	while (miss && (miss->id != id || strcmp(miss->topic, topic) != 0))
 		miss = miss->next;
 	uint64_t now = clock_now_ns(&clock_system);
 	if (miss && (miss->tries > registry->retries || now < miss->tried_ns + registry->interval_ns)) {
-		err_set(err, ENOENT, "schema %lld of topic %s is unknown to the registry (asked %u times)", (long long)id, topic, miss->tries);
-		return REGISTRY_UNKNOWN;
+		char which[32] = "the newest schema";
+		if (id >= 0)
+			snprintf(which, sizeof which, "schema %lld", (long long)id);
+		err_set(err, ENOENT, "%s of topic %s: the registry does not have it (asked %u times; the last time: %s)", which, topic, miss->tries, miss->words);
+		return miss->result;
 	}
-	enum registry_result result = fetch(registry, topic, id, schema, err);
+	struct err own = { "" };
+	enum registry_result result = fetch(registry, topic, id, schema, &own);
 	if (result == REGISTRY_OK)
 		return result;
+	err_set(err, ENOENT, "%s", own.text);
 	if (!miss) {
 		miss = calloc(1, sizeof *miss);
 		if (!miss)
@@ -306,8 +310,21 @@ registry_by_id(struct registry *registry, const char *topic, int64_t id, const s
 		registry->misses = miss;
 	}
 	miss->tries++;
-	miss->tried_ns = now;
+	miss->tried_ns = clock_now_ns(&clock_system);	/* asking may have taken long */
+	miss->result = result;
+	snprintf(miss->words, sizeof miss->words, "%.*s", (int)sizeof miss->words - 1, own.text);
 	return result;
+}
+
+enum registry_result
+registry_by_id(struct registry *registry, const char *topic, int64_t id, const struct schema **schema, struct err *err)
+{
+	for (struct schema *s = registry->schemas; s; s = s->next)
+		if (s->id == id && (registry->kind == CONFLUENT || strcmp(s->topic, topic) == 0)) {
+			*schema = s;
+			return REGISTRY_OK;
+		}
+	return fetch_paced(registry, topic, id, schema, err);
 }
 
 enum registry_result
@@ -319,7 +336,7 @@ registry_latest(struct registry *registry, const char *topic, const struct schem
 			return REGISTRY_OK;
 		}
 	const struct schema *got = NULL;
-	enum registry_result result = fetch(registry, topic, -1, &got, err);
+	enum registry_result result = fetch_paced(registry, topic, -1, &got, err);
 	if (result == REGISTRY_OK) {
 		((struct schema *)got)->latest = true;
 		*schema = got;

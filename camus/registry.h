@@ -25,7 +25,7 @@ int registry_open(struct registry **registry, const struct camus_conf *conf, boo
 void registry_close(struct registry *registry);
 
 enum registry_result { REGISTRY_OK, REGISTRY_UNKNOWN, REGISTRY_DOWN };
-/* The schema stays as long as the registry. Failed look-ups of an id are repeated get.schema.by.id.max.retries times, not more often than
+/* The schema stays as long as the registry. Failed look-ups are repeated get.schema.by.id.max.retries times, not more often than
  * every get.schema.by.id.min.interval.seconds. */
 enum registry_result registry_by_id(struct registry *registry, const char *topic, int64_t id, const struct schema **schema, struct err *err);
 /* The newest of the topic; asked once, and again by registry_refresh. */

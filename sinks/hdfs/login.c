@@ -23,6 +23,7 @@
 
 #define PAUSE_NS NS_PER_S		/* after a login or a token call that failed, doubled up to */
 #define PAUSE_MAX_NS (30 * NS_PER_S)
+#define RENEW_MIN_NS (2 * NS_PER_S)
 
 enum ticket_state { TICKET_NONE, TICKET_RUNNING, TICKET_GOT, TICKET_FAILED };	/* the thread's mailbox */
 enum token_call { CALL_NONE, CALL_GET, CALL_RENEW };
@@ -166,7 +167,10 @@ token_ended(void *context, const struct http_answer *http)
 			free(login->token);	/* no more to be had of it: a new one, in time */
 			login->token = NULL;
 		} else {
-			login->token_at_ns = now_ns + left_ms * NS_PER_MS / 5 * 4;
+			/* A clock that is ahead of the NameNode's leaves nothing: not at once all the same, nor later than a day. */
+			left_ms = left_ms < 86400000 ? left_ms : 86400000;
+			uint64_t pause_ns = left_ms * NS_PER_MS / 5 * 4;
+			login->token_at_ns = now_ns + (pause_ns > RENEW_MIN_NS ? pause_ns : RENEW_MIN_NS);
 		}
 		login->expiry_ms = expiry_ms;
 	}
