@@ -77,6 +77,18 @@ static const struct option options[] = {
 	{ 0 },
 };
 
+/* But for slashes at the end; links are found when the directories are locked. */
+static bool
+same_directory(const char *a, const char *b)
+{
+	size_t m = strlen(a), n = strlen(b);
+	while (m > 1 && a[m - 1] == '/')
+		m--;
+	while (n > 1 && b[n - 1] == '/')
+		n--;
+	return m == n && memcmp(a, b, n) == 0;
+}
+
 static int
 check(const void *config, const char *name, struct err *err)
 {
@@ -96,6 +108,13 @@ check(const void *config, const char *name, struct err *err)
 		return err_set(err, EINVAL, "%s.encryption.keyProvider = %s: is not known; use JCEKSFILE", name, c->key_provider);
 	if (c->key_provider && (!c->key_store || !c->key_store_password || !c->key_aliases.count))
 		return err_set(err, EINVAL, "%s.encryption.keyProvider: needs keyStoreFile, keyStorePasswordFile and keys", name);
+	for (size_t i = 0; i < c->data_dirs.count; i++) {
+		for (size_t k = 0; k < i; k++)
+			if (same_directory(c->data_dirs.items[i], c->data_dirs.items[k]))
+				return err_set(err, EINVAL, "%s.dataDirs: %s stands twice: name each directory once", name, c->data_dirs.items[i]);
+		if (c->checkpoint_dir && same_directory(c->data_dirs.items[i], c->checkpoint_dir))
+			return err_set(err, EINVAL, "%s.checkpointDir = %s: is among dataDirs: give it a directory of its own", name, c->checkpoint_dir);
+	}
 	if (c->data_dirs.count > RINGLOG_DIRS_MAX)
 		return err_set(err, EINVAL, "%s.dataDirs: %zu directories; at most %u", name, c->data_dirs.count, RINGLOG_DIRS_MAX);
 	return 0;

@@ -222,7 +222,7 @@ component_load(struct load *load, struct config_component *component, enum kind_
 	free(props);
 	free(index);
 	struct err err = { "" };
-	if (good && kind->check && kind->check(component->config, name, &err)) {
+	if (good && ((kind->check && kind->check(component->config, name, &err)) || (kind->attempt && kind->attempt(kind->ops, component->config, &err)))) {
 		load_tell(load, CONFIG_ERROR, type, pool_text(&load->scratch, prefix, strlen(prefix) - 1), "%s", err.text);
 		good = false;
 	}

@@ -25,6 +25,8 @@ struct kind {
 	/* Sinks: what their settings lead to on such a channel; may be NULL. */
 	void (*advise)(const void *config, const struct sink_place *place, void (*tell)(void *context, const char *key, const char *text), void *context);
 	const void *ops;		/* struct source_ops, channel_ops, sink_ops, interceptor_ops or processor_ops */
+	/* Makes what the settings say and throws it away; may be NULL. */
+	int (*attempt)(const void *ops, const void *config, struct err *err);
 };
 
 extern const char *const kind_word[KIND_COUNT];		/* "source", ... */

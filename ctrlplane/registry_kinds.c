@@ -23,6 +23,18 @@ static size_t counts[KIND_COUNT];
 	} \
 } while (0)
 
+/* Patterns are judged by being compiled. */
+static int
+interceptor_attempt(const void *ops_, const void *config, struct err *err)
+{
+	const struct interceptor_ops *ops = ops_;
+	void *compiled = NULL;
+	int rc = ops->compile(config, &compiled, err);
+	if (!rc && ops->free)
+		ops->free(compiled);
+	return rc;
+}
+
 void
 registry_fill(void)
 {
@@ -31,7 +43,9 @@ registry_fill(void)
 	KIND_ADD(KIND_SOURCE, source_kinds, source_kinds[i]->batch_events, source_kinds[i]->check);
 	KIND_ADD(KIND_CHANNEL, channel_kinds, NULL, channel_kinds[i]->check);
 	KIND_ADD(KIND_SINK, sink_kinds, sink_kinds[i]->batch_events, sink_kinds[i]->check);
-	KIND_ADD(KIND_INTERCEPTOR, interceptor_kinds, NULL, NULL);	/* patterns are judged when they are compiled */
+	KIND_ADD(KIND_INTERCEPTOR, interceptor_kinds, NULL, NULL);
+	for (size_t i = 0; interceptor_kinds[i]; i++)
+		kinds[KIND_INTERCEPTOR][i].attempt = interceptor_attempt;
 	KIND_ADD(KIND_PROCESSOR, processor_kinds, NULL, NULL);
 	for (size_t i = 0; sink_kinds[i]; i++)
 		kinds[KIND_SINK][i].advise = sink_kinds[i]->advise;

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/log.h"
+#include "sinks/hdfs/hadoop_conf.h"
 #include "sinks/sink_hdfs_ledger.h"
 
 #define TICK_NS (5 * NS_PER_MS)
@@ -133,6 +134,13 @@ hdfs_check(const void *config_, const char *name, struct err *err)
 	}
 	if (!rc)
 		rc = format_check(config, err);
+	/* Site files may be another machine's matter; whether they can be read is seen when the sink opens. */
+	struct hadoop_conf *site = NULL;
+	struct hadoop_place place;
+	struct err unread = { "" };
+	if (!rc && hadoop_conf_open(&site, config->conf_dir, &unread) == 0)
+		rc = hadoop_place(site, config->path, config->http_address, &place, err);
+	hadoop_conf_close(site);
 	if (rc)
 		return rc;
 	if (!hdfs_in_use_named(config) && config->delivery == DELIVERY_EXACTLY_ONCE)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "sinks/sink_hdfs.h"
@@ -179,6 +180,9 @@ hdfs_advise(const void *config_, const struct sink_place *place, void (*tell)(vo
 			 "the block size (134217728)", bytes, (3600ull << 20) / bytes);
 		tell(context, "hdfs.rollSize", text);
 	}
+	if (config->round && strcasecmp(config->round_unit, "second") != 0 && strcasecmp(config->round_unit, "minute") != 0 &&
+	    strcasecmp(config->round_unit, "hour") != 0)
+		tell(context, "hdfs.roundUnit", "is not second, minute or hour: nothing is rounded, as in Flume");
 	if (!place_settles_by_file(config, place))
 		return;
 	/* Room: an event counts in the channel until its file has its final name. */

@@ -266,6 +266,30 @@ hadoop_conf_number(const struct hadoop_conf *conf, const char *name, uint64_t ot
 	return *end || errno || end == text ? otherwise : number;
 }
 
+/* host, host:port or [v6]:port behind "scheme://". */
+static bool
+address_valid(const char *http)
+{
+	const char *host = strstr(http, "://") + 3, *at = host;
+	if (*at == '[') {
+		at += 1 + strspn(at + 1, "0123456789abcdefABCDEF:.%");
+		if (*at++ != ']')
+			return false;
+	} else {
+		at += strspn(at, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_");
+	}
+	if (at == host)
+		return false;
+	if (*at == ':') {
+		size_t digits = strspn(at + 1, "0123456789");
+		long port = digits && digits < 6 ? strtol(at + 1, NULL, 10) : 0;
+		if (port < 1 || port > 65535)
+			return false;
+		at += 1 + digits;
+	}
+	return *at == '\0' || strcmp(at, "/") == 0;
+}
+
 static bool
 address_add(struct hadoop_place *place, const char *scheme, const char *address, size_t len)
 {
@@ -280,6 +304,10 @@ address_add(struct hadoop_place *place, const char *scheme, const char *address,
 	uint32_t i = place->count++;
 	bool full = memmem(address, len, "://", 3) != NULL;
 	snprintf(place->http[i], sizeof place->http[i], "%s%s%.*s", full ? "" : scheme, full ? "" : "://", (int)len, address);
+	if (!address_valid(place->http[i])) {
+		place->count--;
+		return false;
+	}
 	const char *host = strstr(place->http[i], "://") + 3;
 	size_t host_len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
 	snprintf(place->host[i], sizeof place->host[i], "%.*s", (int)host_len, host);
@@ -297,6 +325,8 @@ hadoop_place(const struct hadoop_conf *conf, const char *uri, const char *http_a
 			base = http_address ? "hdfs://default" : "file:///";
 	}
 	const char *sign = strstr(base, "://");
+	if (strncmp(base, "file://", 7) == 0 && base[7] != '/')
+		return err_set(err, EINVAL, "\"%s\": files of another host cannot be reached: write file:///path", base);
 	if (strncmp(base, "file:/", 6) == 0) {
 		place->local = true;
 		const char *path = base + 5;
@@ -327,7 +357,9 @@ hadoop_place(const struct hadoop_conf *conf, const char *uri, const char *http_a
 	if (http_address) {
 		for (const char *p = http_address; *p;) {
 			size_t n = strcspn(p, ",");
-			address_add(place, scheme, p, n);
+			if (!address_add(place, scheme, p, n))
+				return err_set(err, EINVAL, "penstock.hdfs.http_address \"%s\": want host:port[,host:port], at most %u", http_address,
+					HADOOP_NAMENODES_MAX);
 			p += n + (p[n] == ',');
 		}
 		if (!place->count)
@@ -343,16 +375,16 @@ hadoop_place(const struct hadoop_conf *conf, const char *uri, const char *http_a
 			const char *address = hadoop_conf_get(conf, name);
 			if (!address)
 				return err_set(err, EINVAL, "hdfs-site.xml names the NameNode %.*s of %s but has no %s", (int)n, p, place->service, name);
-			address_add(place, scheme, address, strlen(address));
+			if (!address_add(place, scheme, address, strlen(address)))
+				return err_set(err, EINVAL, "hdfs-site.xml: %s \"%s\": want host:port", name, address);
 		}
 		p += n + (p[n] != '\0');
 	}
 	if (place->count)
 		return 0;
-	if (web || sweb) {
-		address_add(place, scheme, place->service, service_len);
-		return 0;
-	}
+	static const char wanted[] = "\"%s\": \"%s\" is neither host:port nor a name service of hdfs-site.xml";
+	if (web || sweb)
+		return address_add(place, scheme, place->service, service_len) ? 0 : err_set(err, EINVAL, wanted, base, place->service);
 	/* hdfs://host:8020: the site's address when this is its NameNode, else that host's usual HTTP port. */
 	snprintf(name, sizeof name, "%s.%s", key, place->service);
 	const char *address = hadoop_conf_get(conf, name);
@@ -360,14 +392,15 @@ hadoop_place(const struct hadoop_conf *conf, const char *uri, const char *http_a
 	if (!address && usual && strncmp(usual, "hdfs://", 7) == 0 && strncmp(usual + 7, place->service, service_len) == 0 &&
 	    (usual[7 + service_len] == '\0' || usual[7 + service_len] == '/'))
 		address = hadoop_conf_get(conf, key);
-	if (address && strncmp(address, "0.0.0.0:", 8) != 0) {
-		address_add(place, scheme, address, strlen(address));
-		return 0;
-	}
+	if (address && strncmp(address, "0.0.0.0:", 8) != 0)
+		return address_add(place, scheme, address, strlen(address)) ? 0 : err_set(err, EINVAL, "hdfs-site.xml: %s \"%s\": want host:port", key, address);
+	char own[320];
+	snprintf(own, sizeof own, "http://%s", place->service);
+	if (!address_valid(own))
+		return err_set(err, EINVAL, wanted, base, place->service);
 	size_t host_len = place->service[0] == '[' ? strcspn(place->service, "]") + 1 : strcspn(place->service, ":");
 	char bare[300];
 	long port = address ? strtol(address + 8, NULL, 10) : tls ? HTTPS_PORT : HTTP_PORT;
 	int n = snprintf(bare, sizeof bare, "%.*s:%ld", (int)host_len, place->service, port);
-	address_add(place, scheme, bare, (size_t)n);
-	return 0;
+	return address_add(place, scheme, bare, (size_t)n) ? 0 : err_set(err, EINVAL, wanted, base, place->service);
 }

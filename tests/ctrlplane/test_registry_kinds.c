@@ -113,6 +113,62 @@ printed(const char *path)
 	return text;
 }
 
+/* What the settings of real kinds say is judged when they are read, as far as it can be: `penstock check` tells all of it. */
+static void
+test_judged(void **state)
+{
+	static const char base[] = "a1.sources=r1\na1.channels=c1\na1.sinks=k1\na1.sources.r1.type=syslogudp\na1.sources.r1.port=5140\na1.sources.r1.channels=c1\n"
+		"a1.channels.c1.type=file\na1.channels.c1.dataDirs=/d\na1.channels.c1.checkpointDir=/c\na1.sinks.k1.type=hdfs\na1.sinks.k1.channel=c1\n"
+		"a1.sinks.k1.hdfs.rollCount=0\na1.sinks.k1.hdfs.rollSize=0\na1.sinks.k1.hdfs.path=webhdfs://nn:50070/x/%Y\na1.sinks.k1.penstock.hdfs.conf=/\n";
+	static const char filter[] = "a1.sources.r1.interceptors=i1\na1.sources.r1.interceptors.i1.type=";
+	static const struct {
+		const char *head, *line, *told;
+	} rows[] = {
+		{ "", "", NULL },
+		{ filter, "regex_filter\na1.sources.r1.interceptors.i1.regex=([\n", "error NAME:17: a1.sources.r1.interceptors.i1: regex \"([\": at character 3" },
+		{ filter, "regex_extractor\na1.sources.r1.interceptors.i1.regex=(a\na1.sources.r1.interceptors.i1.serializers=s\n"
+			"a1.sources.r1.interceptors.i1.serializers.s.name=n\n", "error NAME:17: a1.sources.r1.interceptors.i1: regex \"(a\"" },
+		{ "a1.sinks.k1.hdfs.path=", "s3a://b/x\n", "error NAME:10: a1.sinks.k1: \"s3a://b/x\": the file system \"s3a\"" },
+		{ "a1.sinks.k1.hdfs.path=", "relative\n", "error NAME:10: a1.sinks.k1: \"relative\": want hdfs://" },
+		{ "a1.sinks.k1.hdfs.path=", "hdfs:///x\n", "there is no name service" },
+		{ "a1.sinks.k1.hdfs.path=", "hdfs://n n/x\n", "neither host:port nor a name service" },
+		{ "a1.sinks.k1.hdfs.path=", "hdfs://nn:99999/x\n", "neither host:port nor a name service" },
+		{ "a1.sinks.k1.hdfs.path=", "file://host/x\n", "write file:///path" },
+		{ "a1.sinks.k1.hdfs.path=", "hdfs://[::1]:8020/x\n", NULL },
+		{ "a1.sinks.k1.penstock.hdfs.http_address=", "a:1,b:x\n", "want host:port[,host:port]" },
+		{ "a1.sinks.k1.hdfs.round=true\na1.sinks.k1.hdfs.roundUnit=", "day\n", "warning NAME:17: a1.sinks.k1.hdfs.roundUnit: is not second" },
+		{ "a1.channels.c1.checkpointDir=", "/d/\n", "error NAME:7: a1.channels.c1: c1.checkpointDir = /d/: is among dataDirs" },
+		{ "a1.channels.c1.dataDirs=", "/d,/e,/d\n", "error NAME:7: a1.channels.c1: c1.dataDirs: /d stands twice" },
+	};
+	char name[] = "/tmp/penstock-judged-XXXXXX";
+	(void)state;
+	int fd = mkstemp(name);
+	assert_true(fd >= 0);
+	close(fd);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct told told = { .report.tell = told_tell };
+		const char *path = name;
+		struct config_request request = { .files = &path, .file_count = 1, .agent = "a1", .wall_ns = 1 };
+		struct config *config;
+		char want[256];
+		FILE *file = fopen(name, "w");
+		fprintf(file, "%s%s%s", base, rows[i].head, rows[i].line);
+		fclose(file);
+		text_add(&told.text, "", 0);
+		if (config_load(&config, &request, &told.report) == 0)
+			config_free(config);
+		const char *place = rows[i].told ? strstr(rows[i].told, "NAME") : NULL;
+		if (place)
+			snprintf(want, sizeof want, "%.*s%s%s", (int)(place - rows[i].told), rows[i].told, name, place + 4);
+		else
+			snprintf(want, sizeof want, "%s", rows[i].told ? rows[i].told : "");
+		if (!rows[i].told ? told.report.errors > 0 : !strstr(told.text.text, want))
+			fail_msg("%s%s told as:\n%s", rows[i].head, rows[i].line, told.text.text);
+		text_free(&told.text);
+	}
+	unlink(name);
+}
+
 static int
 is_properties(const struct dirent *entry)
 {
@@ -172,6 +228,6 @@ main(int argc, char **argv)
 		return 2;
 	setenv("HOME", "/home/tester", 1);
 	registry_fill();
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_tables), cmocka_unit_test(test_examples) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_tables), cmocka_unit_test(test_judged), cmocka_unit_test(test_examples) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
