@@ -113,6 +113,8 @@ struct engine {
 	uint64_t retry_ns, backoff_ns, park_ns;
 	bool closing;
 	uint64_t written_segment;	/* of the newest group */
+	bool tell_due;			/* takers slept when something became durable */
+	uint64_t told_ns;
 	int wake_fd;
 	_Atomic bool writer_sleeps, starved;
 	_Atomic uint64_t pending_blocks;

@@ -13,6 +13,7 @@
 #define FENCE_TRIES 2u		/* extents tried, without anything becoming durable in between, before blocks are failed */
 #define FENCE_BACKOFF_MAX_NS (10 * NS_PER_S)
 #define PARK_NS (50 * NS_PER_MS)	/* between looks for room on a full disk */
+#define TELL_NS NS_PER_MS	/* between two wakings of sinks while groups are under way */
 #define CREDIT_MAX 128u		/* blocks a link holds ready: what it takes in while the disk is away for a moment */
 
 void
@@ -90,6 +91,22 @@ group_durable(struct engine *e, struct group *g)
 	}
 }
 
+/* Wakes sinks. One that sleeps costs this CPU a call and two switches: small groups in a row wake it once a while, the last of them at once. How long
+ * the writer may sleep before it must ask again. */
+static uint64_t
+takers_tell(struct engine *e)
+{
+	if (!e->tell_due)
+		return UINT64_MAX;
+	uint64_t now = clock_now_ns(e->clock), ago = now - e->told_ns;
+	if (e->group_count && ago < TELL_NS)
+		return TELL_NS - ago;
+	e->tell_due = false;
+	e->told_ns = now;
+	pthread_cond_broadcast(&e->wake);
+	return UINT64_MAX;
+}
+
 /* The oldest group has ended, well or for good. */
 static void
 group_complete(struct engine *e, struct group *g)
@@ -114,8 +131,7 @@ group_complete(struct engine *e, struct group *g)
 		if (g->synced)
 			e->durable_position = g->position + g->bytes;
 		e->fence_tries = 0;
-		if (sleepers)
-			pthread_cond_broadcast(&e->wake);
+		e->tell_due |= sleepers;
 	}
 	ledger_group_done(e->ledger, g, status);
 	for (uint32_t i = 0; i < g->count; i++) {
@@ -666,8 +682,11 @@ engine_writer_step(struct channel *channel, uint64_t wait_ns)
 		hungry = atomic_load_explicit(&e->taken, memory_order_relaxed) >= atomic_load_explicit(&e->durable, memory_order_relaxed);
 	if (atomic_load_explicit(&channel->hungry, memory_order_relaxed) != hungry)
 		atomic_store_explicit(&channel->hungry, hungry, memory_order_relaxed);
+	uint64_t tell_ns = takers_tell(e);
 	if (did || !wait_ns)
 		return did;
+	if (wait_ns > tell_ns)
+		wait_ns = tell_ns;
 	(void)atomic_exchange(&e->writer_sleeps, true);
 	bool more_room = atomic_load(&e->starved) && atomic_load(&e->settled_total) != e->settled_seen;
 	if (!more_room && ((!submitted(e) && !ledger_pending(e->ledger)) || !groups_room(e) || e->fencing || e->park_ns)) {
