@@ -288,7 +288,10 @@ logio_uring_open(struct logio **io, int wake_fd, struct err *err)
 	struct logio_uring *u = calloc(1, sizeof *u);
 	if (!u)
 		return err_set(err, ENOMEM, "no memory");
-	int rc = io_uring_queue_init(RING_ENTRIES, &u->ring, 0);
+	/* The end of a write is noted when the writer calls the kernel next or sleeps there, instead of by an interrupt in the midst of its work. */
+	int rc = io_uring_queue_init(RING_ENTRIES, &u->ring, IORING_SETUP_COOP_TASKRUN);
+	if (rc == -EINVAL)	/* a kernel before 5.19 */
+		rc = io_uring_queue_init(RING_ENTRIES, &u->ring, 0);
 	if (rc) {
 		free(u);
 		return err_set(err, -rc, "io_uring: %s", strerror(-rc));
