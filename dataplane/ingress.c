@@ -531,6 +531,16 @@ ingress_reap(struct ingress *ingress)
 	}
 }
 
+#define INPUT_TURNS_MAX 4u	/* that a block waits for the end of a burst: 128 frames, some 80 us of requests */
+
+/* Peers answered together ask again together: their requests come in a row, and a block sealed after the first of them would leave the others a device's
+ * whole time behind. */
+void
+ingress_input(struct ingress *ingress, bool any)
+{
+	ingress->input_turns = any && ingress->input_turns < INPUT_TURNS_MAX ? ingress->input_turns + 1 : 0;
+}
+
 /* Peers that wait for an answer send nothing more before it: a block that holds half of what is waited for need not wait for the one under way, or two
  * halves of the peers would take turns at the device. */
 static bool
@@ -548,8 +558,10 @@ ingress_seal_due(struct ingress *ingress, bool all)
 		struct ingress_channel *channel = &ingress->channels[slot];
 		if (!channel->open || !channel->open->events)
 			continue;
+		bool burst = ingress->input_turns && ingress->tickets.asked;
 		/* One block on its way is what a hungry writer needs; more would spend the credit on small ones. */
-		if (all || channel->mark_failed || answers_due(ingress, channel) || (channel_hungry(channel->link->channel) && !spsc_count(&channel->link->submit)))
+		if (all || channel->mark_failed ||
+		    (!burst && (answers_due(ingress, channel) || (channel_hungry(channel->link->channel) && !spsc_count(&channel->link->submit)))))
 			intake_submit(channel);
 	}
 	if (ingress->marks)

@@ -77,6 +77,7 @@ struct ingress {
 	uint8_t *staging;				/* STAGING_BYTES, for sources that are not direct */
 	uint8_t *overflow;				/* bodies that no longer fitted in their block */
 	uint64_t generation;				/* adopted pipeline */
+	uint32_t input_turns;				/* in a row that brought input: answers asked for wait with their block for the rest of it (ingress_input) */
 	struct tickets tickets;
 	struct mark *marks;
 	bool has_flows;					/* streams that go on after a restart: blocks bear their marks */
@@ -138,6 +139,8 @@ void ingress_abort(struct ingress_source *in);
 void ingress_put(struct ingress *ingress);
 /* Completions from the channels; tickets that end: acks and on_settled are called from here and nowhere else. Puts a staged batch first when tickets are due. */
 void ingress_reap(struct ingress *ingress);
+/* Each turn, before ingress_seal_due, by a polling lcore: whether it brought input. */
+void ingress_input(struct ingress *ingress, bool any);
 /* Seals and submits full blocks and those the writer is free to take; with all: every block that holds an event. */
 void ingress_seal_due(struct ingress *ingress, bool all);
 /* An open block holds an event: do not sleep for long. */

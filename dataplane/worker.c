@@ -91,6 +91,7 @@ worker_step(struct worker *worker)
 		received += n;
 	}
 	ingress_put(ingress);						/* interceptors over the run of bodies, then the selector */
+	ingress_input(ingress, received != 0);
 	ingress_seal_due(ingress, hurry(worker));			/* blocks the writer is free to take; full ones went already */
 	if (worker->tcp_listeners.count)
 		turn_tcp(worker, now_ns);				/* acknowledgements, replies, timers */
