@@ -15,6 +15,7 @@
 #define CONNECT_NS (10 * NS_PER_S)
 #define STALL_NS (60 * NS_PER_S)
 #define UPLOAD_BUFFER_BYTES (1l << 20)
+#define LIMIT_STALLS 10			/* as long as this many stalls may an answer take that comes in drops */
 #define WATCH_NS (250 * NS_PER_MS)	/* how often deadlines are looked at */
 #define EVENTS_MAX 64
 
@@ -34,6 +35,7 @@ struct http_call {
 	bool over, timed_out;
 	CURLcode code;
 	uint64_t stall_ns, progress_ns;
+	uint64_t turn_ns;		/* begin, or when our last byte was taken: from then on the whole answer is due */
 	uint64_t pulled;
 	size_t answer_max, answer_len, answer_room;
 	char *answer;
@@ -120,7 +122,7 @@ body_pull(char *to, size_t size, size_t count, void *context)
 {
 	struct http_call *call = context;
 	size_t room = size * count, n;
-	call->progress_ns = clock_now_ns(call->client->clock);
+	call->progress_ns = call->turn_ns = clock_now_ns(call->client->clock);
 	if (call->body) {
 		n = call->body(call->context, to, room);
 		if (n == HTTP_BODY_LATER) {
@@ -242,7 +244,7 @@ http_begin(struct http_client *client, const struct http_request *request)
 	call->context = request->context;
 	call->stall_ns = request->stall_ns ? request->stall_ns : STALL_NS;
 	call->answer_max = request->answer_bytes ? request->answer_bytes : ANSWER_BYTES;
-	call->progress_ns = clock_now_ns(client->clock);
+	call->progress_ns = call->turn_ns = clock_now_ns(client->clock);
 	CURL *easy = call->easy;
 	bool ok = easy && curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK;
 	for (uint32_t i = 0; ok && request->headers && request->headers[i]; i++)
@@ -381,7 +383,9 @@ stalled_end(struct http_client *client, uint64_t now_ns)
 again:
 	for (struct http_call *call = client->calls; call; call = call->next) {
 		bool due = !call->paused || call->resume;
-		if (due && now_ns > call->progress_ns && now_ns - call->progress_ns >= call->stall_ns) {
+		bool stalled = now_ns > call->progress_ns && now_ns - call->progress_ns >= call->stall_ns;
+		bool drips = now_ns > call->turn_ns && (now_ns - call->turn_ns) / LIMIT_STALLS >= call->stall_ns;
+		if (due && (stalled || drips)) {
 			call->timed_out = true;
 			call->code = CURLE_OPERATION_TIMEDOUT;
 			call_end(call);
@@ -399,7 +403,7 @@ http_client_step(struct http_client *client)
 		while (!call->resume)
 			call = call->next;
 		call->resume = call->paused = false;
-		call->progress_ns = clock_now_ns(client->clock);
+		call->progress_ns = call->turn_ns = clock_now_ns(client->clock);
 		client->resumes--;
 		curl_easy_pause(call->easy, CURLPAUSE_CONT);
 	}

@@ -10,6 +10,7 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
   slow           SEND: done, but answered `ms` later
   early          SEND: an error is answered while the body is still coming
   unsupported    as for a file with erasure coding               token          as for a token that is no longer valid
+  drip           the beginning of an answer, a byte every 20 ms, for `ms`; 102s as often: interim
   raw            the answer is what the order says: status=, body=, location=; nothing is done (op DATA: step 2 of OPEN)
 GET /replicas?n=1,2  what the next looks at a file's blocks find, the last one for ever. GET /asked?op=CREATE&name=umask  1: the last
 call of the op had name=value (&value=) in it.
@@ -161,6 +162,12 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused(403, *ERRORS[f["kind"]])
             if f and f["kind"] == "raw":
                 return self.answer_raw(f)
+            if f and f["kind"] in ("drip", "interim"):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{" if f["kind"] == "drip" else b"")
+                for _ in range(f["ms"] // 20):
+                    self.wfile.write(b" " if f["kind"] == "drip" else b"HTTP/1.1 102 Processing\r\n\r\n")
+                    time.sleep(0.02)
+                raise Lost
             if f and f["kind"] == "hang":
                 time.sleep(f["ms"] / 1000)
                 raise Lost
@@ -185,6 +192,10 @@ class Handler(BaseHTTPRequestHandler):
                         pass
                 except OSError:
                     pass
+        except BrokenPipeError:
+            self.close_connection = True    # it was given up
+        except ConnectionResetError:
+            self.close_connection = True
         except Lost:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)

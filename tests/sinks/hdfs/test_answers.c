@@ -40,6 +40,20 @@ begin(void **state)
 }
 
 static int
+begin_hasty(void **state)
+{
+	struct fs *fs;
+	struct err err;
+	char uri[96], path[FS_PATH_BYTES];
+	double_order("/reset");
+	snprintf(uri, sizeof uri, "webhdfs://%s/", double_address);
+	struct fs_config config = { .uri = uri, .conf_dir = "/", .user = "me", .call_ns = 300 * NS_PER_MS };
+	assert_int_equal(fs_open(&fs, &config, &clock_system, path, &err), 0);
+	*state = fs;
+	return 0;
+}
+
+static int
 end(void **state)
 {
 	fs_close(*state);
@@ -127,11 +141,25 @@ test_other_types(void **state)
 	}
 }
 
+/* Bytes that keep coming are no answer. */
+static void
+test_drops(void **state)
+{
+	struct fs *fs = *state;
+	for (int i = 0; i < 2; i++) {
+		uint64_t from_ns = clock_now_ns(&clock_system);
+		order("GETFILESTATUS", i ? "kind=interim&ms=25000" : "kind=drip&ms=25000");
+		assert_int_equal(fs_call_wait(fs, &(struct fs_request){ .op = FS_STAT, .path = "/a", .once = true }, NULL, NULL), FS_UNKNOWN);
+		assert_in_range((clock_now_ns(&clock_system) - from_ns) / NS_PER_MS, 2900, 20000);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { T(test_token_refused_by_datanode), T(test_redirect_is_no_file), T(test_other_types) };
+	const struct CMUnitTest tests[] = { T(test_token_refused_by_datanode), T(test_redirect_is_no_file), T(test_other_types),
+		cmocka_unit_test_setup_teardown(test_drops, begin_hasty, end) };
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }
