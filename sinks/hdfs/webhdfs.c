@@ -124,6 +124,7 @@ webhdfs_failover(struct webhdfs *w, uint32_t tried)
 	if (w->namenodes < 2 || tried != w->active)
 		return;
 	w->active = (w->active + 1) % w->namenodes;
+	w->near_left = 0;	/* what the other one said is old */
 	w->fs.counters.failovers++;
 }
 
