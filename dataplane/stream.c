@@ -202,9 +202,9 @@ after_feed(struct stream *stream)
 			stream->eof_told = false;
 		stream_ticket_close(stream);
 	}
+	stream_progress(stream);	/* first: of one that ends nothing is told any more */
 	if (stream->eof_told && !stream->ticket_first)
 		stream_shut(stream, &stream->listener->counters.closed, false);
-	stream_progress(stream);
 }
 
 /* Nothing is waited for any more. */

@@ -24,7 +24,8 @@ stream_progress(struct stream *stream)
 	}
 	if (stream->tls)
 		edge = stream_tls_edge(stream->tls, edge, stream->durable);
-	if (stream->flow) {
+	/* One that has come to its end needs no record of where it stands; what made no event there is acknowledged, the FIN behind it. */
+	if (stream->flow && (!stream->eof_told || stream->ticket_first)) {
 		if (edge > stream->recorded && !stream->ticket_first && !stream->ending)
 			stream->carrier->lagging(stream);
 		edge = edge < stream->recorded ? edge : stream->recorded;

@@ -111,10 +111,12 @@ log_is(uint32_t count)
 	assert_int_equal(events, count);
 }
 
+static bool lasts = true;		/* connections go on after a restart */
+
 static void
 rig_begin(void)
 {
-	rig_start(0, &lasting_lines, NULL);
+	rig_start(0, lasts ? &lasting_lines : &lines, NULL);
 	worker_start(STREAM_DURABLE);
 	struct line_peer *p = peer_start(0, 1000);
 	p->total = STREAM_BYTES;
@@ -370,6 +372,39 @@ half_cannot_go_on(void **state)
 	half_comes_alone(true);
 }
 
+/* The end of a stream in the middle of a line, or behind blank lines, makes no event, and is acknowledged all the same: with the line before it under
+ * way, and when that is long stored. */
+static void
+unfinished_end(void **state)
+{
+	struct line_peer *p = &R.peers[0];
+	(void)state;
+	for (uint32_t kind = 0; kind < 12; kind++) {
+		bool later = kind & 1, flow = kind & 2;
+		uint32_t how = kind >> 2;	/* 0: in one segment, 1: the FIN behind it, 2: blank lines */
+		lasts = flow;
+		rig_begin();
+		if (how == 2)
+			memset(p->bytes + LINE, '\n', 30);
+		peer_put_bytes(p, TCP_ACK | TCP_PSH, 0, LINE);
+		if (later)
+			run(20, true);
+		peer_put_bytes(p, TCP_ACK | TCP_PSH | (how == 1 ? 0 : TCP_FIN), LINE, 30);
+		if (how == 1)
+			peer_put_bytes(p, TCP_ACK | TCP_FIN, LINE + 30, 0);
+		run(50, true);
+		assert_int_equal(p->acked, LINE + 31);
+		assert_false(p->reset);
+		peer_put_bytes(p, TCP_ACK | TCP_RST, LINE + 31, 0);
+		run(200, true);
+		stop();
+		assert_int_equal(records(STATE_FLOW) + records(STATE_MARK) + records(STATE_HALF_LINE), 0);
+		log_is(1);
+		rig_end();
+	}
+	lasts = true;
+}
+
 int
 main(void)
 {
@@ -377,6 +412,7 @@ main(void)
 		cmocka_unit_test(half_cannot_go_on),
 		cmocka_unit_test(goes_on_and_ends), cmocka_unit_test(stays_until_removed), cmocka_unit_test(cannot_go_on), cmocka_unit_test(half_goes_on),
 		cmocka_unit_test(half_noted_again), cmocka_unit_test(place_noted_again), cmocka_unit_test(fragment_once),
+		cmocka_unit_test(unfinished_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
