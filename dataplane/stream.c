@@ -290,6 +290,11 @@ stream_feed(struct stream *stream, const uint8_t *bytes, uint32_t len)
 	uint32_t n = stream->tls ? feed_tls(stream, bytes, len) : feed_plain(stream, bytes, len);
 	if (!stream->tls)
 		stream->received += n;
+	if (n < len && !stream->wait && !stream->ending) {	/* no memory for the tail: others may give theirs back */
+		stream->wait |= STREAM_WAIT_CREDIT;
+		streams_wait(stream);
+		stream->carrier->reading(stream, false);
+	}
 	counter_add(&stream->listener->counters.bytes_in, n);
 	stream->feeding = false;
 	after_feed(stream);

@@ -405,14 +405,32 @@ unfinished_end(void **state)
 	lasts = true;
 }
 
+/* Others hold all memory for unfinished lines for a while. */
+static void
+no_tail_memory(void **state)
+{
+	struct line_peer *p = &R.peers[0];
+	(void)state;
+	rig_begin();
+	uint64_t most = R.worker->streams.tail_bytes_max;
+	R.worker->streams.tail_bytes_max = R.worker->streams.tail_bytes;
+	peer_put_bytes(p, TCP_ACK | TCP_PSH | TCP_FIN, 0, LINE + 30);
+	run(50, true);
+	R.worker->streams.tail_bytes_max = most;
+	run(200, true);
+	assert_int_equal(p->acked, LINE + 31);
+	stop();
+	log_is(1);
+	rig_end();
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(half_cannot_go_on),
 		cmocka_unit_test(goes_on_and_ends), cmocka_unit_test(stays_until_removed), cmocka_unit_test(cannot_go_on), cmocka_unit_test(half_goes_on),
-		cmocka_unit_test(half_noted_again), cmocka_unit_test(place_noted_again), cmocka_unit_test(fragment_once),
-		cmocka_unit_test(unfinished_end),
+		cmocka_unit_test(half_cannot_go_on), cmocka_unit_test(half_noted_again), cmocka_unit_test(place_noted_again), cmocka_unit_test(fragment_once),
+		cmocka_unit_test(unfinished_end), cmocka_unit_test(no_tail_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
