@@ -614,12 +614,15 @@ static int
 credit(struct engine *e)
 {
 	uint32_t links = atomic_load_explicit(&e->link_count, memory_order_acquire), missing = 0;
+	uint32_t empty = 0;	/* links that have nothing: room for an event each is left to them */
 	if (!links)
 		return 0;
 	uint32_t target = e->block_count / (2 * links);
 	target = target > CREDIT_MAX ? CREDIT_MAX : target < 2 ? 2 : target;
-	for (uint32_t i = 0; i < links; i++)
+	for (uint32_t i = 0; i < links; i++) {
 		missing += e->links[i]->out < target ? target - e->links[i]->out : 0;
+		empty += !e->links[i]->out;
+	}
 	if (!missing) {
 		atomic_store_explicit(&e->starved, false, memory_order_relaxed);
 		return 0;
@@ -642,10 +645,13 @@ credit(struct engine *e)
 		struct engine_link *l = e->links[i];
 		bool gave = false;
 		while (l->out < target && e->free_count) {
-			uint64_t used = engine_unsettled(&e->channel) + e->writing + e->reserved;
+			uint64_t stored = engine_unsettled(&e->channel) + e->writing, used = stored + e->reserved;
 			uint64_t room = used < capacity ? capacity - used : 0;
-			if (room == 0 || (room < least && l->out))
+			if (capacity < links && room == 0 && !l->out && stored < capacity)
+				room = 1;	/* what others hold idle does not shut it out: in all at most one event each too many */
+			if (room == 0 || ((room < least || room <= empty) && l->out))
 				break;
+			empty -= !l->out;
 			uint64_t reserve = room / (2 * links);
 			struct memory *m = e->free[--e->free_count];
 			m->block.events_max = reserve > ENGINE_RESERVE_EVENTS ? ENGINE_RESERVE_EVENTS : reserve ? (uint32_t)reserve : 1;

@@ -257,12 +257,48 @@ test_failing_disk(void **state)
 	clean_mem(&c);
 }
 
+/* A link whose blocks lie idle does not shut the others out of a small channel. */
+static void
+test_small_and_many(void **state)
+{
+	(void)state;
+	for (uint32_t capacity = 1; capacity <= 40; capacity++) {
+		static uint64_t config[64];
+		static struct option_values values;
+		struct option_report report = { 0 };
+		struct channel_link *links[8];
+		struct channel *channel;
+		struct err err = { "" };
+		char text[8];
+		snprintf(text, sizeof text, "%u", capacity);
+		struct property props[] = { { "capacity", text, "t:1" }, { "transactionCapacity", "1", "t:1" } };
+		assert_int_equal(option_parse(channel_memory.options, props, 2, config, &values, &report), 0);
+		struct channel_env env = { .name = "c1", .clock = &clock_system, .block_bytes = 16384, .blocks = 64, .links_max = 8 };
+		assert_int_equal(channel_memory.open(&channel, config, &env, &err), 0);
+		option_values_free(&values);
+		for (uint32_t i = 0; i < 8; i++)
+			assert_int_equal(channel->ops->link(channel, "i", -1, &links[i], &err), 0);
+		for (int i = 0; i < 3; i++)
+			(void)channel->ops->writer_step(channel, 0);
+		uint64_t held = 0;
+		for (uint32_t i = 0; i < 8; i++) {
+			struct block *block = channel_credit(links[i]);
+			assert_non_null(block);
+			for (; block; block = channel_credit(links[i]))
+				held += block->events_max;
+		}
+		assert_in_range(held, 1, capacity < 8 ? 8 : capacity);
+		channel->ops->close(channel);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_memory), cmocka_unit_test(test_file_mem), cmocka_unit_test(test_file_sealed), cmocka_unit_test(test_file_pwrite),
 		cmocka_unit_test(test_file_uring), cmocka_unit_test(test_options), cmocka_unit_test(test_lock), cmocka_unit_test(test_failing_disk),
+		cmocka_unit_test(test_small_and_many),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
