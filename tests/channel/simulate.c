@@ -19,8 +19,8 @@
 #include "channel/channel_file.h"
 #include "channel/engine.h"
 #include "channel/format.h"
-#include "channel/ledger.h"
 #include "tests/channel/keys.h"
+#include "tests/channel/simulate.h"
 
 #define ALL_FAULTS_CUTS 10000u	/* power cuts, in which each kind of fault happens at least once */
 #define BLOCK_BYTES 8192u
@@ -29,8 +29,6 @@
 #define IDS 40000u
 #define SPANS 6u
 #define NO_NUMBER UINT64_MAX
-#define KEYS 12u
-#define NOTES 512u
 
 #ifdef CHANNEL_BROKEN
 enum broken channel_broken;
@@ -57,8 +55,6 @@ static struct model {
 	struct id ids[IDS];
 	uint32_t next, block, run;
 	uint64_t number_id[IDS];	/* id of a number + 1 */
-	/* State records: versions of each key that was noted last, and that is durable for sure. */
-	uint64_t noted[KEYS], sure[KEYS];
 } model;
 
 static struct world {
@@ -71,10 +67,6 @@ static struct world {
 	struct taker *takers[2];
 	struct span *spans[SPANS];
 	uint32_t span_taker[SPANS];
-	struct ledger *ledger;
-	struct ledger_link *ledger_link;
-	struct { uint32_t key; uint64_t version, number; } notes[NOTES];	/* of this link, not known to be durable */
-	uint32_t note_count;
 	uint32_t process;		/* opens so far */
 	uint64_t failed_step;		/* newest failure seen; 0 none */
 	bool repeats;			/* one link; a client that sends the very same bytes again after a cut */
@@ -92,7 +84,7 @@ static uint8_t *region;
 static bool verbose;
 static const char *self;
 
-static uint64_t
+uint64_t
 draw(uint64_t below)
 {
 	uint64_t z = w.random += UINT64_C(0x9e3779b97f4a7c15);
@@ -108,14 +100,6 @@ mix(uint64_t z)
 	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
 	return z ^ z >> 31;
 }
-
-#define CHECK(condition, ...)                                                                                                        \
-	do {                                                                                                                         \
-		if (!(condition)) {                                                                                                  \
-			fprintf(stderr, __VA_ARGS__);                                                                                \
-			broken_promise(#condition);                                                                                  \
-		}                                                                                                                    \
-	} while (0)
 
 static void
 dump_file(const char *name, void *context)
@@ -137,7 +121,7 @@ dump_file(const char *name, void *context)
 	}
 }
 
-static void
+void
 broken_promise(const char *condition)
 {
 	if (verbose) {
@@ -251,66 +235,6 @@ reap(void)
 }
 
 /* ---- state records ---- */
-
-static void
-notes_reap(void)
-{
-	uint64_t durable = ledger_durable(w.ledger_link);
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < w.note_count; i++) {
-		uint32_t key = w.notes[i].key;
-		if (w.notes[i].number > durable)
-			w.notes[kept++] = w.notes[i];
-		else if (w.notes[i].version > model.sure[key])
-			model.sure[key] = w.notes[i].version;
-	}
-	w.note_count = kept;
-}
-
-static void
-note(void)
-{
-	struct err err;
-	notes_reap();
-	if (ledger_status(w.ledger_link)) {	/* a note was lost: another link */
-		ledger_link_close(w.ledger_link);
-		CHECK(ledger_link_open(w.ledger, "simulate", 65536, -1, &w.ledger_link, &err) == 0, "ledger link: %s", err.text);
-		w.note_count = 0;
-	}
-	uint32_t key = (uint32_t)draw(KEYS), len = 8 + (uint32_t)draw(draw(8) ? 60 : 2000);
-	uint64_t value[256], version = model.noted[key] + 1, number;
-	for (uint32_t i = 0; i < 256; i++)
-		value[i] = version;
-	char name[8];
-	int name_len = snprintf(name, sizeof name, "k%u", key);
-	struct state_record r = { .class = STATE_FLOW, .key = name, .key_len = (uint16_t)name_len, .value = value, .value_len = len,
-		.order = version };
-	if (w.note_count == NOTES || ledger_note(w.ledger_link, &r, &number))
-		return;
-	model.noted[key] = version;
-	w.notes[w.note_count].key = key;
-	w.notes[w.note_count].version = version;
-	w.notes[w.note_count++].number = number;
-	total.notes++;
-}
-
-/* Of each key the version is one that was noted, and not older than what was durable. */
-static void
-notes_look(void)
-{
-	for (uint32_t key = 0; key < KEYS; key++) {
-		char name[8];
-		int name_len = snprintf(name, sizeof name, "k%u", key);
-		uint64_t value[256] = { 0 }, order = 0;
-		int64_t len = ledger_get(w.ledger, STATE_FLOW, name, (uint16_t)name_len, value, sizeof value, &order);
-		CHECK(len == -ENOENT || (len >= 8 && order == value[0]), "key %u: %" PRId64 " bytes, order %" PRIu64, key, len, order);
-		uint64_t version = len < 0 ? 0 : value[0];
-		CHECK(version <= model.noted[key], "key %u: version %" PRIu64 " of %" PRIu64 " is invented", key, version, model.noted[key]);
-		CHECK(version >= model.sure[key] || w.damaged, "key %u: version %" PRIu64 ", but %" PRIu64 " was durable", key, version,
-		      model.sure[key]);
-		model.sure[key] = version;
-	}
-}
 
 /* ---- taking ---- */
 
@@ -461,9 +385,7 @@ open_channel(void)
 		CHECK(w.ops->link(w.channel, "i", -1, &w.links[i], &err) == 0, "link: %s", err.text);
 	for (uint32_t i = 0; i < 2; i++)
 		CHECK(w.ops->taker_open(w.channel, "k", &w.takers[i], &err) == 0, "taker: %s", err.text);
-	w.ledger = w.ops->ledger(w.channel);
-	w.note_count = 0;
-	CHECK(ledger_link_open(w.ledger, "simulate", 65536, -1, &w.ledger_link, &err) == 0, "ledger link: %s", err.text);
+	notes_open(w.ops->ledger(w.channel));
 	w.failed_step = 0;
 	for (uint32_t id = 0; id < model.next; id++)	/* it may have been found, and only a look can tell */
 		if (model.ids[id].state == FAILED)
@@ -483,8 +405,7 @@ close_channel(void)
 	w.reported += metrics_sum("CHANNEL", "c1", "damaged_events");
 	w.stretches += metrics_sum("CHANNEL", "c1", "damage");
 	total.fences += metrics_sum("CHANNEL", "c1", "fences");
-	notes_reap();
-	ledger_link_close(w.ledger_link);
+	notes_close();
 	w.ops->taker_close(w.takers[0]);
 	w.ops->taker_close(w.takers[1]);
 	w.ops->close(w.channel);
@@ -569,7 +490,7 @@ look(void)
 		CHECK(w.ops->settle(w.takers[0], s, SETTLE_ROLLBACK, NULL, 0) == 0, "rollback");
 		settled(first, end, false);
 	}
-	notes_look();
+	notes_look(w.damaged);
 	if (w.repeats && !damage)	/* the client sends again what has gone, from the first on */
 		while (model.next && model.ids[model.next - 1].state == GONE)
 			model.next--;
@@ -624,7 +545,7 @@ run(uint32_t steps)
 			if (w.spans[slot])
 				settle(slot);
 			break;
-		case 12: note(); break;
+		case 12: total.notes += notes_note(); break;
 		default: clock_manual_advance(&w.clock, draw(20) ? draw(3) * NS_PER_MS : draw(200) * NS_PER_MS); break;
 		}
 	}
@@ -697,6 +618,7 @@ static void
 life(uint64_t seed, uint32_t cuts)
 {
 	memset(&model, 0, sizeof model);
+	notes_forget();
 	w = (struct world){ .seed = seed, .random = seed, .repeats = seed % 4 == 1, .faults = seed % 4 == 2 || seed % 16 == 3,
 		.small_disk = seed % 8 == 4, .mem = logio_mem_new() };
 	clock_manual_init(&w.clock, NS_PER_S, NS_PER_S);
