@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/near.h"
 #include "sinks/format/avro_file.h"
 #include "sinks/format/hadoop_codec.h"
 
@@ -372,8 +373,19 @@ beside_tell(struct tell *tell, const struct camus_conf *conf, const struct prope
 	for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
 		if (strncmp(property->key, beside[i].head, strlen(beside[i].head)) != 0)
 			continue;
-		if (beside[i].words)
-			conf_tell(&tell->report, beside[i].fatal, property->origin, property->key, beside[i].words);
+		if (!beside[i].words)
+			return;
+		/* A white list under another name would be none: all topics. */
+		const char *near = NULL;
+		uint32_t best = UINT32_MAX;
+		char words[256];
+		for (const struct option *option = camus_options; option->name; option++)
+			near_word(property->key, option->name, &near, &best);
+		for (size_t k = 0; k < i; k++)
+			if (!beside[k].words)
+				near_word(property->key, beside[k].head, &near, &best);
+		snprintf(words, sizeof words, near ? "%s: did you mean %s?" : "%s", beside[i].words, near);
+		conf_tell(&tell->report, beside[i].fatal, property->origin, property->key, words);
 		return;
 	}
 }

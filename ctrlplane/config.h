@@ -99,7 +99,4 @@ void config_free(struct config *config);
 /* Names of the agents in the files (penstock left out), for `check` without -n. *names is one block for free(). */
 int config_agents(const struct config_request *request, char ***names, size_t *count, struct err *err);
 
-/* Letters to change, add, leave out or swap to make one of the other, letter case aside. */
-uint32_t config_distance(const char *a, const char *b);
-
 #endif

@@ -2,6 +2,7 @@
 #ifndef PENSTOCK_CTRLPLANE_CONFIG_LOAD_H
 #define PENSTOCK_CTRLPLANE_CONFIG_LOAD_H
 
+#include "base/near.h"
 #include "ctrlplane/config.h"
 
 struct message {
@@ -44,9 +45,6 @@ void component_free(struct config_component *component);
 
 /* Judges a property that nothing took. near: the closest known name, or NULL. */
 void load_unknown(struct load *load, const struct property_line *line, const char *near, const char *belongs);
-
-/* The known name that `key` is near to, or NULL; best holds the distance so far (start with UINT32_MAX). */
-void near_word(const char *key, const char *word, const char **near, uint32_t *best);
 
 void source_routes_load(struct load *load, struct config_source *source, const struct words *active);
 void sink_groups_load(struct load *load, const struct words *sinks);

@@ -26,7 +26,11 @@ put "t/hourly/2020/13/45/00"
 put "t/hourly/notes/2020/01"
 put "t/daily/$(day 40)"
 before=$(cd "$dir/out" && find . -type f | sort)
-clean --dry-run || fail "dry run"
+clean -D penstock.camus.hok=x && fail "an option of ours with a wrong letter"
+grep -q 'penstock.camus.hok: .*did you mean penstock.camus.hook?' "$dir/log" || fail "an option of ours with a wrong letter is not told"
+clean --dry-run -D kafka.whitelist.topic=t -D shema.registry.url=x || fail "dry run"
+grep -q 'kafka.whitelist.topic: warning: .*did you mean kafka.whitelist.topics?' "$dir/log" && grep -q 'did you mean schema.registry.url?' "$dir/log" ||
+	fail "a property with a wrong letter is not told"
 [ "$(cd "$dir/out" && find . -type f | sort)" = "$before" ] || fail "a dry run removed something"
 grep -q 'dry run: 3 folders with 6 files' "$dir/log" || fail "dry run does not count"
 clean --json || fail "clean"

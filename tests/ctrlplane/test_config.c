@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/near.h"
 #include "ctrlplane/config.h"
 #include "ctrlplane/config_print.h"
 #include "tests/ctrlplane/test_kinds.h"
@@ -237,12 +238,12 @@ static void
 test_distance(void **state)
 {
 	(void)state;
-	assert_int_equal(config_distance("", ""), 0);
-	assert_int_equal(config_distance("port", "PORT"), 0);
-	assert_int_equal(config_distance("prot", "port"), 1);
-	assert_int_equal(config_distance("batchSize", "batch-size"), 1);
-	assert_int_equal(config_distance("kitten", "sitting"), 3);
-	assert_int_equal(config_distance("abc", ""), 3);
+	assert_int_equal(near_distance("", ""), 0);
+	assert_int_equal(near_distance("port", "PORT"), 0);
+	assert_int_equal(near_distance("prot", "port"), 1);
+	assert_int_equal(near_distance("batchSize", "batch-size"), 1);
+	assert_int_equal(near_distance("kitten", "sitting"), 3);
+	assert_int_equal(near_distance("abc", ""), 3);
 }
 
 static void

@@ -336,13 +336,16 @@ main(int argc, char **argv)
 		puts("penstock-trafficgen " PENSTOCK_VERSION);
 		return EXIT_SUCCESS;
 	}
-	if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0) {
+	if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 || strcmp(command, "help") == 0) {
 		fputs(help, stdout);
 		return EXIT_SUCCESS;
 	}
 	bool send = strcmp(command, "send") == 0;
 	if (!send && strcmp(command, "verify") != 0) {
-		fputs(help, stderr);
+		if (*command)
+			fprintf(stderr, "penstock-trafficgen: %s: no such command: send or verify; see penstock-trafficgen --help\n", command);
+		else
+			fputs(help, stderr);
 		return EXIT_USAGE;
 	}
 	optind = 2;
