@@ -567,6 +567,77 @@ test_fence_when_full(void **state)
 	logio_mem_free(mem);
 }
 
+/* A checkpoint holds so many settled stretches above the first unsettled event and no more: what was settled beyond comes again after a restart, what was
+ * not is never lost. */
+static void
+test_many_stretches(void **state)
+{
+	(void)state;
+	enum { COUNT = 3 * CHECKPOINT_RANGES };
+	for (int clean = 0; clean <= 1; clean++) {
+		struct logio_mem *mem = logio_mem_new();
+		struct channel_case c = { .open = open_mem, .context = mem };
+		const struct channel_ops *ops;
+		static struct span *spans[COUNT];
+		static uint32_t seen[COUNT];
+		struct taker *t;
+		struct span *s;
+		struct err err;
+		struct rig r;
+		memset(seen, 0, sizeof seen);
+		rig_open(&r, &c, 0);
+		ops = r.channel->ops;
+		while (r.done < COUNT) {
+			(void)ops->writer_step(r.channel, 0);
+			(void)rig_put(&r, COUNT - r.put < 10 ? (uint32_t)(COUNT - r.put) : 10, 100);
+			rig_settle_down(&r);
+		}
+		assert_int_equal(ops->taker_open(r.channel, "k1", &t, &err), 0);
+		for (uint32_t i = 0; i < COUNT; i++) {
+			assert_int_equal(ops->take(t, 1, UINT64_MAX, 0, &spans[i]), 0);
+			assert_non_null(spans[i]);
+			ops->span_release(t, spans[i]);
+		}
+		for (uint32_t i = 1; i < COUNT; i += 2)		/* every other one, in no order */
+			assert_int_equal(ops->settle(t, spans[(i * 7) % COUNT | 1], SETTLE_COMMIT, NULL, 0), 0);
+		assert_int_equal(ops->unsettled(r.channel), COUNT / 2);
+		for (int i = 0; i < 5; i++) {
+			usleep(2000);
+			(void)ops->writer_step(r.channel, 0);
+		}
+		if (clean) {
+			ops->taker_close(t);
+			rig_close(&r);
+		} else {
+			logio_mem_cut_after(mem, 0);
+			ops->taker_close(t);
+			rig_close(&r);
+			logio_mem_power_off(mem, 1);
+			logio_mem_cut_after(mem, UINT64_MAX);
+		}
+		rig_open(&r, &c, 0);
+		uint64_t unsettled = ops->unsettled(r.channel), last = 0, came = 0;
+		assert_int_equal(unsettled, COUNT - CHECKPOINT_RANGES);
+		assert_int_equal(ops->taker_open(r.channel, "k1", &t, &err), 0);
+		while (ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
+			struct span_cursor cursor = { { 0 } };
+			for (struct event_view e; ops->span_next(s, &cursor, &e); came++) {
+				assert_int_equal(event_value(&e), e.number);
+				assert_true(!came || e.number > last);
+				last = e.number;
+				seen[e.number]++;
+			}
+			ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
+		}
+		ops->taker_close(t);
+		assert_int_equal(came, unsettled);
+		for (uint32_t i = 0; i < COUNT; i++)
+			assert_int_equal(seen[i], i % 2 && i / 2 < CHECKPOINT_RANGES ? 0 : 1);
+		rig_close(&r);
+		logio_mem_free(mem);
+	}
+}
+
 int
 main(void)
 {
@@ -574,6 +645,6 @@ main(void)
 					    cmocka_unit_test(test_recycling), cmocka_unit_test(test_kill),
 					    cmocka_unit_test(test_unreadable_end), cmocka_unit_test(test_refused),
 					    cmocka_unit_test(test_adopt), cmocka_unit_test(test_goes_round),
-					    cmocka_unit_test(test_fence_when_full) };
+					    cmocka_unit_test(test_fence_when_full), cmocka_unit_test(test_many_stretches) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
