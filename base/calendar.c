@@ -91,3 +91,12 @@ calendar_join(struct calendar *calendar, const struct calendar_time *time)
 	ucal_set(icu, UCAL_MILLISECOND, time->ms);
 	return (int64_t)ucal_getMillis(icu, &status);
 }
+
+int64_t
+calendar_day_number(int64_t year, int64_t month, int64_t day)
+{
+	year -= month <= 2;	/* the year begins in March, so that the leap day is its last */
+	int64_t era = (year >= 0 ? year : year - 399) / 400, of_era = year - era * 400;
+	int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}

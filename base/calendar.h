@@ -29,4 +29,7 @@ int64_t calendar_floor(struct calendar *calendar, int64_t ms, enum calendar_unit
 /* The instant of the fields (year to ms; others are not looked at); a time that a change of zone leaves out counts as the one behind it. */
 int64_t calendar_join(struct calendar *calendar, const struct calendar_time *time);
 
+/* Days since 1970-01-01 of a date by the Gregorian rules, before 1582 too; month 1 to 12, day any. Any thread. */
+int64_t calendar_day_number(int64_t year, int64_t month, int64_t day);
+
 #endif

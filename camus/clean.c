@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/calendar.h"
 #include "base/log.h"
 #include "camus/manifest.h"
 #include "camus/place.h"
@@ -127,7 +128,7 @@ dated_take(void *context, const char *topic, const char *path, const char *dated
 	long long keep = text ? strtoll(text, &end, 10) : clean->conf->clean_days;
 	if (text && (end == text || *end || keep < -1))
 		return err_set(clean->err, EINVAL, "camus.sweeper.clean.retention.days.topic.%s: \"%s\": want days, or -1 for ever", dotted, text);
-	if (keep < 0 || tree_day_number(parts[0], parts[1], parts[2]) >= clean->filter.today - keep)
+	if (keep < 0 || calendar_day_number(parts[0], parts[1], parts[2]) >= clean->filter.today - keep)
 		return 0;
 	uint64_t before = clean->removed;
 	int rc = day_clean(clean, topic, path, dated);

@@ -186,7 +186,7 @@ dated_take(void *context, const char *topic, const char *path, const char *dated
 {
 	struct sweep *sweep = context;
 	const struct camus_conf *conf = sweep->conf;
-	int64_t day = tree_day_number(parts[0], parts[1], parts[2]), ago;
+	int64_t day = calendar_day_number(parts[0], parts[1], parts[2]), ago;
 	char output[FS_PATH_BYTES], below[FS_PATH_BYTES], slashed[FS_PATH_BYTES];
 	if (conf->sweep_single) {
 		if ((parts[3] < 0) != (conf->sweep_levels == 3))

@@ -18,15 +18,6 @@ tree_list(struct fs *fs, const char *path, struct fs_answer *answer, void **memo
 	return class == FS_MISSING ? 0 : err_set(err, EIO, "%s: cannot be listed: %s: %s", path, fs_class_name(class), answer->text);
 }
 
-int64_t
-tree_day_number(int64_t year, int month, int day)
-{
-	year -= month <= 2;
-	int64_t era = (year >= 0 ? year : year - 399) / 400, of_era = year - era * 400;
-	int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 static int
 root_find(const struct place *place, const char *uri, const char *key, char *path, struct err *err)
 {
@@ -62,7 +53,7 @@ tree_filter_open(struct tree_filter *filter, const struct camus_conf *conf, stru
 		return err_prefix(err, rc, "camus.default.timezone");
 	calendar_split(calendar, (int64_t)(clock_wall_ns(&clock_system) / NS_PER_MS), &now);
 	calendar_close(calendar);
-	filter->today = tree_day_number(now.year, now.month, now.day);
+	filter->today = calendar_day_number(now.year, now.month, now.day);
 	filter->hour = now.hour;
 	return 0;
 }

@@ -9,8 +9,6 @@
 
 /* Entries of a directory; FS_MISSING counts as none. free(*memory) later. 0 or -EIO. */
 int tree_list(struct fs *fs, const char *path, struct fs_answer *answer, void **memory, struct err *err);
-/* Days since 1970-01-01 of a date of the Gregorian calendar. */
-int64_t tree_day_number(int64_t year, int month, int day);
 
 /* Where, which topics, and what time it is (camus.sweeper.*, camus.default.timezone). */
 struct tree_filter {

@@ -6,6 +6,8 @@
 #include <strings.h>
 #include <time.h>
 
+#include "base/calendar.h"
+
 #define FIELDS_MAX 64
 #define LITERAL 0
 
@@ -184,16 +186,6 @@ month_days(int64_t year, int64_t month)
 	return days[month - 1] + (month == 2 && is_leap(year));
 }
 
-/* Days since 1970-01-01 in the proleptic Gregorian calendar. */
-static int64_t
-days_from(int64_t year, int64_t month, int64_t day)
-{
-	year -= month <= 2;
-	int64_t era = (year >= 0 ? year : year - 399) / 400, of_era = year - era * 400;
-	int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 /* Seconds since 1970 of a local time in the process's zone: the earlier one when it comes twice; false when it never comes. */
 static bool
 local_seconds(int64_t local, int64_t *utc)
@@ -332,7 +324,7 @@ joda_parse(const struct joda *joda, const uint8_t *text, uint32_t len, int64_t *
 		day = 1;
 	if (day > month_days(year, month) || year_day > 365 + is_leap(year))
 		return false;
-	int64_t days = year_day ? days_from(year, 1, 1) + year_day - 1 : days_from(year, month, day);
+	int64_t days = year_day ? calendar_day_number(year, 1, 1) + year_day - 1 : calendar_day_number(year, month, day);
 	if (weekday >= 0)	/* that day of the same week, Monday first */
 		days += weekday - (((days + 3) % 7) + 7) % 7;
 	if (hour < 0)

@@ -7,6 +7,8 @@
 #include <strings.h>
 #include <time.h>
 
+#include "base/calendar.h"
+
 #define FIELDS_MAX 64
 #define LITERAL 0
 #define DAY_S 86400
@@ -329,12 +331,11 @@ days_from(int64_t year, int64_t month, int64_t day)
 {
 	year += (month - (((month % 12) + 12) % 12)) / 12;
 	month = ((month % 12) + 12) % 12;
-	int64_t y = year - (month < 2);		/* the year begins in March */
-	int64_t of_year = (153 * (month + (month > 1 ? -2 : 10)) + 2) / 5 + day - 1;
-	int64_t era = (y >= 0 ? y : y - 399) / 400, of_era = y - era * 400;
-	int64_t days = era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+	int64_t days = calendar_day_number(year, month + 1, day);
 	if (days >= JULIAN_UNTIL)
 		return days;
+	int64_t y = year - (month < 2);		/* the year begins in March */
+	int64_t of_year = (153 * (month + (month > 1 ? -2 : 10)) + 2) / 5 + day - 1;
 	int64_t four = (y >= 0 ? y : y - 3) / 4, of_four = y - four * 4;
 	return four * 1461 + of_four * 365 + of_year - 719470;
 }
