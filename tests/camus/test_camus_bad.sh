@@ -155,6 +155,12 @@ now=$(calls)
 [ $((now - before)) -lt 10 ] || fail "$((now - before)) calls to the NameNode for nothing new"
 echo "nothing new: $((now - before)) calls to the NameNode"
 
+# Credentials that are asked for and not there.
+HADOOP_TOKEN_FILE_LOCATION=$dir/nowhere run && fail "a credentials file that is not there"
+say "$dir/nowhere (HADOOP_TOKEN_FILE_LOCATION): cannot be read: No such file"
+printf 'HDTS\000\000\000' >"$dir/tokens"	# as a job's on a cluster without security
+HADOOP_TOKEN_FILE_LOCATION=$dir/tokens run || fail "a credentials file without a token for HDFS, on a cluster without security"
+
 # Old executions go by the share of the base path's quota of names.
 for i in 1 2 3 4 5 6 7 8 9; do
 	echo x | curl -sf -T - "http://127.0.0.1:$hdfs/dn/user/etl/base/history/2013-01-0$i-00-00-00/offsets-previous?op=CREATE" >/dev/null ||
