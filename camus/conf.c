@@ -390,6 +390,31 @@ beside_tell(struct tell *tell, const struct camus_conf *conf, const struct prope
 	}
 }
 
+/* Hadoop takes its command line apart at commas and goes out to look for what *, ?, [ or { may mean: a folder of such a name is another one there. */
+static void
+yarn_paths_check(struct tell *tell, const struct camus_conf *conf)
+{
+	const struct {
+		const char *key, *value, *bad;
+	} paths[] = {
+		{ "etl.destination.path", conf->destination, ",*?[]{}\\" },
+		{ "etl.execution.base.path", conf->base_path, ",*?[]{}\\" },
+		{ "penstock.camus.yarn.bundle", conf->yarn_bundle, ",*?[]{}\\#% \t" },
+		{ "penstock.camus.yarn.files", conf->yarn_files, "*?[]{}\\% \t" },
+	};
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+		size_t at = paths[i].value ? strcspn(paths[i].value, paths[i].bad) : 0;
+		if (!paths[i].value || !paths[i].value[at])
+			continue;
+		const struct property_line *line = properties_find(&conf->properties, paths[i].key);
+		char words[512];
+		snprintf(words, sizeof words, "\"%.300s\": the character '%c' means something else on the command line of a Hadoop job "
+			"(penstock.camus.execution = yarn): want a path without any of %s", paths[i].value, paths[i].value[at],
+			strchr(paths[i].bad, '#') ? ",*?[]{}\\#% and blanks" : strchr(paths[i].bad, '%') ? "*?[]{}\\% and blanks" : paths[i].bad);
+		conf_tell(&tell->report, true, line ? line->origin : NULL, paths[i].key, words);
+	}
+}
+
 int
 conf_load(struct camus_conf *conf)
 {
@@ -451,6 +476,8 @@ conf_load(struct camus_conf *conf)
 	conf->subject_record = producer && strcasecmp(producer, "true") != 0;	/* as Java reads a boolean */
 	if (!conf->brokers && conf->host_url)
 		conf->brokers = pool_print(&all->pool, "%s:%u", conf->host_url, conf->host_port);
+	if (conf->execution == EXECUTION_YARN)
+		yarn_paths_check(&tell, conf);
 	return tell.fatal ? -EINVAL : 0;
 }
 

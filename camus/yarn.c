@@ -18,6 +18,7 @@
 #include "camus/commit.h"
 #include "camus/steps.h"
 #include "camus/task_item.h"
+#include "camus/yarn_local.h"
 #include "camus/yarn_rm.h"
 
 #define LOOK_NS (100 * NS_PER_MS)		/* between looks at the child */
@@ -33,8 +34,7 @@ struct client {
 	struct yarn_rm *rm;
 	char folder[FS_PATH_BYTES], out[FS_PATH_BYTES], items[FS_PATH_BYTES];
 	char tag[128];
-	char local[300];		/* folder of this machine for the job's file and the child's words; "": none */
-	char job_file[400], output[400];
+	struct yarn_local local;
 	pid_t pid;			/* 0: has ended, or never begun */
 	int status;			/* waitpid's */
 	uint32_t tasks;
@@ -230,7 +230,7 @@ job_file_write(struct client *client, struct err *err)
 	json_decref(root);
 	if (!text)
 		return err_set(err, EINVAL, "a setting or site file that is no UTF-8 cannot go to tasks on YARN");
-	int fd = open(client->job_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = open(client->local.job_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	size_t len = strlen(text), done = 0;
 	while (fd >= 0 && done < len) {
 		ssize_t n = write(fd, text + done, len - done);
@@ -238,7 +238,7 @@ job_file_write(struct client *client, struct err *err)
 			break;
 		done += (size_t)n;
 	}
-	int rc = fd < 0 || done < len ? err_set(err, errno ? errno : EIO, "%s: cannot be written: %s", client->job_file, strerror(errno)) : 0;
+	int rc = fd < 0 || done < len ? err_set(err, errno ? errno : EIO, "%s: cannot be written: %s", client->local.job_file, strerror(errno)) : 0;
 	if (fd >= 0)
 		close(fd);
 	free(text);
@@ -327,7 +327,7 @@ words_make(struct client *client, struct words *words, struct err *err)
 	word(words, "-archives");
 	word(words, pool_print(&words->pool, "%s#penstock", conf->yarn_bundle));
 	word(words, "-files");
-	word(words, conf->yarn_files ? pool_print(&words->pool, "%s,%s", client->job_file, conf->yarn_files) : client->job_file);
+	word(words, conf->yarn_files ? pool_print(&words->pool, "%s,%s", client->local.job_file, conf->yarn_files) : client->local.job_file);
 	word(words, "-inputformat");
 	word(words, "org.apache.hadoop.mapred.lib.NLineInputFormat");
 	word(words, "-lazyOutput");
@@ -346,9 +346,9 @@ child_begin(struct client *client, struct err *err)
 {
 	struct words words = { .count = 0 };
 	int rc = words_make(client, &words, err);
-	int output = rc ? -1 : open(client->output, O_RDWR | O_CREAT | O_CLOEXEC, 0600), input = rc ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int output = rc ? -1 : open(client->local.output, O_RDWR | O_CREAT | O_CLOEXEC, 0600), input = rc ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (!rc && (output < 0 || input < 0))
-		rc = err_set(err, errno, "%s: %s", client->output, strerror(errno));
+		rc = err_set(err, errno, "%s: %s", client->local.output, strerror(errno));
 	pid_t parent = getpid();
 	if (!rc && (client->pid = fork()) < 0) {
 		client->pid = 0;
@@ -374,7 +374,7 @@ static void
 child_words_tell(const struct client *client)
 {
 	char words[TAIL_BYTES];
-	int fd = open(client->output, O_RDONLY | O_CLOEXEC);
+	int fd = open(client->local.output, O_RDONLY | O_CLOEXEC);
 	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
 	ssize_t n = 0;
 	if (size > 0)
@@ -555,21 +555,6 @@ reports_take(struct client *client, struct task *tasks, const struct yarn_app *a
 /* ---- all of it ---- */
 
 static int
-local_make(struct client *client, struct err *err)
-{
-	const char *dir = getenv("TMPDIR");
-	snprintf(client->local, sizeof client->local, "%.250s/penstock-camus-XXXXXX", dir && *dir ? dir : "/tmp");
-	if (!mkdtemp(client->local)) {
-		int rc = err_set(err, errno, "%s: %s", client->local, strerror(errno));
-		client->local[0] = '\0';
-		return rc;
-	}
-	snprintf(client->job_file, sizeof client->job_file, "%s/" YARN_JOB_FILE, client->local);
-	snprintf(client->output, sizeof client->output, "%s/output", client->local);
-	return 0;
-}
-
-static int
 settings_check(const struct camus_conf *conf, struct err *err)
 {
 	if (!conf->yarn_bundle)
@@ -592,7 +577,7 @@ yarn_run(struct job *job, struct place *place, const char *folder, struct task *
 		rc = err_set(err, ENAMETOOLONG, "%s: too long for a path", folder);
 	rc = rc ? rc : yarn_rm_open(&client.rm, job->conf, err);
 	rc = rc ? rc : yarn_rm_check(client.rm, err);
-	rc = rc ? rc : local_make(&client, err);
+	rc = rc ? rc : yarn_local_make(&client.local, err);
 	rc = rc ? rc : job_file_write(&client, err);
 	rc = rc ? rc : items_put(&client, tasks, err);
 	if (!rc) {
@@ -609,11 +594,7 @@ yarn_run(struct job *job, struct place *place, const char *folder, struct task *
 	}
 	if (recorded && ended)
 		record_remove(place, job->run);
-	if (client.local[0]) {
-		unlink(client.job_file);
-		unlink(client.output);
-		rmdir(client.local);
-	}
+	yarn_local_remove(&client.local);
 	yarn_rm_close(client.rm);
 	return rc;
 }

@@ -166,6 +166,15 @@ sed '/yarn.web/d' "$dir/job.properties" >"$dir/bare.properties"
 HADOOP_CONF_DIR=$dir "$CAMUS" run -P "$dir/bare.properties" --quiet >"$dir/log" 2>&1 && fail "no address"
 say 'Set penstock.camus.yarn.web'
 echo "<configuration><property><name>yarn.resourcemanager.webapp.address</name><value>127.0.0.1:$port</value></property></configuration>" >"$dir/yarn-site.xml"
+# what Hadoop's command line would take for something else, by the property's name
+for bad in 'etl.destination.path=/tmp/a,b' 'etl.destination.path=/tmp/a*' 'etl.execution.base.path=/tmp/{a}' 'etl.execution.base.path=/tmp/a?' \
+	'penstock.camus.yarn.bundle=/tmp/b#c.tgz' 'penstock.camus.yarn.files=/tmp/[a].pem'; do
+	run -D "$bad" && fail "$bad"
+	say "${bad%%=*}: \"/tmp/.*means something else on the command line of a Hadoop job"
+done
+mkdir "$dir/a,b"
+TMPDIR="$dir/a,b" run && fail "a comma in TMPDIR"
+say "TMPDIR .*a,b.*the character ','"
 same "$had" "after runs that failed"
 HADOOP_CONF_DIR=$dir "$CAMUS" run -P "$dir/bare.properties" --quiet >"$dir/log" 2>&1 || fail "the address of yarn-site.xml"
 judge "after runs that failed"
@@ -173,8 +182,17 @@ judge "after runs that failed"
 # ---- a client that dies: the next run waits for the end of its job, then takes away what it left
 put client
 plan hang
+mkdir "$dir/tmp"
+export TMPDIR=$dir/tmp
 PENSTOCK_CAMUS_KILL_AT=yarn run
 [ $? = 137 ] || fail "the client was not killed"
+dead=$(ls -d "$TMPDIR"/penstock-camus-*) && [ -s "$dead/penstock-job.json" ] || fail "nothing is left of a killed client: the test is void"
+mkdir -m 700 "$TMPDIR/penstock-camus-fresh" "$TMPDIR/penstock-camus-old" "$TMPDIR/penstock-camus-mine"	# begun just now; an hour ago; with something else
+touch -d '2 hours ago' "$TMPDIR/penstock-camus-old"
+touch "$TMPDIR/penstock-camus-mine/lock" "$TMPDIR/penstock-camus-mine/notes"
+mkdir -m 700 "$TMPDIR/penstock-camus-alive"
+exec 8>"$TMPDIR/penstock-camus-alive/lock"
+flock 8
 left=$(cd "$dir/tree/base/_penstock" && ls -d yarn-*) || fail "no record of the job"
 [ -d "$dir/tree/out/_penstock/${left#yarn-}" ] || fail "no folder of the run"
 app=$(ls "$dir"/double/*.app | tail -1)
@@ -192,6 +210,11 @@ sed -i 's/"state": "RUNNING"/"state": "KILLED"/' "$app"
 run || fail "after the end of a dead client's job"
 say "${left#yarn-}: left by run .* whose job has ended"
 [ ! -e "$dir/tree/out/_penstock/${left#yarn-}" ] || fail "not swept"
+[ ! -e "$dead" ] || fail "a dead client's folder in TMPDIR was not swept"
+[ "$(cd "$TMPDIR" && echo *)" = 'penstock-camus-alive penstock-camus-fresh penstock-camus-mine' ] || fail "TMPDIR: $(ls "$TMPDIR")"
+[ -e "$TMPDIR/penstock-camus-mine/notes" ] || fail "something of others was removed"
+exec 8>&-
+unset TMPDIR
 judge "after a dead client"
 
 # ---- a client that dies behind its decision
