@@ -35,13 +35,50 @@ goal_parse(const char *to, enum goal *goal, int64_t *value, struct err *err)
 	return 0;
 }
 
+/* What each of these commands begins and ends with. */
+struct command {
+	struct job job;
+	struct place place;
+	struct err err;
+	struct run_report report;
+	bool locked;
+	int status;			/* of a failure from here on: 2 configuration, 1 anything else */
+};
+
+/* The job's place, and its lock. */
+static int
+command_begin(struct command *command, const struct camus_conf *conf)
+{
+	steps_job(&command->job, conf);
+	command->status = 2;
+	int rc = place_open(&command->place, conf, &command->err);
+	if (rc)
+		return rc;
+	command->status = 1;
+	rc = place_lock(&command->place, command->job.run, &command->err);
+	command->locked = !rc;
+	return rc;
+}
+
+/* Says what went wrong, if anything. Exit status. */
+static int
+command_end(struct command *command, int rc)
+{
+	if (command->locked)
+		place_unlock(&command->place);
+	if (rc)
+		fprintf(stderr, "penstock-camus: %s\n", command->err.text);
+	place_close(&command->place);
+	job_free(&command->job);
+	return rc ? command->status : 0;
+}
+
 int
 run_reset(const struct camus_conf *conf, const struct run_options *options, const char *what, const char *to)
 {
-	struct job job;
-	struct place place;
-	struct err err = { "" };
-	struct run_report report = { .quiet = true };
+	struct command command = { .status = 2, .report.quiet = true };
+	struct job *job = &command.job;
+	struct err *err = &command.err;
 	char topic[256], *end = NULL;
 	long partition = -1;
 	enum goal goal = GOAL_EARLIEST;
@@ -53,45 +90,34 @@ run_reset(const struct camus_conf *conf, const struct run_options *options, cons
 		*colon = '\0';
 		partition = strtol(colon + 1, &end, 10);
 	}
-	int status = 2, rc = goal_parse(to, &goal, &value, &err);
+	int rc = goal_parse(to, &goal, &value, err);
 	if (!rc && colon && (end == colon + 1 || *end || partition < 0))
-		rc = err_set(&err, EINVAL, "\"%s\": want TOPIC or TOPIC:PARTITION", what);
-	steps_job(&job, conf);
-	place.fs = NULL;
-	if (!rc)
-		rc = place_open(&place, conf, &err);
-	bool locked = false;
-	if (!rc) {
-		status = 1;
-		rc = place_lock(&place, job.run, &err);
-		locked = !rc;
-	}
-	if (!rc)
-		rc = steps_state(&place, &job, true, true, &report, &err);
-	if (!rc)
-		rc = kafka_setup(&job, &err);
-	bool *pick = calloc(job.part_count + 1, sizeof *pick);
-	int64_t *offsets = calloc(job.part_count + 1, sizeof *offsets);
+		rc = err_set(err, EINVAL, "\"%s\": want TOPIC or TOPIC:PARTITION", what);
+	rc = rc ? rc : command_begin(&command, conf);
+	rc = rc ? rc : steps_state(&command.place, job, true, true, &command.report, err);
+	rc = rc ? rc : kafka_setup(job, err);
+	bool *pick = calloc(job->part_count + 1, sizeof *pick);
+	int64_t *offsets = calloc(job->part_count + 1, sizeof *offsets);
 	if (!pick || !offsets)
 		abort();
 	size_t picked = 0;
-	for (size_t i = 0; i < job.part_count && !rc; i++) {
-		const struct part *part = job.parts[i];
+	for (size_t i = 0; i < job->part_count && !rc; i++) {
+		const struct part *part = job->parts[i];
 		pick[i] = strcmp(part->topic, topic) == 0 && (partition < 0 || part->partition == partition) && part->latest >= 0;
 		picked += pick[i];
 	}
 	if (!rc && !picked)
-		rc = err_set(&err, ENOENT, "%s: Kafka has no such topic or partition (or the lists leave it out)", what);
+		rc = err_set(err, ENOENT, "%s: Kafka has no such topic or partition (or the lists leave it out)", what);
 	if (!rc && goal == GOAL_TIME)
-		rc = kafka_offsets_at(&job, pick, value, offsets, &err);
-	for (size_t i = 0; i < job.part_count; i++) {
-		struct part *part = job.parts[i];
+		rc = kafka_offsets_at(job, pick, value, offsets, err);
+	for (size_t i = 0; i < job->part_count; i++) {
+		struct part *part = job->parts[i];
 		part->now = part->saved;	/* what setup would move is not moved here */
 		if (!pick[i] || rc)
 			continue;
 		int64_t next = goal == GOAL_EARLIEST ? part->earliest : goal == GOAL_LATEST ? part->latest : goal == GOAL_OFFSET ? value : offsets[i];
 		if (next < part->earliest || next > part->latest) {
-			rc = err_set(&err, ERANGE, "%s:%d: offset %lld is not in Kafka (%lld to %lld)", part->topic, part->partition, (long long)next,
+			rc = err_set(err, ERANGE, "%s:%d: offset %lld is not in Kafka (%lld to %lld)", part->topic, part->partition, (long long)next,
 				(long long)part->earliest, (long long)part->latest);
 			continue;
 		}
@@ -100,21 +126,12 @@ run_reset(const struct camus_conf *conf, const struct run_options *options, cons
 		part->now.next = next;
 		part->now.last.offset = -1;
 	}
+	rc = rc ? rc : steps_decide(job, &command.place, "reset", "", NULL, &command.report, err);
 	if (!rc)
-		rc = steps_decide(&job, &place, "reset", "", NULL, &report, &err);
-	if (locked)
-		place_unlock(&place);
-	if (rc)
-		fprintf(stderr, "penstock-camus: %s\n", err.text);
-	else {
-		printf("recorded as manifest %" PRIu64 "\n", report.manifest);
-		status = 0;
-	}
+		printf("recorded as manifest %" PRIu64 "\n", command.report.manifest);
 	free(pick);
 	free(offsets);
-	place_close(&place);
-	job_free(&job);
-	return status;
+	return command_end(&command, rc);
 }
 
 /* The settings with which a part of the log is read once more: nothing is limited, counted or told. `topics` are the only ones; free_own frees. */
@@ -157,57 +174,36 @@ pulled_whole(const struct job *job, struct err *err)
 int
 run_import(const struct camus_conf *conf, const struct run_options *options)
 {
-	struct job job;
-	struct place place = { NULL };
-	struct err err = { "" };
-	struct run_report report = { .quiet = true };
+	struct command command = { .report.quiet = true };
+	struct job *job = &command.job;
+	struct err *err = &command.err, own = { "" };
 	char newest[HISTORY_NAME_BYTES] = "", running[HISTORY_NAME_BYTES] = "";
 	(void)options;
-	steps_job(&job, conf);
-	int status = 2, rc = place_open(&place, conf, &err);
-	bool locked = false;
-	if (!rc) {
-		status = 1;
-		rc = place_lock(&place, job.run, &err);
-		locked = !rc;
-	}
-	if (!rc)
-		rc = history_newest(&place, newest, &err);
+	int rc = command_begin(&command, conf);
+	rc = rc ? rc : history_newest(&command.place, newest, err);
 	if (!rc && !newest[0])
-		rc = err_set(&err, ENOENT, "%s (etl.execution.history.path): no execution of Camus in it", conf->history_path);
-	if (!rc)
-		rc = history_running(&place, newest, running, &err);
+		rc = err_set(err, ENOENT, "%s (etl.execution.history.path): no execution of Camus in it", conf->history_path);
+	rc = rc ? rc : history_running(&command.place, newest, running, err);
 	if (!rc && running[0])
-		rc = err_set(&err, EBUSY, "%s/%s is newer than the newest execution in the history (%s): Camus is at work, or died. Wait for it; if it is "
+		rc = err_set(err, EBUSY, "%s/%s is newer than the newest execution in the history (%s): Camus is at work, or died. Wait for it; if it is "
 			"dead, remove that folder (what it published is there and will be loaded again)", conf->base_path, running, newest);
-	if (!rc)
-		rc = steps_state(&place, &job, true, false, &report, &err);
-	struct err own = { "" };
-	if (!rc && history_choose(&job, newest, job.history_before, &own) == 0)
-		rc = err_set(&err, EALREADY, "%s is the newest execution in the history, and manifest %" PRIu64 " is as new: there is nothing to import",
-			newest, job.number);
-	if (!rc && report.recovered)
-		log_warn("manifest %" PRIu64 " was finished first: what Camus has read of the same offsets since is there twice", report.recovered);
-	if (!rc)
-		rc = history_import(&place, newest, &job, &err);
+	rc = rc ? rc : steps_state(&command.place, job, true, false, &command.report, err);
+	if (!rc && history_choose(job, newest, job->history_before, &own) == 0)
+		rc = err_set(err, EALREADY, "%s is the newest execution in the history, and manifest %" PRIu64 " is as new: there is nothing to import",
+			newest, job->number);
+	if (!rc && command.report.recovered)
+		log_warn("manifest %" PRIu64 " was finished first: what Camus has read of the same offsets since is there twice", command.report.recovered);
+	rc = rc ? rc : history_import(&command.place, newest, job, err);
 	if (!rc) {
-		snprintf(job.history, sizeof job.history, "%s", newest);
-		rc = steps_decide(&job, &place, "import", "", NULL, &report, &err);
+		snprintf(job->history, sizeof job->history, "%s", newest);
+		rc = steps_decide(job, &command.place, "import", "", NULL, &command.report, err);
 	}
-	for (size_t i = 0; i < job.part_count && !rc; i++)
-		if (job.parts[i]->now.known)
-			printf("%s:%d: %lld\n", job.parts[i]->topic, job.parts[i]->partition, (long long)job.parts[i]->now.next);
-	if (locked)
-		place_unlock(&place);
-	if (rc)
-		fprintf(stderr, "penstock-camus: %s\n", err.text);
-	else {
-		printf("%s imported as manifest %" PRIu64 "\n", newest, report.manifest);
-		status = 0;
-	}
-	place_close(&place);
-	job_free(&job);
-	return status;
+	for (size_t i = 0; i < job->part_count && !rc; i++)
+		if (job->parts[i]->now.known)
+			printf("%s:%d: %lld\n", job->parts[i]->topic, job->parts[i]->partition, (long long)job->parts[i]->now.next);
+	if (!rc)
+		printf("%s imported as manifest %" PRIu64 "\n", newest, command.report.manifest);
+	return command_end(&command, rc);
 }
 
 /* A manifest that has done the same before, or 0. */
@@ -268,71 +264,50 @@ int
 run_backfill(const struct camus_conf *conf, const struct run_options *options, const char *topic, const char *from, const char *to, const char *into)
 {
 	struct camus_conf own;
-	struct job job;
-	struct place place = { NULL };
-	struct err err = { "" };
-	struct run_report report = { .quiet = options->quiet };
+	struct command command = { .status = 2, .report.quiet = options->quiet };
+	struct job *job = &command.job;
+	struct err *err = &command.err;
 	int64_t times[2];
 	enum goal goal;
 	int rc = 0;
 	for (int i = 0; i < 2 && !rc; i++) {
-		rc = goal_parse(i ? to : from, &goal, &times[i], &err);
+		rc = goal_parse(i ? to : from, &goal, &times[i], err);
 		if (rc || goal != GOAL_TIME)
-			rc = err_set(&err, EINVAL, "%s \"%s\": want a time (2026-11-21T10:00:00Z, @milliseconds)", i ? "--to" : "--from", i ? to : from);
+			rc = err_set(err, EINVAL, "%s \"%s\": want a time (2026-11-21T10:00:00Z, @milliseconds)", i ? "--to" : "--from", i ? to : from);
 	}
 	if (!rc && times[0] >= times[1])
-		rc = err_set(&err, EINVAL, "--from %s does not lie before --to %s", from, to);
+		rc = err_set(err, EINVAL, "--from %s does not lie before --to %s", from, to);
 	own_conf(&own, conf, &topic, 1);
 	own.destination = own.base_path = own.history_path = into;
-	steps_job(&job, &own);
-	char command[300], folder[FS_PATH_BYTES] = "";
-	snprintf(command, sizeof command, "backfill %s %lld %lld", topic, (long long)times[0], (long long)times[1]);
-	int status = 2;
+	char name[300], folder[FS_PATH_BYTES] = "";
 	if (!rc)
-		rc = place_open(&place, &own, &err);
-	if (!rc)
-		rc = fs_path_join(folder, sizeof folder, place.work, job.run);
-	bool locked = false;
-	if (!rc) {
-		status = 1;
-		rc = place_lock(&place, job.run, &err);
-		locked = !rc;
-	}
-	if (!rc)
-		rc = steps_state(&place, &job, true, false, &report, &err);
-	uint64_t before = rc ? 0 : command_done(&place, job.number, command);
-	if (before && report.recovered != before)
-		rc = err_set(&err, EALREADY, "manifest %" PRIu64 " in %s/_penstock has done this: remove the folder to have it again", before, into);
+		snprintf(name, sizeof name, "backfill %s %lld %lld", topic, (long long)times[0], (long long)times[1]);
+	rc = rc ? rc : command_begin(&command, &own);
+	rc = rc ? rc : steps_folder(&command.place, job, folder, err);
+	rc = rc ? rc : steps_state(&command.place, job, true, false, &command.report, err);
+	uint64_t before = rc ? 0 : command_done(&command.place, job->number, name);
+	if (before && command.report.recovered != before)
+		rc = err_set(err, EALREADY, "manifest %" PRIu64 " in %s/_penstock has done this: remove the folder to have it again", before, into);
 	if (!rc && !before) {
-		for (size_t i = 0; i < job.part_count; i++)	/* of earlier ones: no place to go on from */
-			job.parts[i]->saved.known = false;
-		rc = kafka_setup(&job, &err);
-		rc = rc ? rc : ranges_set(&job, topic, times[0], times[1], &err);
-		rc = rc ? rc : steps_pull(&job, &place, folder, &report, &err);
-		rc = rc ? rc : pulled_whole(&job, &err);
-		rc = rc ? rc : steps_judge(&job, &err);
-		rc = rc ? rc : steps_decide(&job, &place, command, folder, NULL, &report, &err);
-		if (rc && !report.manifest && place.fs && locked)
-			commit_clean(place.fs, folder);
-		else if (!rc)
-			commit_clean(place.fs, folder);
+		for (size_t i = 0; i < job->part_count; i++)	/* of earlier ones: no place to go on from */
+			job->parts[i]->saved.known = false;
+		rc = kafka_setup(job, err);
+		rc = rc ? rc : ranges_set(job, topic, times[0], times[1], err);
+		rc = rc ? rc : steps_pull(job, &command.place, folder, &command.report, err);
+		rc = rc ? rc : pulled_whole(job, err);
+		rc = rc ? rc : steps_judge(job, err);
+		rc = rc ? rc : steps_decide(job, &command.place, name, folder, NULL, &command.report, err);
+		if (!rc || !command.report.manifest)	/* what an unfinished manifest needs stays */
+			commit_clean(command.place.fs, folder);
 	}
-	if (locked)
-		place_unlock(&place);
 	uint64_t records = 0;
-	for (size_t i = 0; i < job.part_count; i++)
-		records += job.parts[i]->written;
-	if (rc)
-		fprintf(stderr, "penstock-camus: %s\n", err.text);
-	else {
-		status = 0;
-		if (before)
-			printf("finished what an earlier backfill began: %" PRIu64 " files\n", report.recovered_files);
-		else
-			printf("%" PRIu64 " records in %" PRIu64 " files, saved offsets are as they were\n", records, report.published);
-	}
-	place_close(&place);
-	job_free(&job);
+	for (size_t i = 0; i < job->part_count; i++)
+		records += job->parts[i]->written;
+	if (!rc && before)
+		printf("finished what an earlier backfill began: %" PRIu64 " files\n", command.report.recovered_files);
+	else if (!rc)
+		printf("%" PRIu64 " records in %" PRIu64 " files, saved offsets are as they were\n", records, command.report.published);
+	int status = command_end(&command, rc);
 	own_free(&own);
 	return status;
 }
@@ -409,93 +384,83 @@ missing_match(struct job *job, const struct manifest *manifest, bool accept_loss
 	return 0;
 }
 
+/* Topics that the manifest misses files of, each once; free it, not the names. */
+static const char **
+missing_topics(const struct manifest *manifest, size_t *count)
+{
+	const char **topics = calloc(manifest->file_count + 1, sizeof *topics);
+	if (!topics)
+		abort();
+	*count = 0;
+	for (size_t i = 0; i < manifest->file_count; i++)
+		if (manifest->files[i].missing && (!*count || strcmp(topics[*count - 1], manifest->files[i].topic) != 0))
+			topics[(*count)++] = manifest->files[i].topic;
+	return topics;
+}
+
 int
 run_redo(const struct camus_conf *conf, const struct run_options *options, uint64_t number, bool accept_loss)
 {
 	struct camus_conf own = *conf;
-	struct job job;
-	struct place place = { NULL };
-	struct err err = { "" };
-	struct run_report report = { .quiet = options->quiet };
+	struct command command = { .report.quiet = options->quiet };
+	struct job *job = &command.job;
+	struct place *place = &command.place;
+	struct err *err = &command.err;
 	struct manifest manifest = { 0 };
 	struct commit_result result = { 0 };
 	own.whitelist = (struct option_list){ 0, NULL };	/* until own_conf */
-	steps_job(&job, &own);
-	int status = 2, rc = place_open(&place, conf, &err);
-	char folder[FS_PATH_BYTES] = "", newest[HISTORY_NAME_BYTES];
-	bool locked = false, done = false;
+	char folder[FS_PATH_BYTES] = "", newest[HISTORY_NAME_BYTES], name[64];
+	bool done = false;
 	uint64_t there = 0;
 	const char **topics = NULL;
 	json_t *root = NULL;
-	if (!rc)
-		rc = fs_path_join(folder, sizeof folder, place.work, job.run);
-	if (!rc) {
-		status = 1;
-		rc = place_lock(&place, job.run, &err);
-		locked = !rc;
-	}
-	if (!rc)
-		rc = manifest_newest(place.fs, place.state, &there, &done, &err);
+	int rc = command_begin(&command, conf);
+	job->conf = &own;
+	rc = rc ? rc : steps_folder(place, job, folder, err);
+	rc = rc ? rc : manifest_newest(place->fs, place->state, &there, &done, err);
 	if (!rc && (number != there || done))
-		rc = err_set(&err, EINVAL, "manifest %" PRIu64 " %s: only the newest one, while it is not finished, can be done again; backfill loads what is "
+		rc = err_set(err, EINVAL, "manifest %" PRIu64 " %s: only the newest one, while it is not finished, can be done again; backfill loads what is "
 			"missing into a folder of its own", number, number > there ? "is not there" : "is finished");
-	if (!rc)
-		rc = manifest_read(place.fs, place.state, number, &manifest, &err);
-	if (!rc)
-		rc = history_newest(&place, newest, &err);
-	if (!rc)
-		rc = history_choose(&job, newest, manifest.history[0] ? manifest.history : manifest.run, &err);
+	rc = rc ? rc : manifest_read(place->fs, place->state, number, &manifest, err);
+	rc = rc ? rc : history_newest(place, newest, err);
+	rc = rc ? rc : history_choose(job, newest, manifest.history[0] ? manifest.history : manifest.run, err);
 	if (!rc) {
-		rc = steps_publish(&place, &manifest, true, &result, &err);
+		rc = steps_publish(place, &manifest, true, &result, err);
 		if (!rc)
-			rc = err_set(&err, EALREADY, "no file of manifest %" PRIu64 " is missing: a run finishes it", number);
+			rc = err_set(err, EALREADY, "no file of manifest %" PRIu64 " is missing: a run finishes it", number);
 		else if (result.missing && !result.occupied)
 			rc = 0;
 	}
-	if (!rc)
-		rc = history_show(&place, &manifest, &err);
-	if (!rc)
-		rc = manifest_saved(&manifest, &job, &err);
+	rc = rc ? rc : history_show(place, &manifest, err);
+	rc = rc ? rc : manifest_saved(&manifest, job, err);
 	if (!rc) {
-		size_t count = 0;
-		topics = calloc(manifest.file_count + 1, sizeof *topics);
-		if (!topics)
-			abort();
-		for (size_t i = 0; i < manifest.file_count; i++)
-			if (manifest.files[i].missing && (!count || strcmp(topics[count - 1], manifest.files[i].topic) != 0))
-				topics[count++] = manifest.files[i].topic;
+		size_t count;
+		topics = missing_topics(&manifest, &count);
 		own_conf(&own, conf, topics, count);
-		rc = kafka_setup(&job, &err);
-		rc = rc ? rc : missing_plan(&job, &manifest, accept_loss, &err);
-		rc = rc ? rc : steps_pull(&job, &place, folder, &report, &err);
-		rc = rc ? rc : pulled_whole(&job, &err);
-		rc = rc ? rc : missing_match(&job, &manifest, accept_loss, &err);
+		rc = kafka_setup(job, err);
+		rc = rc ? rc : missing_plan(job, &manifest, accept_loss, err);
+		rc = rc ? rc : steps_pull(job, place, folder, &command.report, err);
+		rc = rc ? rc : pulled_whole(job, err);
+		rc = rc ? rc : missing_match(job, &manifest, accept_loss, err);
 	}
 	if (!rc) {
-		char command[64];
-		snprintf(command, sizeof command, "redo %" PRIu64, number);
-		for (size_t i = 0; i < job.part_count; i++)	/* what comes next is what manifest N says */
-			job.parts[i]->now = job.parts[i]->saved;
+		snprintf(name, sizeof name, "redo %" PRIu64, number);
+		for (size_t i = 0; i < job->part_count; i++)	/* what comes next is what manifest N says */
+			job->parts[i]->now = job->parts[i]->saved;
 		root = json_loads(manifest.text, 0, NULL);
-		rc = steps_decide(&job, &place, command, folder, json_object_get(root, "counts"), &report, &err);
+		rc = steps_decide(job, place, name, folder, json_object_get(root, "counts"), &command.report, err);
 	}
-	if (place.fs && locked && (!report.manifest || !rc))
-		commit_clean(place.fs, folder);
-	if (!rc)
-		commit_clean(place.fs, manifest.folder);
-	if (locked)
-		place_unlock(&place);
-	if (rc)
-		fprintf(stderr, "penstock-camus: %s\n", err.text);
-	else {
-		printf("%zu files of manifest %" PRIu64 " were made again; recorded as manifest %" PRIu64 "\n", job.file_count, number, report.manifest);
-		status = 0;
+	if (command.locked && (!rc || !command.report.manifest))	/* what an unfinished manifest needs stays */
+		commit_clean(place->fs, folder);
+	if (!rc) {
+		commit_clean(place->fs, manifest.folder);
+		printf("%zu files of manifest %" PRIu64 " were made again; recorded as manifest %" PRIu64 "\n", job->file_count, number,
+			command.report.manifest);
 	}
+	int status = command_end(&command, rc);
 	json_decref(root);
 	free(topics);
 	manifest_free(&manifest);
-	place_close(&place);
-	job_free(&job);
 	own_free(&own);
 	return status;
 }

@@ -79,7 +79,7 @@ run_job(const struct camus_conf *conf, const struct run_options *options)
 	bool locked = false;
 	char folder[FS_PATH_BYTES] = "";
 	if (!rc)
-		rc = fs_path_join(folder, sizeof folder, place.work, job.run);
+		rc = steps_folder(&place, &job, folder, &err);
 	if (!rc) {
 		status = 1;
 		rc = place_lock(&place, job.run, &err);

@@ -34,6 +34,14 @@ steps_job(struct job *job, const struct camus_conf *conf)
 	snprintf(job->run, sizeof job->run, "%s-%08x", text, random);
 }
 
+int
+steps_folder(const struct place *place, const struct job *job, char folder[static FS_PATH_BYTES], struct err *err)
+{
+	if (fs_path_join(folder, FS_PATH_BYTES, place->work, job->run))
+		return err_set(err, ENAMETOOLONG, "%s: too long for a path", place->work);
+	return 0;
+}
+
 /* Audit counts of a manifest: into the history (or etl.counts.path) and to Kafka. */
 static int
 counts_tell(const struct camus_conf *conf, struct place *place, const struct manifest *manifest, struct err *err)

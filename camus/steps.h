@@ -10,6 +10,8 @@
 #include "camus/report.h"
 
 void steps_job(struct job *job, const struct camus_conf *conf);
+/* Where the run's files lie until they are published. 0 or -ENAMETOOLONG. */
+int steps_folder(const struct place *place, const struct job *job, char folder[static FS_PATH_BYTES], struct err *err);
 /* State of the job: newest manifest. `finish`: carried out first if it was not. `history`: refuses when Camus has run since (err names the
  * remedies), and chooses job->history; without it the job has no history. */
 int steps_state(struct place *place, struct job *job, bool finish, bool history, struct run_report *report, struct err *err);

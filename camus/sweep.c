@@ -279,7 +279,7 @@ run_sweep(const struct camus_conf *conf, const struct run_options *options, bool
 	if (!rc)
 		rc = tree_filter_open(&sweep.filter, conf, &place, &err);
 	if (!rc)
-		rc = fs_path_join(folder, sizeof folder, place.work, job.run);
+		rc = steps_folder(&place, &job, folder, &err);
 	if (!rc) {
 		status = 1;
 		rc = place_lock(&place, job.run, &err);
