@@ -65,24 +65,29 @@ one_done(void *context, enum publish_result result, enum fs_class class, const c
 	}
 }
 
-static enum fs_class
-make_folder(struct fs *fs, const char *path, struct err *err)
-{
-	struct fs_answer answer;
-	void *memory = NULL;
-	struct fs_request request = { .op = FS_MKDIRS, .path = path };
-	enum fs_class class = fs_call_wait(fs, &request, &answer, &memory);
-	if (class != FS_OK)
-		err_set(err, EIO, "%s: cannot be made: %s", path, answer.text);
-	free(memory);
-	return class;
-}
-
 static int
 by_final(const void *a, const void *b)
 {
 	const struct publishing *x = a, *y = b;
 	return strcmp(x->file->final, y->file->final);
+}
+
+/* Folders of files that are sorted by their final names. */
+static int
+folders_make(struct fs *fs, const struct publishing *files, size_t count, struct err *err)
+{
+	struct fs_batch batch = { .fs = fs };
+	char made[FS_PATH_BYTES] = "", folder[FS_PATH_BYTES];
+	for (size_t i = 0; i < count && batch.class == FS_OK; i++) {
+		snprintf(folder, sizeof folder, "%s", files[i].file->final);
+		fs_path_parent(folder);
+		if (strcmp(folder, made) == 0)
+			continue;
+		snprintf(made, sizeof made, "%s", folder);
+		fs_batch_wait(&batch, AT_ONCE - 1, err);
+		fs_batch_mkdirs(&batch, folder);
+	}
+	return fs_batch_wait(&batch, 0, err) == FS_OK ? 0 : -EAGAIN;
 }
 
 int
@@ -105,20 +110,10 @@ commit_publish(struct fs *fs, const struct manifest *manifest, bool again, struc
 		round.folder_there = fs_call_wait(fs, &request, &answer, &memory) == FS_OK;
 		free(memory);
 	}
-	char made[FS_PATH_BYTES] = "", folder[FS_PATH_BYTES];
-	int rc = 0;
-	for (size_t i = 0; i < manifest->file_count || round.open; ) {
+	int rc = folders_make(fs, round.files, manifest->file_count, err);
+	for (size_t i = 0; !rc && (i < manifest->file_count || round.open); ) {
 		if (i < manifest->file_count && round.open < AT_ONCE) {
 			const struct manifest_file *file = round.files[i].file;
-			snprintf(folder, sizeof folder, "%s", file->final);
-			fs_path_parent(folder);
-			if (strcmp(folder, made) != 0) {
-				if (make_folder(fs, folder, err) != FS_OK) {
-					rc = -EAGAIN;
-					break;
-				}
-				snprintf(made, sizeof made, "%s", folder);
-			}
 			kill_point("publish");
 			round.open++;
 			if (!publish_begin(fs, file->temporary, file->final, file->file_id, file->length, again, one_done, &round.files[i])) {

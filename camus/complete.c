@@ -6,6 +6,8 @@
 
 #include "camus/route.h"
 
+#define MARKS_AT_ONCE 16
+
 struct folder {
 	const char *topic;
 	char *path;
@@ -242,17 +244,17 @@ complete_publish(struct fs *fs, const struct manifest *manifest, struct err *err
 {
 	json_t *root = json_loads(manifest->text, 0, NULL), *one;
 	size_t i;
-	int rc = 0;
+	struct fs_batch batch = { .fs = fs };
 	json_array_foreach(json_object_get(root, "complete"), i, one) {
 		char path[FS_PATH_BYTES];
 		if (fs_path_join(path, sizeof path, text_of(one, "folder"), COMPLETE_MARK))
 			continue;	/* a file was published there, so its name fits; nothing of ours writes longer ones */
 		kill_point("complete");
-		if (fs_put_wait(fs, path, "", 0, true, NULL, err) != FS_OK) {
-			rc = err_prefix(err, -EIO, "%s", path);
+		fs_batch_wait(&batch, MARKS_AT_ONCE - 1, err);
+		if (batch.class != FS_OK)
 			break;
-		}
+		fs_batch_put_text(&batch, path, "", 0);
 	}
 	json_decref(root);
-	return rc;
+	return fs_batch_wait(&batch, 0, err) == FS_OK ? 0 : -EIO;
 }

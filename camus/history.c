@@ -120,20 +120,17 @@ sequence_put(struct sequence *sequence, const void *value, size_t len)
 	sequence->key.len = 0;
 }
 
+/* What was put, as a file of the batch. */
 static int
-sequence_store(struct sequence *sequence, struct place *place, const char *folder, const char *name, struct err *err)
+sequence_store(struct sequence *sequence, struct fs_batch *batch, const char *folder, const char *name, struct err *err)
 {
 	char path[FS_PATH_BYTES];
 	int rc = out_flush(sequence->out);
-	size_t len = sequence->chunks.bytes;
-	uint8_t *bytes = malloc(len + 1);
-	if (!bytes || (!rc && chunks_take(&sequence->chunks, bytes, len) != len))
-		rc = -ENOMEM;
-	if (rc || (rc = fs_path_join(path, sizeof path, folder, name)))
+	rc = rc ? rc : fs_path_join(path, sizeof path, folder, name);
+	if (rc)
 		err_set(err, -rc, "%s/%s: %s", folder, name, strerror(-rc));
-	else if (fs_put_wait(place->fs, path, bytes, len, true, NULL, err) != FS_OK)
-		rc = err_prefix(err, -EIO, "%s", path);
-	free(bytes);
+	else
+		fs_batch_put(batch, path, &sequence->chunks);
 	seqfile_free(sequence->file);
 	out_free(sequence->out);
 	chunks_free(&sequence->chunks);
@@ -142,7 +139,7 @@ sequence_store(struct sequence *sequence, struct place *place, const char *folde
 }
 
 static int
-offsets_store(const struct job *job, struct place *place, const char *folder, struct err *err)
+offsets_store(const struct job *job, struct fs_batch *batch, const char *folder, struct err *err)
 {
 	struct sequence sequence;
 	sequence_begin(&sequence, ETL_KEY_CLASS, NULL_CLASS);
@@ -158,11 +155,11 @@ offsets_store(const struct job *job, struct place *place, const char *folder, st
 		etl_key_write(&key, &sequence.key);
 		sequence_put(&sequence, NULL, 0);
 	}
-	return sequence_store(&sequence, place, folder, "offsets-m-00000", err);
+	return sequence_store(&sequence, batch, folder, "offsets-m-00000", err);
 }
 
 static int
-requests_store(const struct job *job, struct place *place, const char *folder, struct err *err)
+requests_store(const struct job *job, struct fs_batch *batch, const char *folder, struct err *err)
 {
 	struct sequence sequence;
 	sequence_begin(&sequence, ETL_REQUEST_CLASS, NULL_CLASS);
@@ -173,11 +170,11 @@ requests_store(const struct job *job, struct place *place, const char *folder, s
 		etl_request_write(part->topic, part->leader, part->partition, part->latest, &sequence.key);
 		sequence_put(&sequence, NULL, 0);
 	}
-	return sequence_store(&sequence, place, folder, "requests.previous", err);
+	return sequence_store(&sequence, batch, folder, "requests.previous", err);
 }
 
 static int
-errors_store(const struct job *job, struct place *place, const char *folder, struct err *err)
+errors_store(const struct job *job, struct fs_batch *batch, const char *folder, struct err *err)
 {
 	struct sequence sequence;
 	struct text value = { NULL };
@@ -196,18 +193,18 @@ errors_store(const struct job *job, struct place *place, const char *folder, str
 		sequence_put(&sequence, value.text, value.len);
 	}
 	text_free(&value);
-	return sequence_store(&sequence, place, folder, "errors-m-00000", err);
+	return sequence_store(&sequence, batch, folder, "errors-m-00000", err);
 }
 
 int
-history_build(const struct job *job, struct place *place, struct err *err)
+history_build(const struct job *job, const struct place *place, struct fs_batch *batch, struct err *err)
 {
 	char folder[FS_PATH_BYTES];
 	int rc = fs_path_join(folder, sizeof folder, place->state, job->run);
-	rc = rc ? rc : requests_store(job, place, folder, err);
-	rc = rc ? rc : offsets_store(job, place, folder, err);
-	rc = rc ? rc : errors_store(job, place, folder, err);
-	return rc || !job->error_count ? rc : report_errors_store(job, place, folder, err);
+	rc = rc ? rc : requests_store(job, batch, folder, err);
+	rc = rc ? rc : offsets_store(job, batch, folder, err);
+	rc = rc ? rc : errors_store(job, batch, folder, err);
+	return rc || !job->error_count ? rc : report_errors_store(job, batch, folder, err);
 }
 
 static bool

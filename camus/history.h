@@ -17,7 +17,8 @@ int history_newest(struct place *place, char newest[static HISTORY_NAME_BYTES], 
  * has run since, and err names both remedies. */
 int history_choose(struct job *job, const char *newest, const char *ours, struct err *err);
 
-int history_build(const struct job *job, struct place *place, struct err *err);
+/* The run's execution, below the state folder, as files of the batch (which the caller waits for). */
+int history_build(const struct job *job, const struct place *place, struct fs_batch *batch, struct err *err);
 /* Gives a manifest's folder its name; safe to repeat. */
 int history_show(struct place *place, const struct manifest *manifest, struct err *err);
 

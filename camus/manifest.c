@@ -122,6 +122,36 @@ text_parse(const char *text, size_t len, const char *path, struct err *err)
 }
 
 int
+manifest_parse(struct manifest *manifest, uint64_t number, const char *text, size_t len, const char *path, struct err *err)
+{
+	memset(manifest, 0, sizeof *manifest);
+	json_t *root = text_parse(text, len, path, err);
+	if (!root)
+		return -EINVAL;
+	const json_t *files = json_object_get(root, "files");
+	manifest->number = number;
+	manifest->text = strndup(text, len);
+	manifest->folder = strdup(get_text(root, "folder"));
+	snprintf(manifest->run, sizeof manifest->run, "%s", get_text(root, "run"));
+	snprintf(manifest->history, sizeof manifest->history, "%s", get_text(root, "history"));
+	snprintf(manifest->command, sizeof manifest->command, "%s", get_text(root, "command"));
+	manifest->file_count = json_array_size(files);
+	manifest->files = calloc(manifest->file_count + 1, sizeof *manifest->files);
+	for (size_t i = 0; manifest->files && i < manifest->file_count; i++) {
+		const json_t *file = json_array_get(files, i);
+		manifest->files[i] = (struct manifest_file){
+			.temporary = strdup(get_text(file, "temporary")), .final = strdup(get_text(file, "final")),
+			.file_id = (uint64_t)get_int(file, "fileId", 0), .length = (uint64_t)get_int(file, "length", 0),
+			.records = (uint64_t)get_int(file, "records", 0), .topic = strdup(get_text(file, "topic")),
+			.partition = (int32_t)get_int(file, "partition", 0), .first = get_int(file, "first", 0),
+			.last = get_int(file, "last", 0), .bucket = get_int(file, "bucket", 0),
+		};
+	}
+	json_decref(root);
+	return 0;
+}
+
+int
 manifest_read(struct fs *fs, const char *state, uint64_t number, struct manifest *manifest, struct err *err)
 {
 	char path[FS_PATH_BYTES];
@@ -130,36 +160,13 @@ manifest_read(struct fs *fs, const char *state, uint64_t number, struct manifest
 	memset(manifest, 0, sizeof *manifest);
 	snprintf(path, sizeof path, "%s/manifest-%010" PRIu64, state, number);
 	struct fs_request request = { .op = FS_READ, .path = path };
-	if (fs_call_wait(fs, &request, &answer, &memory) != FS_OK) {
-		int rc = err_set(err, EIO, "%s: cannot be read: %s", path, answer.text);
-		free(memory);
-		return rc;
-	}
-	json_t *root = text_parse((const char *)answer.bytes, answer.len, path, err);
-	if (root) {
-		const json_t *files = json_object_get(root, "files");
-		manifest->number = number;
-		manifest->text = strndup((const char *)answer.bytes, answer.len);
-		manifest->folder = strdup(get_text(root, "folder"));
-		snprintf(manifest->run, sizeof manifest->run, "%s", get_text(root, "run"));
-		snprintf(manifest->history, sizeof manifest->history, "%s", get_text(root, "history"));
-		snprintf(manifest->command, sizeof manifest->command, "%s", get_text(root, "command"));
-		manifest->file_count = json_array_size(files);
-		manifest->files = calloc(manifest->file_count + 1, sizeof *manifest->files);
-		for (size_t i = 0; manifest->files && i < manifest->file_count; i++) {
-			const json_t *file = json_array_get(files, i);
-			manifest->files[i] = (struct manifest_file){
-				.temporary = strdup(get_text(file, "temporary")), .final = strdup(get_text(file, "final")),
-				.file_id = (uint64_t)get_int(file, "fileId", 0), .length = (uint64_t)get_int(file, "length", 0),
-				.records = (uint64_t)get_int(file, "records", 0), .topic = strdup(get_text(file, "topic")),
-				.partition = (int32_t)get_int(file, "partition", 0), .first = get_int(file, "first", 0),
-				.last = get_int(file, "last", 0), .bucket = get_int(file, "bucket", 0),
-			};
-		}
-		json_decref(root);
-	}
+	int rc;
+	if (fs_call_wait(fs, &request, &answer, &memory) != FS_OK)
+		rc = err_set(err, EIO, "%s: cannot be read: %s", path, answer.text);
+	else
+		rc = manifest_parse(manifest, number, (const char *)answer.bytes, answer.len, path, err);
 	free(memory);
-	return root ? 0 : -EINVAL;
+	return rc;
 }
 
 static struct fingerprint
@@ -238,14 +245,19 @@ manifest_text(const struct job *job, const char *command, uint64_t number, const
 }
 
 int
-manifest_put(struct fs *fs, const char *state, uint64_t number, const char *run, const char *text, struct err *err)
+manifest_put(struct fs_batch *batch, const char *state, uint64_t number, const char *run, const char *text, struct err *err)
 {
+	struct fs *fs = batch->fs;
 	char temporary[FS_PATH_BYTES], path[FS_PATH_BYTES];
 	snprintf(temporary, sizeof temporary, "%s/manifest-%010" PRIu64 ".%s.new", state, number, run);
 	snprintf(path, sizeof path, "%s/manifest-%010" PRIu64, state, number);
-	enum fs_class class = fs_put_wait(fs, temporary, text, strlen(text), true, NULL, err);
-	if (class != FS_OK)
-		return err_prefix(err, -EIO, "%s", temporary);
+	fs_batch_put_text(batch, temporary, text, strlen(text));
+	enum fs_class class = fs_batch_wait(batch, 0, err);
+	if (class != FS_OK) {
+		struct fs_request removal = { .op = FS_DELETE, .path = temporary, .once = true };
+		fs_call_wait(fs, &removal, NULL, NULL);
+		return -EIO;
+	}
 	kill_point("manifest-written");
 	struct fs_answer answer;
 	void *memory = NULL;

@@ -32,13 +32,15 @@ struct manifest {
 
 /* State folder: <base>/_penstock. Finds the newest manifest; number 0 when there is none. 0 or -errno. */
 int manifest_newest(struct fs *fs, const char *state, uint64_t *number, bool *done, struct err *err);
+/* What the text says, of manifest `number`; `path` is for errors. manifest_free in any case. */
+int manifest_parse(struct manifest *manifest, uint64_t number, const char *text, size_t len, const char *path, struct err *err);
 int manifest_read(struct fs *fs, const char *state, uint64_t number, struct manifest *manifest, struct err *err);
 /* Saved offsets and fingerprints into the job's parts. */
 int manifest_saved(const struct manifest *manifest, struct job *job, struct err *err);
 /* The job's outcome as text; free it. `command` is what made it: run, reset, import ...; counts: audit counts instead of the job's; NULL. */
 char *manifest_text(const struct job *job, const char *command, uint64_t number, const char *folder, json_t *counts);
-/* Puts the text as manifest `number`. 0; -EEXIST: another run was first; -errno. */
-int manifest_put(struct fs *fs, const char *state, uint64_t number, const char *run, const char *text, struct err *err);
+/* Puts the text as manifest `number`, when all that the batch has is there. 0; -EEXIST: another run was first; -errno. */
+int manifest_put(struct fs_batch *batch, const char *state, uint64_t number, const char *run, const char *text, struct err *err);
 int manifest_done(struct fs *fs, const char *state, uint64_t number, struct err *err);
 /* Files that were found missing are written down, so that a later life does not take them for taken by a consumer; and read again. */
 int manifest_missing_store(struct fs *fs, const char *state, const struct manifest *manifest, struct err *err);

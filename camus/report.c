@@ -201,7 +201,7 @@ base64(const void *bytes, size_t len)
 }
 
 int
-report_errors_store(const struct job *job, struct place *place, const char *folder, struct err *err)
+report_errors_store(const struct job *job, struct fs_batch *batch, const char *folder, struct err *err)
 {
 	struct text lines = { NULL };
 	for (size_t i = 0; i < job->error_count; i++) {
@@ -223,8 +223,10 @@ report_errors_store(const struct job *job, struct place *place, const char *fold
 	}
 	char path[FS_PATH_BYTES];
 	int rc = fs_path_join(path, sizeof path, folder, "errors.jsonl");
-	if (!rc && fs_put_wait(place->fs, path, lines.text, lines.len, true, NULL, err) != FS_OK)
-		rc = err_prefix(err, -EIO, "%s", path);
+	if (rc)
+		err_set(err, -rc, "%s: too long for a path", folder);
+	else
+		fs_batch_put_text(batch, path, lines.text, lines.len);
 	text_free(&lines);
 	return rc;
 }

@@ -30,7 +30,7 @@ void report_print(const struct run_report *report, const struct job *job, int st
 /* Textfile for Prometheus's node exporter, put in place by a rename; a failure is told only. */
 void report_metrics(const struct run_report *report, const struct job *job, int status, const char *path);
 void report_plan(const struct job *job, const struct run_options *options);
-/* Errors of the run, one JSON object a line, as errors.jsonl in `folder`. 0 or -errno. */
-int report_errors_store(const struct job *job, struct place *place, const char *folder, struct err *err);
+/* Errors of the run, one JSON object a line, as errors.jsonl in `folder`, a file of the batch. 0 or -errno. */
+int report_errors_store(const struct job *job, struct fs_batch *batch, const char *folder, struct err *err);
 
 #endif

@@ -165,28 +165,76 @@ steps_leftovers(struct place *place, const struct job *job)
 		leftovers_remove(place, place->work, job);
 }
 
+/* The group's offsets are for information: beside the rest, because the group's broker has to be asked for first. */
+struct group {
+	const struct job *job;
+	pthread_t thread;
+	bool begun, failed;
+	struct err err;
+};
+
+static void *
+group_thread(void *context)
+{
+	struct group *group = context;
+	group->failed = kafka_group_store(group->job, &group->err) != 0;
+	return NULL;
+}
+
+static void
+group_begin(struct group *group, const struct job *job)
+{
+	group->job = job;
+	if (!job->history[0])
+		return;
+	int trouble = pthread_create(&group->thread, NULL, group_thread, group);
+	group->begun = trouble == 0;
+	if (trouble)
+		log_warn("offsets were not stored in the consumer group: no thread: %s", strerror(trouble));
+}
+
+static void
+group_end(struct group *group)
+{
+	if (!group->begun)
+		return;
+	pthread_join(group->thread, NULL);
+	if (group->failed)
+		log_warn("%s", group->err.text);
+}
+
 int
 steps_decide(struct job *job, struct place *place, const char *command, const char *folder, json_t *counts, struct run_report *report,
 	     struct err *err)
 {
-	int rc = job->history[0] && strcmp(command, "import") != 0 ? history_build(job, place, err) : 0;
+	int rc = place_lock_check(place, err);
 	if (rc)
 		return rc;
-	rc = place_lock_check(place, err);
-	if (rc)
-		return rc;
-	char *text = manifest_text(job, command, job->number + 1, folder, counts);
+	struct fs_batch batch = { .fs = place->fs };
+	struct err words = { "" };
 	kill_point("before-manifest");
-	rc = manifest_put(place->fs, place->state, job->number + 1, job->run, text, err);
-	free(text);
-	if (rc)
+	if (job->history[0] && strcmp(command, "import") != 0)
+		rc = history_build(job, place, &batch, err);
+	if (rc) {
+		fs_batch_wait(&batch, 0, &words);
 		return rc;
-	report->manifest = report->unfinished = ++job->number;
-	struct manifest manifest;
-	rc = manifest_read(place->fs, place->state, job->number, &manifest, err);
+	}
+	char *text = manifest_text(job, command, job->number + 1, folder, counts);
+	rc = manifest_put(&batch, place->state, job->number + 1, job->run, text, err);
+	struct manifest manifest = { 0 };
+	if (!rc) {
+		report->manifest = report->unfinished = ++job->number;
+		rc = manifest_parse(&manifest, job->number, text, strlen(text), "manifest", err);
+	}
+	free(text);
+	if (rc) {
+		manifest_free(&manifest);
+		return rc;
+	}
+	struct group group = { NULL };
+	group_begin(&group, job);
 	struct commit_result result = { 0 };
-	if (!rc)
-		rc = steps_publish(place, &manifest, false, &result, err);
+	rc = steps_publish(place, &manifest, false, &result, err);
 	report->published = result.published;
 	if (!rc) {
 		kill_point("published");
@@ -202,11 +250,9 @@ steps_decide(struct job *job, struct place *place, const char *command, const ch
 	if (!rc)
 		report->hook_failed |= hook_run(job->conf, &manifest, &hook) != 0;
 	manifest_free(&manifest);
+	group_end(&group);
 	if (rc)
 		return rc;
-	struct err group = { "" };
-	if (job->history[0] && kafka_group_store(job, &group))
-		log_warn("%s", group.text);
 	kill_point("group");
 	rc = manifest_done(place->fs, place->state, job->number, err);
 	if (!rc)

@@ -233,6 +233,22 @@ enum fs_class fs_call_wait(struct fs *fs, const struct fs_request *request, stru
 /* Writes `len` bytes as a whole file. With FS_OK, status (may be NULL) has its identity. */
 enum fs_class fs_put_wait(struct fs *fs, const char *path, const void *bytes, size_t len, bool overwrite, struct fs_status *status, struct err *err);
 
+/* Several small files and folders at once, for programs that may wait: what each of them costs is mostly waiting for servers. Zeroed but for `fs`
+ * is empty; every batch that got something is waited for. */
+struct fs_batch {
+	struct fs *fs;
+	uint32_t busy;
+	bool one_ended;
+	enum fs_class class;		/* of the first that failed, else FS_OK */
+	char words[700];		/* its path, and why */
+};
+/* Begins with a whole file (an existing one is replaced) of what `bytes` holds, which is empty then. */
+void fs_batch_put(struct fs_batch *batch, const char *path, struct chunks *bytes);
+void fs_batch_put_text(struct fs_batch *batch, const char *path, const char *text, size_t len);
+void fs_batch_mkdirs(struct fs_batch *batch, const char *path);
+/* Until at most `left` are under way (0: all have ended). What has failed by then, and err the first of it. */
+enum fs_class fs_batch_wait(struct fs_batch *batch, uint32_t left, struct err *err);
+
 /* The two kinds; fs_open chooses. */
 struct hadoop_conf;
 int localfs_open(struct fs **fs, const struct fs_config *config, struct clock *clock, struct err *err);

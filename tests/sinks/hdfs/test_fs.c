@@ -63,6 +63,44 @@ simple(struct fs *fs, enum fs_op op, const char *path, const char *to, bool *yes
 	return class;
 }
 
+/* Several files and folders at once: all there; the first failure is told with its path, the others end. */
+static void
+test_batch(void **state)
+{
+	(void)state;
+	struct err err = { "" };
+	struct fs_answer answer;
+	void *memory;
+	double_order("/reset");
+	struct fs *fs = double_open(500 * NS_PER_MS, 20 * NS_PER_S);
+	struct fs_batch batch = { .fs = fs };
+	assert_int_equal(fs_batch_wait(&batch, 0, &err), FS_OK);
+	for (int i = 0; i < 40; i++) {
+		char path[32];
+		snprintf(path, sizeof path, "/many/f%d", i);
+		fs_batch_put_text(&batch, path, path, (size_t)i % 5);
+		snprintf(path, sizeof path, "/made/d%d", i);
+		fs_batch_mkdirs(&batch, path);
+		fs_batch_wait(&batch, 16, &err);
+		assert_true(batch.busy <= 16);
+	}
+	assert_int_equal(fs_batch_wait(&batch, 0, &err), FS_OK);
+	assert_int_equal(batch.busy, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(fs_call_wait(fs, &(struct fs_request){ .op = FS_LIST, .path = i ? "/made" : "/many" }, &answer, &memory), FS_OK);
+		assert_int_equal(answer.list_count, 40);
+		free(memory);
+	}
+	double_order("/fault?op=SEND&kind=quota&path=/many/bad");
+	fs_batch_put_text(&batch, "/many/good1", "1", 1);
+	fs_batch_put_text(&batch, "/many/bad", "2", 1);
+	fs_batch_put_text(&batch, "/many/good2", "3", 1);
+	assert_int_equal(fs_batch_wait(&batch, 0, &err), FS_QUOTA);
+	assert_non_null(strstr(err.text, "/many/bad: quota: "));
+	assert_int_equal(fs_call_wait(fs, &(struct fs_request){ .op = FS_STAT, .path = "/many/good2" }, &answer, NULL), FS_OK);
+	fs_close(fs);
+}
+
 static void
 test_retries(void **state)
 {
@@ -325,7 +363,7 @@ main(int argc, char **argv)
 	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_conf), cmocka_unit_test(test_classes), cmocka_unit_test(test_local), cmocka_unit_test(test_double),
-		cmocka_unit_test(test_retries), cmocka_unit_test(test_publish_faults), cmocka_unit_test(test_failover), cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_batch), cmocka_unit_test(test_retries), cmocka_unit_test(test_publish_faults), cmocka_unit_test(test_failover), cmocka_unit_test(test_limit),
 	};
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }
