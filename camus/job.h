@@ -66,6 +66,7 @@ struct part {
 
 	/* the task's */
 	struct saved now;		/* after the run; next == start when nothing was read */
+	_Atomic uint64_t progress;	/* records so far, for those who look on */
 	uint64_t late;			/* for folders that were complete */
 	uint64_t records, bytes, written, skipped_old, skipped_tombstones, skipped_schema, skipped_other, decoded;
 	bool failed;			/* its old offsets stay */

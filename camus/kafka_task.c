@@ -15,6 +15,7 @@
 
 #define WINDOW 64		/* partitions assigned at a time */
 #define WAIT_MS 50
+#define BUSY_MS 2		/* while a file is on its way: its server is not kept waiting for bytes that lie here */
 #define KEPT_BYTES 4096		/* of key and value of the last record; a longer one is summed up at once */
 #define GRACE_RECORDS 5		/* of each partition that is left when a task's minutes are over */
 
@@ -175,6 +176,7 @@ active_end(struct loop *loop, struct active *active)
 	if (part->records)
 		part->now.average = (int64_t)(active->bytes / part->records);
 	part->now.known = true;
+	atomic_store_explicit(&part->progress, part->records, memory_order_relaxed);
 	writer_end_part(loop->task->writer, part);
 	active_close(active);
 	*active = loop->active[--loop->count];
@@ -413,7 +415,7 @@ queue_serve(struct loop *loop)
 	loop->records = loop->bytes = 0;
 	uint64_t began = clock_now_ns(&clock_system);
 	loop->now_ns = began;
-	rd_kafka_consume_callback_queue(loop->queue, WAIT_MS, message_call, loop);
+	rd_kafka_consume_callback_queue(loop->queue, writer_busy(task->writer) ? BUSY_MS : WAIT_MS, message_call, loop);
 	uint64_t ended = clock_now_ns(&clock_system);
 	if (!loop->records)
 		loop->now_ns = ended;
@@ -422,6 +424,8 @@ queue_serve(struct loop *loop)
 		kafka_consumer_wake(loop->consumer);
 	task->t_kafka_ns += loop->now_ns - began;
 	task->t_decode_ns += ended - loop->now_ns;
+	for (uint32_t i = 0; i < loop->count; i++)
+		atomic_store_explicit(&loop->active[i].part->progress, loop->active[i].part->records, memory_order_relaxed);
 	add(&task->progress.records, loop->records);
 	add(&task->progress.bytes, loop->bytes);
 }

@@ -33,6 +33,36 @@ struct pull {
 	uint32_t count;
 };
 
+#define TOPICS_TOLD 20u
+
+/* Where output is kept, the topics that are at work: at most TOPICS_TOLD, a line each. Parts come topic by topic. */
+static void
+topics_show(const struct job *job, double seconds)
+{
+	uint32_t told = 0, more = 0;
+	for (size_t i = 0, end; i < job->part_count; i = end) {
+		const char *topic = job->parts[i]->topic;
+		uint64_t records = 0, total = 0;
+		for (end = i; end < job->part_count && strcmp(job->parts[end]->topic, topic) == 0; end++) {
+			const struct part *part = job->parts[end];
+			if (!part->pull)
+				continue;
+			records += atomic_load_explicit(&part->progress, memory_order_relaxed);
+			total += (uint64_t)(part->latest - part->start);
+		}
+		if (!records || records >= total)
+			continue;
+		double rate = seconds > 0 ? (double)records / seconds : 0;
+		if (told++ < TOPICS_TOLD)
+			fprintf(stderr, "  %s: %" PRIu64 " of at most %" PRIu64 " records, %.0f s left\n", topic, records, total,
+				rate > 0 ? (double)(total - records) / rate : 0);
+		else
+			more++;
+	}
+	if (more)
+		fprintf(stderr, "  and %u more topics\n", more);
+}
+
 static void
 progress_show(const struct pull *pull, uint64_t began, uint64_t total, bool last)
 {
@@ -54,6 +84,8 @@ progress_show(const struct pull *pull, uint64_t began, uint64_t total, bool last
 	double left = rate > 0 && total > records ? (double)(total - records) / rate : 0;
 	fprintf(stderr, "%s%" PRIu64 " of at most %" PRIu64 " records, %.1f MB, %.0f/s, %.0f s left%s", terminal ? "\r\033[K" : "", records, total,
 		(double)bytes / 1e6, rate, left, terminal && !last ? "" : "\n");
+	if (!terminal && !last)
+		topics_show(pull->job, seconds);
 	fflush(stderr);
 }
 

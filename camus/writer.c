@@ -425,6 +425,12 @@ writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t buc
 		memory_room(writer);
 }
 
+bool
+writer_busy(const struct writer *writer)
+{
+	return writer->requests > 0;
+}
+
 void
 writer_step(struct writer *writer, uint64_t wait_ns)
 {

@@ -30,6 +30,8 @@ void writer_close(struct writer *writer);
  * A failure of a file fails its part (part->failed, part->words). */
 void writer_put(struct writer *writer, struct part *part, int64_t bucket, int64_t bucket_end, const char *folder, const char *schema,
 		int64_t time_ms, const void *payload, size_t len, int64_t offset);
+/* A file is on its way: writer_step wants to be called. */
+bool writer_busy(const struct writer *writer);
 /* Lets the file system work; waits at most wait_ns for it. */
 void writer_step(struct writer *writer, uint64_t wait_ns);
 /* No more records of this part are to come: its files are ended. */
