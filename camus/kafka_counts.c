@@ -8,8 +8,6 @@
 #include "camus/counts.h"
 #include "channel/kafka_conf.h"
 
-#define TOPIC "TrackingMonitoringEvent"	/* Camus's */
-
 struct sent {
 	size_t failed;
 	rd_kafka_resp_err_t first;
@@ -49,6 +47,52 @@ producer_new(const struct camus_conf *conf, struct sent *sent, struct err *err)
 	return producer;
 }
 
+/* Counts of one topic's windows: {"<window>": {"count", "services": [{"server", "service", "count"}]}}. */
+static json_t *
+windows_of(const json_t *topic)
+{
+	json_t *windows = json_object(), *entry;
+	const char *name;
+	json_object_foreach(json_object_get(topic, "counts"), name, entry) {
+		char start[32];
+		json_int_t count = json_integer_value(json_object_get(entry, "count"));
+		snprintf(start, sizeof start, "%lld", (long long)json_integer_value(json_object_get(entry, "start")));
+		json_t *window = json_object_get(windows, start);
+		if (!window) {
+			window = json_pack("{s:i, s:[]}", "count", 0, "services");
+			json_object_set_new(windows, start, window);
+		}
+		json_object_set_new(window, "count", json_integer(json_integer_value(json_object_get(window, "count")) + count));
+		json_array_append_new(json_object_get(window, "services"), json_pack("{s:O, s:O, s:I}", "server", json_object_get(entry, "server"), "service",
+			json_object_get(entry, "service"), "count", count));
+	}
+	return windows;
+}
+
+static void
+window_send(rd_kafka_t *producer, const json_t *key, const json_t *value, struct sent *sent)
+{
+	char *key_text = json_dumps(key, JSON_COMPACT), *value_text = json_dumps(value, JSON_COMPACT);
+	rd_kafka_resp_err_t answer;
+	if (!key_text || !value_text)
+		abort();
+	while ((answer = rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(COUNTS_TOPIC), RD_KAFKA_V_KEY(key_text, strlen(key_text)),
+		RD_KAFKA_V_VALUE(value_text, strlen(value_text)), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) ==
+		RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		rd_kafka_poll(producer, 100);
+	if (answer && sent->failed++ == 0)
+		sent->first = answer;
+	free(key_text);
+	free(value_text);
+}
+
+const char *
+counts_tier(const struct camus_conf *conf)
+{
+	const char *tier = conf_text(conf, "kafka.monitor.tier");
+	return tier ? tier : "penstock-camus";
+}
+
 int
 counts_send(const struct camus_conf *conf, const struct manifest *manifest, struct err *err)
 {
@@ -58,38 +102,29 @@ counts_send(const struct camus_conf *conf, const struct manifest *manifest, stru
 		json_decref(root);
 		return 0;
 	}
-	const char *tier = conf_text(conf, "kafka.monitor.tier");
-	tier = tier ? tier : "penstock-camus";
+	const char *tier = counts_tier(conf);
 	rd_kafka_t *producer = producer_new(conf, &sent, err);
 	size_t i;
-	json_t *topic, *entry;
-	const char *name;
+	json_t *topic, *window;
+	const char *start;
 	int rc = producer ? 0 : -EINVAL;
 	json_array_foreach(counts, i, topic) {
 		if (rc)
 			break;
-		int64_t window = json_integer_value(json_object_get(topic, "granularity"));
+		json_int_t length = json_integer_value(json_object_get(topic, "granularity"));
 		const char *about = json_string_value(json_object_get(topic, "topic"));
-		json_object_foreach(json_object_get(topic, "counts"), name, entry) {
-			int64_t start = json_integer_value(json_object_get(entry, "start"));
-			json_t *key = json_pack("{s:s, s:s, s:I, s:s}", "topic", about, "tier", tier, "window", (json_int_t)start, "run", manifest->run);
-			json_t *value = json_pack("{s:s, s:s, s:I, s:I, s:I, s:O, s:O, s:s, s:I}", "eventType", about, "tier", tier, "beginTimestamp",
-				(json_int_t)start, "endTimestamp", (json_int_t)(start + window), "count",
-				json_integer_value(json_object_get(entry, "count")), "server", json_object_get(entry, "server"), "service",
-				json_object_get(entry, "service"), "run", manifest->run, "manifest", (json_int_t)manifest->number);
-			char *key_text = json_dumps(key, JSON_COMPACT), *value_text = json_dumps(value, JSON_COMPACT);
-			rd_kafka_resp_err_t answer;
-			while ((answer = rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(TOPIC), RD_KAFKA_V_KEY(key_text, strlen(key_text)),
-				RD_KAFKA_V_VALUE(value_text, strlen(value_text)), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) ==
-				RD_KAFKA_RESP_ERR__QUEUE_FULL)
-				rd_kafka_poll(producer, 100);
-			if (answer && sent.failed++ == 0)
-				sent.first = answer;
-			free(key_text);
-			free(value_text);
+		json_t *windows = windows_of(topic);
+		json_object_foreach(windows, start, window) {
+			json_int_t begin = strtoll(start, NULL, 10);
+			json_t *key = json_pack("{s:s, s:s, s:I, s:s}", "topic", about, "tier", tier, "window", begin, "run", manifest->run);
+			json_t *value = json_pack("{s:s, s:s, s:I, s:I, s:O, s:O, s:s, s:I}", "eventType", about, "tier", tier, "beginTimestamp", begin,
+				"endTimestamp", begin + length, "count", json_object_get(window, "count"), "services",
+				json_object_get(window, "services"), "run", manifest->run, "manifest", (json_int_t)manifest->number);
+			window_send(producer, key, value, &sent);
 			json_decref(key);
 			json_decref(value);
 		}
+		json_decref(windows);
 	}
 	if (producer) {
 		if (rd_kafka_flush(producer, 35000) && sent.failed++ == 0)
@@ -97,7 +132,7 @@ counts_send(const struct camus_conf *conf, const struct manifest *manifest, stru
 		rd_kafka_destroy(producer);
 	}
 	if (!rc && sent.failed)
-		rc = err_set(err, EIO, "%zu audit counts did not reach topic %s: %s (they are sent again by the next run)", sent.failed, TOPIC,
+		rc = err_set(err, EIO, "%zu audit counts did not reach topic %s: %s (they are sent again by the next run)", sent.failed, COUNTS_TOPIC,
 			rd_kafka_err2str(sent.first));
 	json_decref(root);
 	return rc;

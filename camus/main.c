@@ -20,6 +20,7 @@ usage(FILE *to)
 		"       penstock-camus backfill TOPIC --from TIME --to TIME --into DIR -P FILE ...\n"
 		"       penstock-camus redo N [--accept-loss] -P FILE ...\n"
 		"       penstock-camus sweep|clean [--dry-run] -P FILE ...\n"
+		"       penstock-camus compare --tier TIER -P FILE ...\n"
 		"       penstock-camus bundle FILE.tar.gz\n"
 		"\n"
 		"Loads Kafka topics into dated folders, as LinkedIn's Camus does; its property files are read unchanged.\n"
@@ -31,6 +32,7 @@ usage(FILE *to)
 		"  redo       fetches again what was taken out of _penstock before manifest N was finished\n"
 		"  sweep      many small files of published folders to few (camus.sweeper.*)\n"
 		"  clean      removes dated folders that are older than camus.sweeper.clean.retention.days.*\n"
+		"  compare    this job's audit counts beside another tier's: names the windows that differ\n"
 		"  bundle     an archive of this program and its libraries, for tasks on YARN (penstock.camus.yarn.bundle)\n"
 		"  task       one mapper of a run on YARN, as Hadoop Streaming starts it: [FILE] settings, a work item on standard input\n"
 		"  -P FILE    properties;  -p FILE  properties read before -P's;  -D  one more, wins\n"
@@ -63,13 +65,13 @@ inputs_load(struct camus_conf *conf, const struct inputs *inputs)
 	return rc ? rc : conf_load(conf);
 }
 
-enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, SWEEP, CLEAN, BUNDLE, TASK, COMMANDS };
-static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo", "sweep", "clean", "bundle", "task" };
+enum command { RUN, PLAN, RESET, IMPORT, BACKFILL, REDO, SWEEP, CLEAN, COMPARE, BUNDLE, TASK, COMMANDS };
+static const char *const commands[COMMANDS] = { "run", "plan", "reset", "import", "backfill", "redo", "sweep", "clean", "compare", "bundle", "task" };
 
 struct asked {
 	enum command command;
 	const char *what;		/* TOPIC, N */
-	const char *from, *to, *into;
+	const char *from, *to, *into, *tier;
 	bool accept_loss, dry_run;
 	struct inputs inputs;
 	struct run_options options;
@@ -98,7 +100,7 @@ argument_take(struct asked *asked, const char *arg, const char *next)
 		const char **value;
 	} valued[] = {
 		{ "--to", 1u << RESET | 1u << BACKFILL, &asked->to }, { "--from", 1u << BACKFILL, &asked->from },
-		{ "--into", 1u << BACKFILL, &asked->into }, { "--metrics-file", 1u << RUN, &asked->options.metrics_file },
+		{ "--into", 1u << BACKFILL, &asked->into }, { "--tier", 1u << COMPARE, &asked->tier }, { "--metrics-file", 1u << RUN, &asked->options.metrics_file },
 	};
 	for (size_t i = 0; i < sizeof valued / sizeof *valued; i++)
 		if (strcmp(arg, valued[i].name) == 0 && valued[i].commands & 1u << asked->command) {
@@ -150,6 +152,8 @@ command_run(const struct asked *asked, const struct camus_conf *conf)
 		return run_redo(conf, &asked->options, strtoull(asked->what, NULL, 10), asked->accept_loss);
 	case SWEEP:
 		return run_sweep(conf, &asked->options, asked->dry_run);
+	case COMPARE:
+		return run_compare(conf, &asked->options, asked->tier);
 	case CLEAN:
 		return run_clean(conf, &asked->options, asked->dry_run);
 	default:
@@ -203,6 +207,8 @@ main(int argc, char **argv)
 		wanting = "backfill needs TOPIC, --from TIME, --to TIME and --into DIR";
 	if (asked.command == REDO && (!asked.what || strspn(asked.what, "0123456789") != strlen(asked.what)))
 		wanting = "redo needs the number of a manifest";
+	if (asked.command == COMPARE && !asked.tier)
+		wanting = "compare needs --tier TIER: whose counts are to be the same";
 	if (wanting) {
 		fprintf(stderr, "penstock-camus: %s\n", wanting);
 		return 2;

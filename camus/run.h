@@ -25,6 +25,8 @@ int run_redo(const struct camus_conf *conf, const struct run_options *options, u
 int run_sweep(const struct camus_conf *conf, const struct run_options *options, bool dry);
 /* Removes dated folders that need not be kept any longer (camus.sweeper.clean.*). dry: tells only. */
 int run_clean(const struct camus_conf *conf, const struct run_options *options, bool dry);
+/* Audit counts of this job's tier beside another's, by what both told Kafka: windows that differ are named, with status 1. */
+int run_compare(const struct camus_conf *conf, const struct run_options *options, const char *tier);
 int run_plan(const struct camus_conf *conf, const struct run_options *options);
 
 #endif

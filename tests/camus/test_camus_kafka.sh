@@ -195,6 +195,40 @@ python3 - "$dir/counts" "$dir"/base/history/*/counts.* <<-'EOF' || fail "counts"
 	assert stored == by_topic, stored
 	EOF
 
+# Counts of another tier: windows that differ are named; who tells twice counts once; what is not loaded to its end is not judged.
+other() {	# topic window count run
+	printf '{"eventType":"%s","tier":"agents","beginTimestamp":%s,"endTimestamp":0,"count":%s%s}\n' "$1" "$2" "$3" "${4:+,\"run\":\"$4\"}"
+}
+set -- -P "$dir/job.properties" -D kafka.monitor.tier=hdfs
+"$CAMUS" compare "$@" >"$dir/log" 2>&1
+[ $? = 2 ] || fail "compare without --tier"
+"$CAMUS" compare --tier hdfs "$@" >"$dir/log" 2>&1 && fail "compared with itself"
+python3 - "$dir/counts" >"$dir/other" <<-'EOF'
+	import json, sys
+	sums = {}
+	for key, value in dict(line.rstrip("\n").split("\t") for line in open(sys.argv[1])).items():
+	    key, value = json.loads(key), json.loads(value)
+	    at = key["topic"], key["window"]
+	    sums[at] = sums.get(at, 0) + value["count"]
+	    assert value["count"] == sum(s["count"] for s in value["services"]), value
+	for (topic, window), count in sorted(sums.items()):
+	    for part, run in ((count // 2, "a"), (count - count // 2, "b"), (count // 2, "a")):
+	        print(json.dumps({"eventType": topic, "tier": "agents", "beginTimestamp": window, "count": part, "run": run}))
+	EOF
+kcat -P -b "$KAFKA_BS" -t TrackingMonitoringEvent -l "$dir/other" || fail "kcat"
+"$CAMUS" compare --tier agents "$@" >"$dir/log" 2>&1 || fail "the same counts of two tiers differ"
+grep -q 'windows: [1-9][0-9]* the same, 0 differ' "$dir/log" || fail "no window was compared"
+first=$(sed -n 's/.*"alpha".*"beginTimestamp": \([0-9]*\).*/\1/p' "$dir/other" | head -1)
+other alpha "$first" 3 >"$dir/more"
+other alpha "$((first - 600000))" 7 c >>"$dir/more"
+other alpha 4102444800000 9 >>"$dir/more"
+echo 'no counts' >>"$dir/more"
+kcat -P -b "$KAFKA_BS" -t TrackingMonitoringEvent -l "$dir/more" || fail "kcat"
+"$CAMUS" compare --tier agents "$@" >"$dir/log" 2>&1 && fail "counts that differ"
+[ "$(grep -c '^alpha .*: hdfs [0-9]*, agents [0-9]* (-[37])$' "$dir/log")" = 2 ] || fail "the windows are not named"
+grep -q '2 differ, [1-9][0-9]* not loaded to their end; 1 messages are no counts' "$dir/log" || fail "the summary of the comparison"
+set --
+
 # A file that another has the name of, a configuration with mistakes.
 "$CAMUS" run -P "$dir/job.properties" -D etl.default.timezone=Mars/Olympus -D mapred.map.tasks=0 >"$dir/log" 2>&1
 [ $? = 2 ] || fail "a bad number passes"
