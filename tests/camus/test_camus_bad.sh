@@ -18,7 +18,7 @@ kafka_start "$dir/kafka" || fail "no broker"
 read -r hdfs <&"${DOUBLE[0]}" || fail "no WebHDFS double"
 tool() { java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$dir/kafka/tools:$KAFKA_HOME/libs/*" "$@" >>"$dir/tools.log" 2>&1; }
 makers=
-for spec in rows:2 good:1 full:2 lost:2 rot:1; do tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BS" --create --topic "${spec%:*}" --partitions "${spec#*:}" & makers="$makers $!"; done
+for spec in hours:2 rows:2 good:1 full:2 lost:2 rot:1; do tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BS" --create --topic "${spec%:*}" --partitions "${spec#*:}" & makers="$makers $!"; done
 wait $makers
 
 job() {	# root topics...: the settings of a job of its own
@@ -93,6 +93,25 @@ say 'too old [1-9]'
 run -D kafka.max.historical.days=3 || fail "again"
 say 'nothing committed'
 
+# ---- limits (6.2): the first record behind the hours is still written; each partition gets some when a task's minutes are over; nothing is lost
+job "$dir/h" hours
+for m in 0 30 61 5 70 10; do echo "{\"timestamp\":$((1396130000000 + m * 60000)),\"n\":$m}"; done | put hours 0
+run -D kafka.max.pull.hrs=1 || fail "hours"
+say 'not fully pulled: kafka.max.pull.hrs = 1 reached'
+[ "$(records "$dir/h/out")" = 3 ] || fail "$(records "$dir/h/out") records of an hour: want the three up to the first behind it"
+run -D kafka.max.pull.hrs=1 && [ "$(records "$dir/h/out")" = 5 ] || fail "$(records "$dir/h/out") records after the second hour"
+run -D kafka.max.pull.hrs=1 && [ "$(records "$dir/h/out")" = 6 ] || fail "$(records "$dir/h/out") records after the third hour"
+rows 101 120 | put hours 0
+rows 121 123 | put hours 1
+run -D kafka.max.pull.minutes.per.task=0 || fail "minutes"
+say 'not fully pulled: kafka.max.pull.minutes.per.task = 0 reached'
+[ "$(records "$dir/h/out")" = 14 ] || fail "$(records "$dir/h/out") records when the minutes are over: want five of one partition and three of the other"
+run && [ "$(records "$dir/h/out")" = 29 ] || fail "$(records "$dir/h/out") records behind the minutes"
+
+# ---- a destination that is in another file system than the state
+run -D etl.execution.base.path="webhdfs://127.0.0.1:$hdfs/base" && fail "two file systems"
+say 'not in the file system of etl.destination.path'
+
 # ---- 9.2: one task's partitions fail, the others commit (or nothing, when asked)
 job "$dir/b" rows good
 rows 1 10 | put good 0
@@ -146,6 +165,17 @@ for path in /out/_penstock/ /base/_penstock/manifest /base/_penstock/2; do
 		run || run || fail "$kind at a rename of $path"
 		[ "$(loaded)" = $wanted ] || fail "$(loaded) records of $wanted after $kind at a rename of $path"
 	done
+done
+# killed at each point (a process that dies in the middle of its calls): the next run has each record once
+for point in pull before-manifest manifest-written manifest-renamed publish:1 publish:2 published history counts group done; do
+	rows 1 9 | put full 0
+	rows 10 18 | put full 1
+	wanted=$((wanted + 18))
+	PENSTOCK_CAMUS_KILL_AT=$point run -D etl.run.tracking.post=true
+	[ $? = 137 ] || fail "not killed at $point"
+	[ $point != manifest-renamed ] || { PENSTOCK_CAMUS_KILL_AT=recovered run; [ $? = 137 ] || fail "not killed while recovering"; }
+	run || fail "the run after a kill at $point"
+	[ "$(loaded)" = $wanted ] || fail "$(loaded) records of $wanted after a kill at $point"
 done
 calls() { local n=0 op; for op in GETFILESTATUS LISTSTATUS MKDIRS RENAME DELETE OPEN CREATE APPEND GETCONTENTSUMMARY CONCAT; do n=$((n + $(ask "count?op=$op"))); done; echo $n; }
 before=$(calls)
