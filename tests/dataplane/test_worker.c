@@ -1,5 +1,6 @@
 /* worker: frames from memory through net, syslogudp and an interceptor into blocks, one thread stepped by hand.
- *   test_worker                 both accounts are even to the unit; the hot path allocates nothing (every malloc of ours is counted)
+ *   test_worker                 both accounts are even to the unit, with a channel that is full for a while, too; the hot path allocates nothing (every
+ *                               malloc of ours is counted)
  *   test_worker bench SECONDS   events a second of the data core alone, with checksums and five headers, no regex, no log behind it */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -224,6 +225,37 @@ test_accounts_and_memory(void **state)
 	rig_close(rig);
 }
 
+/* Nobody takes blocks for a while: each datagram is in the channel or counted as channel_full, and it goes on. */
+static void
+test_full_channel(void **state)
+{
+	(void)state;
+	struct rig *rig = rig_open(2000, NULL);
+	struct ingress *ingress = &rig->worker->ingress;
+	struct intake_counters *intake = &ingress->channels[0].counters;
+	struct source_counters *source = &ingress->sources[0].counters;
+	for (int i = 0; i < 1500; i++)
+		worker_step(rig->worker);
+	uint64_t full = counter_read(&intake->channel_full), held = counter_read(&intake->offered) - full;
+	assert_in_range(held, BLOCKS * BLOCK_BYTES / 400, BLOCKS * BLOCK_BYTES / 150);
+	assert_true(full > 10000);
+	while (!rig->port->ended)
+		turn(rig);
+	ingress_put(ingress);
+	ingress_seal_due(ingress, true);
+	sponge_step(&rig->sponge);
+	ingress_reap(ingress);
+	assert_true(ingress_drained(ingress));
+	assert_int_equal(counter_read(&net_counters(rig->worker->ports[0].net)->to_source), 128000);
+	assert_int_equal(counter_read(&source->parsed), 128000);
+	assert_int_equal(counter_read(&source->parsed), counter_read(&source->routed));
+	assert_int_equal(counter_read(&intake->offered), 128000);
+	assert_int_equal(counter_read(&intake->stored) + counter_read(&intake->channel_full), 128000);
+	assert_in_range(counter_read(&intake->channel_full), full, full + 64);
+	assert_int_equal(rig->sponge.events, counter_read(&intake->stored));
+	rig_close(rig);
+}
+
 /* Turns of the data core over frames in memory; a function of its own, so that callgrind can be told to count it alone. */
 __attribute__((noinline)) void
 bench_turns(struct rig *rig, uint32_t turns)
@@ -298,6 +330,6 @@ main(int argc, char **argv)
 		return bench(atof(argv[2]));
 	if (argc == 3 && strcmp(argv[1], "count") == 0)
 		return count((uint32_t)atoi(argv[2]));
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_accounts_and_memory) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_accounts_and_memory), cmocka_unit_test(test_full_channel) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PEERS 6
+#define POOLS 3
 
 static struct {
 	uint32_t iss, ack;		/* iss: of the peer */
@@ -73,6 +74,7 @@ act(const uint8_t *r)
 	int32_t off = (int16_t)(r[2] | r[3] << 8);
 	uint64_t edge = s ? s->got : 0;
 	P.from.port = (uint16_t)(100 + i);
+	P.to.port = (uint16_t)(7000 + i % POOLS);
 	P.ts = r[7] & 1;
 	P.ts_val += r[7] >> 4;
 	P.window = r[7] & 2 ? 0 : (uint16_t)(r[6] << 6);
@@ -139,7 +141,7 @@ act(const uint8_t *r)
 			s->allow = r[5] & 1 ? UINT64_MAX : s->got + r[4];
 			P.room = r[5] & 2 ? UINT32_MAX : r[4] * 16u;
 			P.settled = r[5] & 4;
-			tcp_credit(P.tcp, 0, r[5] & 8 ? 1u << 20 : r[4] * 64u, false);
+			tcp_credit(P.tcp, i % POOLS, r[5] & 8 ? 1u << 20 : r[4] * 64u, r[5] & 16);
 			conn_resume(s->conn);
 		}
 		break;
@@ -155,6 +157,8 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		return 0;
 	struct tcp_config config = { .connections_max = 5, .chunks = 24, .half_open_max = 1 + input[0] % 4u, .window_max = 65536, .secret = { 3, 4 } };
 	peer_open(&config);
+	for (uint32_t i = 1; i < POOLS; i++)
+		tcp_credit(P.tcp, i, 64u << 20, false);
 	P.durable = input[1] & 1;
 	memset(peers, 0, sizeof peers);
 	for (size_t at = 2; at + 8 <= size; at += 8)

@@ -11,13 +11,14 @@ what is durable.
               in the log; connections of these sources end with a reset, at the next segment that the sender sends
   rsyslog N   the same under a real rsyslogd with a disk queue, judged from a capture on the TAP: each connection's bytes up to the last ACK seen are in the
               log. Every second start resets the connections (the source has another name): what rsyslog itself loses then is printed
+  flood N     N SYNs from as many addresses, as fast as they can be sent: senders with a rate keep 90 % of it, and every line of theirs is there
   allow       penstock.ports.NAME.allow and penstock.allow of a source: only a sender in both is heard, over TCP and UDP; the others are counted
   stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after;
               meanwhile a new http connection to that channel is answered with 503, and a source of another channel is not held up
 Usage: test_tcp_kernel.py PENSTOCK CTL RELAY MODE [ARG [GENERATOR]].   Exit 77 where the machine cannot do it."""
 import io, json, os, re, select, shutil, signal, socket, struct, subprocess, sys, time
 
-from tcp_rig import ADDRESS, PORT, Agent, children, ctl, delivered, even, finish, found, mode, on_relay, own_namespace, skip, tag, tap_up, until, work
+from tcp_rig import ADDRESS, PORT, Agent, children, ctl, delivered, even, finish, found, mode, on_relay, own_namespace, sh, skip, tag, tap_up, until, work
 
 arg = sys.argv[5] if len(sys.argv) > 5 else None
 trafficgen = sys.argv[6] if len(sys.argv) > 6 else None
@@ -552,6 +553,60 @@ a1.channels.c2.checkpointDir = {work}/checkpoint2
     print(f"{lines} lines acknowledged of {before} stored in the full channel; the second sender lost none")
 
 
+def flood(syns):
+    agent = Agent(f"net_tap0,iface={tag}")
+    tap_up(tag)
+    agent.up()
+    stop_file, senders = f"{work}/stop", 4
+    pids = [slow_sender(3 * s + 1, stop_file) for s in range(senders)]		# the middle one: 40 lines each 70 ms
+    until("all send", lambda: sum(f["acked"] > 10000 for f in agent.flows()) == senders)
+
+    def stored_lines():
+        return agent.metric("INTAKE", "acknowledged"), time.monotonic()
+
+    own = bytes.fromhex(re.search(r"link/ether (\S+)", sh(f"ip -o link show {tag}").stdout)[1].replace(":", ""))
+    agents = bytes.fromhex(re.search(r"lladdr (\S+)", sh(f"ip neigh show {ADDRESS} dev {tag}").stdout)[1].replace(":", ""))
+    to = socket.inet_aton(ADDRESS)
+
+    def fold(total):
+        total = (total & 0xffff) + (total >> 16)
+        return ~((total & 0xffff) + (total >> 16)) & 0xffff
+
+    def words(data):
+        return sum(struct.unpack(f">{len(data) // 2}H", data))
+
+    ip_sum = words(struct.pack(">BBHHHBBH", 0x45, 0, 44, 0, 0, 64, 6, 0)) + words(to)
+    tcp_sum = words(struct.pack(">HHIIBBHHHBBH", 40000, PORT, 0, 0, 0x60, 2, 64000, 0, 0, 2, 4, 1460)) + words(to) + 6 + 24
+    head = agents + own + b"\x08\x00"
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    wire.bind((tag, 0))
+    lines, begin = stored_lines()
+    time.sleep(3)
+    now, at = stored_lines()
+    alone = (now - lines) / (at - begin)
+    lines, begin = now, at
+    os.nice(10)			# it is the agent that is tried, not the scheduler
+    for i in range(syns):
+        high, low = 0x0a00 + (i >> 16), i & 0xffff
+        frame = head + struct.pack(">BBHHHBBHHH4sHHIIBBHHHBBH", 0x45, 0, 44, 0, 0, 64, 6, fold(ip_sum + high + low), high, low, to,
+                                   40000, PORT, i, 0, 0x60, 2, 64000, fold(tcp_sum + high + low + (i >> 16) + low), 0, 2, 4, 1460)
+        try:
+            wire.send(frame)
+        except OSError:			# the device's queue is full
+            pass
+    now, at = stored_lines()
+    under = (now - lines) / (at - begin)
+    seen = agent.metric("TCP", "cookies_sent") + agent.metric("TCP", "opened") - senders
+    print(f"{syns} SYNs in {at - begin:.1f} s, {seen} of them answered; {alone:.0f} lines/s before them, {under:.0f} lines/s meanwhile")
+    open(stop_file, "w").close()
+    wait_all(pids)
+    exact({3 * s + 1: int(open(f"{work}/sent{3 * s + 1}").read()) for s in range(senders)})
+    even(agent)
+    assert agent.metric("TCP", "cookies_sent") > syns // 2, seen
+    assert under >= 0.9 * alone, (alone, under)
+    agent.stop()
+
+
 def allow():
     agent = Agent(f"net_tap0,iface={tag}", more="penstock.ports.p0.allow = 192.0.2.1/32 192.0.2.3/32", sources={
         "r1": {"type": "syslogtcp", "host": ADDRESS, "port": PORT, "keepFields": "all"},
@@ -594,7 +649,7 @@ def allow():
 rsyslogd = found("rsyslog.sh", "rsyslog_find && echo $RSYSLOGD") if mode == "rsyslog" else None
 own_namespace()
 try:
-    {"plain": plain, "loss": lambda: loss(arg), "kill": lambda: kill(int(arg)), "restart": lambda: restart(int(arg)), "stall": stall, "allow": allow,
+    {"plain": plain, "loss": lambda: loss(arg), "kill": lambda: kill(int(arg)), "restart": lambda: restart(int(arg)), "stall": stall, "allow": allow, "flood": lambda: flood(int(arg)),
      "replies": lambda: replies(int(arg)),
      "generator": lambda: generator(int(arg)), "rsyslog": lambda: rsyslog(int(arg))}[mode]()
 finally:
