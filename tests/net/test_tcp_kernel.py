@@ -11,7 +11,8 @@ what is durable.
               in the log; connections of these sources end with a reset, at the next segment that the sender sends
   rsyslog N   the same under a real rsyslogd with a disk queue, judged from a capture on the TAP: each connection's bytes up to the last ACK seen are in the
               log. Every second start resets the connections (the source has another name): what rsyslog itself loses then is printed
-  flood N     N SYNs from as many addresses, as fast as they can be sent: senders with a rate keep 90 % of it, and every line of theirs is there
+  flood N     N SYNs from as many addresses, 50,000 a second: senders with a rate keep 90 % of it, and every line of theirs is there.
+              By hand, on an idle machine: the rate of four processes that sleep is measured (test_tcp.c flood_of_syns has a million on a clock of its own)
   allow       penstock.ports.NAME.allow and penstock.allow of a source: only a sender in both is heard, over TCP and UDP; the others are counted
   stall       the sink dead and the channel full: the window closes, senders are neither reset nor acknowledged beyond the log, and go on after;
               meanwhile a new http connection to that channel is answered with 503, and a source of another channel is not held up
@@ -557,6 +558,7 @@ def flood(syns):
     agent = Agent(f"net_tap0,iface={tag}")
     tap_up(tag)
     agent.up()
+    sh(f"ip link set {tag} txqueuelen 20000")	# what a busy machine's agent is late with is not lost
     stop_file, senders = f"{work}/stop", 4
     pids = [slow_sender(3 * s + 1, stop_file) for s in range(senders)]		# the middle one: 40 lines each 70 ms
     until("all send", lambda: sum(f["acked"] > 10000 for f in agent.flows()) == senders)
@@ -587,6 +589,8 @@ def flood(syns):
     lines, begin = now, at
     os.nice(10)			# it is the agent that is tried, not the scheduler
     for i in range(syns):
+        if i % 500 == 0:
+            time.sleep(max(0, begin + i / 50000 - time.monotonic()))	# 50,000 a second
         high, low = 0x0a00 + (i >> 16), i & 0xffff
         frame = head + struct.pack(">BBHHHBBHHH4sHHIIBBHHHBBH", 0x45, 0, 44, 0, 0, 64, 6, fold(ip_sum + high + low), high, low, to,
                                    40000, PORT, i, 0, 0x60, 2, 64000, fold(tcp_sum + high + low + (i >> 16) + low), 0, 2, 4, 1460)
@@ -602,7 +606,7 @@ def flood(syns):
     wait_all(pids)
     exact({3 * s + 1: int(open(f"{work}/sent{3 * s + 1}").read()) for s in range(senders)})
     even(agent)
-    assert agent.metric("TCP", "cookies_sent") > syns // 2, seen
+    assert seen > syns // 2
     assert under >= 0.9 * alone, (alone, under)
     agent.stop()
 
