@@ -85,6 +85,7 @@ main(void)
 		child(io, path);
 	}
 	waitpid(pid, &status, 0);
+	io->ops->close(io);
 	unlink(path);
 	return status != 0;
 }
