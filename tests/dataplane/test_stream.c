@@ -327,14 +327,23 @@ test_answers_due(void **state)
 		feed(r[0], "<13>0\n");
 		stream_rig_turn(&rig, true);	/* stored, and nobody takes it: the writer asks for nothing */
 		assert_false(channel_hungry(rig.channel));
-		for (int i = 0; i < 3; i++)
+		for (int i = 0; i < 3; i++) {
 			feed(r[i], "<13>1\n");
+			ingress_input(&rig.ingress, true);
+			assert_int_equal(sealed(&rig), 0);	/* the burst goes on */
+		}
+		ingress_input(&rig.ingress, false);
 		assert_int_equal(sealed(&rig), answers ? 1 : 0);
 		feed(r[3], "<13>2\n");		/* one of four */
 		assert_int_equal(sealed(&rig), answers ? 1 : 0);
 		feed(r[4], "<13>2\n");
 		assert_int_equal(sealed(&rig), answers ? 1 : 0);
 		feed(r[5], "<13>2\n");		/* three of six */
+		for (int turn = 0; turn < 4; turn++) {
+			ingress_input(&rig.ingress, true);
+			assert_int_equal(sealed(&rig), answers ? 1 : 0);
+		}
+		ingress_input(&rig.ingress, true);	/* a burst without end holds nothing up for longer */
 		assert_int_equal(sealed(&rig), answers ? 2 : 0);
 		feed(r[5], "<13>3\n");
 		assert_int_equal(sealed(&rig), answers ? 2 : 0);	/* no third */
