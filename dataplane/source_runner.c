@@ -79,6 +79,7 @@ source_runner_run(void *context)
 		if (!ingress_drained(ingress))
 			poll(&(struct pollfd){ .fd = runner->wake_fd, .events = POLLIN }, 1, 1);
 	}
+	kernel_listen_buffers_free();
 	return NULL;
 }
 

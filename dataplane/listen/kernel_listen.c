@@ -53,6 +53,16 @@ kernel_listen_buffers_init(void)
 	return 0;
 }
 
+void
+kernel_listen_buffers_free(void)
+{
+	if (!buffers)
+		return;
+	free(buffers->bytes);
+	free(buffers);
+	buffers = NULL;
+}
+
 static int
 bind_one(const struct addrinfo *ai, const struct source_listen *where, struct err *err)
 {

@@ -27,5 +27,6 @@ void kernel_listen_close(struct kernel_listen *listen);
 
 /* Buffers of one receive, shared by the listens of a runner. */
 int kernel_listen_buffers_init(void);
+void kernel_listen_buffers_free(void);	/* the thread receives no more */
 
 #endif
