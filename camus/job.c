@@ -108,3 +108,20 @@ kill_point(const char *name)
 	if (atomic_fetch_add(&passed, 1) + 1 == turn)
 		kill(getpid(), SIGKILL);
 }
+
+json_t *
+words_json(const char *words)
+{
+	json_t *text = json_string(words);
+	if (text)
+		return text;
+	char *plain = strdup(words);
+	if (!plain)
+		abort();	/* a line of text: nothing sensible can follow */
+	for (char *p = plain; *p; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	text = json_string(plain);
+	free(plain);
+	return text;
+}

@@ -142,4 +142,7 @@ void job_stop_ask(void);	/* as a signal does */
 /* A point at which a test may kill the process: PENSTOCK_CAMUS_KILL_AT=name[:n] sends SIGKILL at its n-th passing. */
 void kill_point(const char *name);
 
+/* A string for JSON. Words may have been cut within a character, or quote a stranger's bytes: then what is no ASCII becomes '?'. */
+json_t *words_json(const char *words);
+
 #endif

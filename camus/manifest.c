@@ -228,8 +228,8 @@ manifest_text(const struct job *job, const char *command, uint64_t number, const
 			(json_int_t)(part->failed ? 0 : part->records)));
 	}
 	for (size_t i = 0; i < job->error_count && i < 1000; i++)
-		json_array_append_new(errors, json_pack("{s:s, s:i, s:I, s:s}", "topic", job->errors[i].part->topic, "partition",
-			(int)job->errors[i].part->partition, "offset", (json_int_t)job->errors[i].offset, "words", job->errors[i].words));
+		json_array_append_new(errors, json_pack("{s:s, s:i, s:I, s:o}", "topic", job->errors[i].part->topic, "partition",
+			(int)job->errors[i].part->partition, "offset", (json_int_t)job->errors[i].offset, "words", words_json(job->errors[i].words)));
 	json_t *root = json_pack("{s:i, s:I, s:s, s:s, s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "version", VERSION, "number", (json_int_t)number,
 		"command", command, "job", job->conf->job_name, "run", job->run, "history", job->history, "started", (json_int_t)(job->started_ns / NS_PER_MS), "folder",
 		folder, "files", files, "partitions", parts, "counts",

@@ -55,11 +55,11 @@ report_sum(const struct job *job)
 static json_t *
 part_json(const struct part *part)
 {
-	return json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:b, s:I, s:b, s:b, s:s}", "topic", part->topic, "partition", (int)part->partition, "start_why",
+	return json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:b, s:I, s:b, s:b, s:o}", "topic", part->topic, "partition", (int)part->partition, "start_why",
 		start_why_name(part->why), "earliest", (json_int_t)part->earliest, "start", (json_int_t)part->start, "latest",
 		(json_int_t)part->latest, "next", (json_int_t)(part->failed ? part->saved.next : part->now.next), "identity_proven", (int)part->proven,
 		"records", (json_int_t)part->records, "failed", (int)(part->failed || part->trouble), "more", (int)part->more, "words",
-		part->words);
+		words_json(part->words));
 }
 
 static void
@@ -206,8 +206,8 @@ report_errors_store(const struct job *job, struct fs_batch *batch, const char *f
 	struct text lines = { NULL };
 	for (size_t i = 0; i < job->error_count; i++) {
 		const struct error_record *error = &job->errors[i];
-		json_t *object = json_pack("{s:s, s:i, s:I, s:s}", "topic", error->part->topic, "partition", (int)error->part->partition, "offset",
-			(json_int_t)error->offset, "error", error->words);
+		json_t *object = json_pack("{s:s, s:i, s:I, s:o}", "topic", error->part->topic, "partition", (int)error->part->partition, "offset",
+			(json_int_t)error->offset, "error", words_json(error->words));
 		if (error->kept) {
 			char *key = base64(error->key, error->key ? error->key_len : 0), *value = base64(error->value, error->value ? error->value_len : 0);
 			json_object_set_new(object, "key_base64", error->key ? json_string(key) : json_null());

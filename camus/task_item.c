@@ -13,24 +13,6 @@
 
 /* ---- pieces ---- */
 
-/* Words may have been cut within a character, or quote a stranger's bytes. */
-static json_t *
-words_json(const char *words)
-{
-	json_t *text = json_string(words);
-	if (text)
-		return text;
-	char *plain = strdup(words);
-	if (!plain)
-		abort();	/* a line of text: nothing sensible can follow */
-	for (char *p = plain; *p; p++)
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	text = json_string(plain);
-	free(plain);
-	return text;
-}
-
 static json_t *
 hex_json(const void *bytes, size_t len)
 {

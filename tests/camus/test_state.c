@@ -11,6 +11,7 @@
 #include "camus/job.h"
 #include "camus/manifest.h"
 #include "camus/registry.h"
+#include "camus/report.h"
 
 #define FILES "\"files\":[{\"temporary\":\"/a\",\"final\":\"/b\",\"fileId\":7,\"length\":3,\"records\":1,\"topic\":\"t\",\"partition\":0,\"first\":0,\"last\":0,\"bucket\":0}]"
 #define PARTS "\"partitions\":[{\"topic\":\"t\",\"partition\":0,\"next\":5}]"
@@ -57,6 +58,36 @@ test_manifest(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+/* What is said of a record may be cut within a character: it is kept all the same. */
+static void
+test_errors(void **state)
+{
+	char dir[] = "/tmp/penstock-state-XXXXXX", path[64], uri[64], ignored[FS_PATH_BYTES], command[64], line[256] = "";
+	struct err err = { "" };
+	struct place place = { NULL };
+	struct part part = { .topic = "t" };
+	struct error_record error = { .part = &part, .offset = 41, .words = "no JSON near 'caf\xc3", .kept = true, .value = (uint8_t *)"abc", .value_len = 3 };
+	struct job job = { .errors = &error, .error_count = 1 };
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(uri, sizeof uri, "file://%s", dir);
+	assert_int_equal(fs_open(&place.fs, &(struct fs_config){ .uri = uri, .conf_dir = "/" }, &clock_system, ignored, &err), 0);
+	struct fs_batch batch = { .fs = place.fs };
+	assert_int_equal(report_errors_store(&job, &batch, dir, &err), 0);
+	assert_int_equal(fs_batch_wait(&batch, 0, &err), FS_OK);
+	snprintf(path, sizeof path, "%s/errors.jsonl", dir);
+	FILE *file = fopen(path, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(line, sizeof line, file));
+	fclose(file);
+	assert_non_null(strstr(line, "\"offset\":41"));
+	assert_non_null(strstr(line, "near 'caf?"));
+	assert_non_null(strstr(line, "YWJj"));
+	fs_close(place.fs);
+	snprintf(command, sizeof command, "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
 /* A registry that does not answer is not asked for each record: a run of a million would never end. */
 static void
 test_registry_down(void **state)
@@ -83,6 +114,6 @@ test_registry_down(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_manifest), cmocka_unit_test(test_registry_down) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_manifest), cmocka_unit_test(test_errors), cmocka_unit_test(test_registry_down) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
