@@ -143,7 +143,7 @@ class Case(unittest.TestCase):
             self.assertFalse(os.path.exists(dirs[lost] + "/ringlog.meta"))
             shutil.rmtree(dirs[lost])
             os.rename(dirs[lost] + ".away", dirs[lost])
-        self.refused("is locked by another channel", dataDirs=f"{self.top}/x,{self.top}/x")
+        self.refused("stands twice: name each directory once", dataDirs=f"{self.top}/x,{self.top}/x")
         self.assertEqual(self.drain(dataDirs=joined), list(range(count)))
 
     def test_a_crash_while_the_log_was_made(self):
