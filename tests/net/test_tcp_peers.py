@@ -113,8 +113,10 @@ def judge(capture):
                 f["head"] = s.at
         if s.length and not after(s.seq, f["next"]) and after(s.seq + s.length & 0xffffffff, f["next"]) and f["window"]:
             f["since"] = f["since"] or s.at
-            if s.id not in f["ids"]:			# not the relay's doing
+            # Not the relay's doing, and behind a timeout, which is 200 ms at least: the parts of a burst with a hole in it are sent again within milliseconds.
+            if s.id not in f["ids"] and (not f["ids"] or s.at - f["last"] > 0.15):
                 f["ids"].add(s.id)
+                f["last"] = s.at
                 if len(f["ids"]) == 4:			# the first time and two RTOs; a tail probe may come between
                     stalls.append((key, s.at - f["since"]))
     return resets, stalls, longest, longest_ours, len(flows)
