@@ -43,7 +43,7 @@ list_ended(void *context, const struct fs_answer *answer)
 	sink->identities.list = NULL;
 	if (answer->class == FS_INVALID || answer->class == FS_FAILED)
 		sink->identities.from_ns = UINT64_MAX;	/* a NameNode older than that */
-	else if (answer->class != FS_OK || answer->list_count + answer->list_left > ENTRIES_MAX)
+	else if (answer->class != FS_OK || answer->list_count + answer->list_left + answer->list_before > ENTRIES_MAX)
 		sink->identities.from_ns = now_ns + PAUSE_NS;
 	for (struct hdfs_file *file = sink->files, *next; file; file = next) {
 		next = file->next;

@@ -77,7 +77,8 @@ struct fs_answer {
 	bool yes;			/* FS_MKDIRS, FS_RENAME, FS_DELETE */
 	struct fs_status status;	/* FS_STAT */
 	const struct fs_status *list;	/* FS_LIST */
-	size_t list_count, list_left;	/* left: entries behind those that are told (FS_LIST with `to`) */
+	size_t list_count;
+	size_t list_left, list_before;	/* FS_LIST with `to`: entries behind those that are told; entries that the server told although they are not behind `to` */
 	const uint8_t *bytes;		/* FS_READ, terminated by a 0 that is not counted */
 	size_t len;
 	struct fs_summary summary;

@@ -175,10 +175,16 @@ answer_tell(struct fs_call *call, const struct http_answer *http)
 		json_t *batch = json_object_get(root, "DirectoryListing");
 		answer.list_left = (size_t)json_integer_value(json_object_get(batch, "remainingEntries"));
 		part = json_object_get(json_object_get(batch ? json_object_get(batch, "partialListing") : root, "FileStatuses"), "FileStatus");
-		answer.list_count = json_array_size(part);
-		good = json_is_array(part) && (list = calloc(answer.list_count + 1, sizeof *list));
-		for (size_t i = 0; good && i < answer.list_count; i++)
-			good = status_parse(json_array_get(part, i), &list[i]) && json_is_string(json_object_get(json_array_get(part, i), "pathSuffix"));
+		size_t told = json_array_size(part);
+		good = json_is_array(part) && (list = calloc(told + 1, sizeof *list));
+		for (size_t i = 0; good && i < told; i++) {
+			struct fs_status *one = &list[answer.list_count];
+			good = status_parse(json_array_get(part, i), one) && json_is_string(json_object_get(json_array_get(part, i), "pathSuffix"));
+			if (good && call->to && strcmp(one->name, call->to) <= 0)
+				answer.list_before++;	/* HttpFS tells the whole directory */
+			else
+				answer.list_count++;
+		}
 		answer.list = list;
 		break;
 	}
