@@ -80,10 +80,12 @@ root_wrong(const json_t *root)
 {
 	size_t i;
 	const json_t *entry;
-	if (!is_text(root, "run") || !is_text(root, "folder"))
+	if (!is_text(root, "run") || !json_is_string(json_object_get(root, "folder")))
 		return "no \"run\" or no \"folder\"";
 	if (!json_is_array(json_object_get(root, "files")))
 		return "\"files\" is no list";
+	if (json_array_size(json_object_get(root, "files")) && !is_text(root, "folder"))	/* a reset's, an import's has neither */
+		return "\"files\" but an empty \"folder\"";
 	json_array_foreach(json_object_get(root, "files"), i, entry)
 		if (!is_text(entry, "temporary") || !is_text(entry, "final") || !is_text(entry, "topic") || !is_number(entry, "fileId", INT64_MAX) ||
 		    !is_number(entry, "length", INT64_MAX) || !is_number(entry, "partition", INT32_MAX))
