@@ -19,10 +19,14 @@ RANDOM=$seed
 dir=$(mktemp -d)
 registry=
 trap 'kafka_kill; yarn_stop; hadoop_stop; [ -n "$registry" ] && kill $registry 2>/dev/null; rm -rf "$dir"' EXIT
+began=$SECONDS
+step() { echo "  $1: $((SECONDS - began)) s"; began=$SECONDS; }
 fail() { echo "FAILED: $*"; tail -n 20 "$dir/log" 2>/dev/null; exit 1; }
 hadoop_start "$dir/hdfs" 1 || fail "no HDFS"
 yarn_begin "$dir/yarn"	# comes up beside what follows
-kafka_start "$dir/kafka" || fail "no broker"
+KAFKA_PARTITIONS=4 kafka_start "$dir/kafka" || fail "no broker"
+
+step "the servers' start"
 
 # Camus's own example, as it is but for the names of hosts: bare paths on the site's file system, Avro, all topics.
 if /usr/bin/python3 -c 'import avro' 2>/dev/null; then
@@ -45,14 +49,8 @@ if /usr/bin/python3 -c 'import avro' 2>/dev/null; then
 else
 	echo "no python3-avro: Camus's example was not run"
 fi
-topics=(t1 t2 t3 t4 t5)
-makers=
-for topic in "${topics[@]}"; do
-	java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$dir/kafka/tools:$KAFKA_HOME/libs/*" org.apache.kafka.tools.TopicCommand --bootstrap-server \
-		"$KAFKA_BS" --create --topic "$topic" --partitions 4 >>"$dir/topics.log" 2>&1 &
-	makers="$makers $!"
-done
-wait $makers
+step "Camus's own example"
+topics=(t1 t2 t3 t4 t5)	# the broker makes them
 
 # Records of all topics, with a checksum of their own; what belongs where goes to $dir/want.
 produce() {	# round count-per-topic
@@ -99,6 +97,7 @@ for i in $(seq $kills); do
 	{ kill -9 $pid && killed=$((killed + 1)); wait $pid; } 2>/dev/null
 done
 echo "killed $killed of $kills runs"
+step "runs and kills"
 run || fail "the run after the kills"
 run || fail "a run with nothing new"
 grep -q 'nothing committed' "$dir/log" || fail "a run with nothing new commits"
@@ -106,6 +105,8 @@ hadoop_fs -copyToLocal "$HADOOP_RPC/user/etl/topics" "$dir/out" || fail "hadoop 
 python3 "$HERE/check_tree.py" "$dir/out" "$dir/want" || fail "judged"
 [ "$(hadoop_fs -text "$HADOOP_RPC/user/etl/topics/t1/hourly/2015/03/06/00/*" | wc -l)" = "$(grep -c '^t1/hourly/2015/03/06/00' "$dir/want")" ] ||
 	fail "hadoop fs -text counts otherwise"
+
+step "judged"
 
 # What Hadoop frames, read by Hadoop: compressed text, SequenceFiles.
 want=$(grep '^t2/' "$dir/want" | cut -f2 | sort | md5sum)
@@ -122,6 +123,8 @@ form snappy -D mapred.output.compress=true -D etl.output.codec=snappy
 form sequence -D etl.record.writer.provider.class=com.linkedin.camus.etl.kafka.common.SequenceFileRecordWriterProvider
 form blocks -D etl.record.writer.provider.class=SequenceFileRecordWriterProvider -D mapred.output.compress=true -D mapred.output.compression.type=BLOCK
 
+step "forms"
+
 # The same topics by mappers on YARN, two at a time; an attempt is killed when it has data, and the job still has each record once. Its client dies at
 # the first try: the next run lets the job end, then sweeps.
 at=webhdfs://127.0.0.1:$HADOOP_NN_PORT/yarn
@@ -129,6 +132,7 @@ sed "s|^etl.destination.path=.*|etl.destination.path=$at/out|; s|^etl.execution.
 	s|^etl.execution.history.path=.*|etl.execution.history.path=$at/base/history|" "$dir/job.properties" >"$dir/yarn.properties"
 "$CAMUS" bundle "$dir/bundle.tar.gz" >"$dir/log" || fail "bundle"
 yarn_ready || fail "no YARN"
+step "YARN is up"
 cat >>"$dir/yarn.properties" <<EOF
 penstock.camus.execution=yarn
 penstock.camus.yarn.command=$(yarn_streaming)
@@ -159,4 +163,5 @@ wait $pid || { yarn_apps; find "$dir/yarn/logs" -name stderr -exec tail -n 5 {} 
 echo "killed $victim"
 hadoop_fs -copyToLocal "$HADOOP_RPC/yarn/out" "$dir/yarn.out" || fail "hadoop fs -copyToLocal"
 python3 "$HERE/check_tree.py" "$dir/yarn.out" "$dir/want" || fail "YARN: judged"
+step "by mappers"
 exit 0

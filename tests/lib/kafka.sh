@@ -75,7 +75,7 @@ print(a.getsockname()[1], b.getsockname()[1])') || return 1
 	inter.broker.listener.name=PLAINTEXT
 	listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 	log.dirs=$dir/data
-	num.partitions=2
+	num.partitions=${KAFKA_PARTITIONS:-2}
 	offsets.topic.replication.factor=1
 	transaction.state.log.replication.factor=1
 	transaction.state.log.min.isr=1
@@ -84,8 +84,8 @@ print(a.getsockname()[1], b.getsockname()[1])') || return 1
 	group.initial.rebalance.delay.ms=0
 	auto.create.topics.enable=true
 	EOF
-	id=$(java -cp "$dir/tools:$KAFKA_HOME/libs/*" kafka.tools.StorageTool random-uuid) &&
-		java -cp "$dir/tools:$KAFKA_HOME/libs/*" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" >"$dir/format.log" 2>&1 ||
+	id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'Aa' | tr -d =)	# as its own tool makes one, without a JVM
+	java -cp "$dir/tools:$KAFKA_HOME/libs/*" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" >"$dir/format.log" 2>&1 ||
 		{ echo "Kafka's directory cannot be formatted:" >&2; cat "$dir/format.log" >&2; return 1; }
 	kafka_run "$dir"
 }

@@ -3,7 +3,7 @@
 HADOOP_DFSADMIN=org.apache.hadoop.hdfs.tools.DFSAdmin
 here=$(dirname "${BASH_SOURCE[0]}")
 fault_pids=()
-fault_ports=$((12000 + $$ % 400 * 50))	# ten for each fault, below those that the generators beside it send from
+fault_ports=$((12000 + $$ % 50 * 400))	# ten for each fault, below those that the generators beside it send from
 
 # A free UDP port of this fault's own.
 own_port()

@@ -1,7 +1,8 @@
 #!/bin/bash
 # test_faults_real.sh PENSTOCK CTL GEN RINGLOG [GROUP...]: faults on a real HDFS, exactly once; after each `hadoop fs -text` finds every event that
-# the log had taken once, and no file is left in use. Faults of one group run beside each other. GROUP: quiet1 to quiet4, name_node,
-# safe_mode, hang, data_node, full, or one:FAULT for one that needs nothing done to the cluster.
+# the log had taken once, and no file is left in use. Faults of one group run beside each other, and five rounds of load under kills (rounds.sh) beside
+# them. GROUP: quiet1 to quiet4 and agents, which leave the cluster as it is, name_node, safe_mode, hang, data_node, full, or one:FAULT for one that needs nothing
+# done to the cluster. SEED=N repeats the rounds' moments.
 set -u
 PENSTOCK=$(realpath "$1") CTL=$(realpath "$2") GEN=$(realpath "$3") RINGLOG=$(realpath "$4")
 shift 4
@@ -10,6 +11,8 @@ dir=$top AGENT= gen= relay=
 . "$(dirname "$0")/../../lib/daemon.sh"
 . "$(dirname "$0")/../../lib/hadoop.sh"
 . "$(dirname "$0")/faults.sh"
+. "$(dirname "$0")/rounds.sh"
+SEED=${SEED:-$$}
 hadoop_jars || exit $?
 faults_stop()
 {
@@ -571,6 +574,22 @@ data_node_full()
 	settled /f/full
 }
 
+# ---- rounds of load; what falls meanwhile is killed by the group ----
+
+killed_at_random()	# round, what is done
+{
+	RANDOM=$((SEED + $1))
+	export PATH=$(dirname "$RINGLOG"):$PATH
+	echo "round $1: SEED=$SEED"
+	round "$@"
+}
+
+round1() { killed_at_random 1 round_agent; }
+round2() { killed_at_random 2 fault_ready; }
+round3() { killed_at_random 3 fault_ready; }
+round4() { killed_at_random 4 round_agent; }
+round5() { killed_at_random 5 fault_ready; }
+
 # ---- groups ----
 
 run()	# fault...
@@ -587,11 +606,14 @@ group_quiet2() { run all_changed sink_removed consumer_moves consumer_copies con
 group_quiet3() { run rename_lost rename_late two_sinks two_agents stopped_orderly; }
 group_quiet4() { run failover_away failover_denied file_text file_dated file_avro file_rounded; }
 
+group_agents() { run round1 round4; }
+
 group_name_node()
 {
 	fault_begin name_node_restarted
 	fault_begin down_at_start
-	faults_ready name_node_restarted
+	fault_begin round3
+	faults_ready name_node_restarted round3
 	hadoop_nn_kill
 	: >"$top/nn_down"
 	: >"$top/word"
@@ -612,7 +634,9 @@ group_data_node()
 {
 	fault_begin data_node_killed
 	fault_begin sync_block
-	faults_ready data_node_killed sync_block
+	fault_begin round2
+	fault_begin round5
+	faults_ready data_node_killed sync_block round2 round5
 	hadoop_dn_kill 0
 	: >"$top/word"
 	hadoop_dn_start 0
@@ -635,7 +659,7 @@ group_full()
 }
 
 bad=0
-[ $# -gt 0 ] || set -- quiet1 quiet2 quiet3 quiet4 name_node safe_mode hang data_node full
+[ $# -gt 0 ] || set -- quiet1 quiet2 quiet3 quiet4 agents name_node safe_mode hang data_node full
 for group; do
 	SECONDS=0
 	case $group in

@@ -1,7 +1,9 @@
 #!/bin/bash
 # test_hdfs_real.sh PENSTOCK CTL GEN RINGLOG TEST_FS CAMUS [PART...]: everything that is tested on a real HDFS, on one cluster that all parts
-# share: a NameNode and a DataNode, started here once and ended here. Beside them, as they mostly wait, Kerberos and then two NameNodes, which are
-# clusters of their own kind. Parts: fs (with golden) faults rounds camus kerberos ha golden. Each can be run by itself, too, and starts a cluster then.
+# share: a NameNode and a DataNode, started here once and ended here. What leaves the cluster as it is runs side by side (calm), the batch loader's
+# part beside the sink's; then comes what kills and stops the servers (rough). Beside both, as they mostly wait, Kerberos and then two NameNodes,
+# which are clusters of their own kind. Parts: fs (with golden) calm camus rough kerberos ha; golden; rounds, one after the other (with CHECK_LONG
+# they are run, too). Each can be run by itself, and starts a cluster then.
 set -u
 programs=("${@:1:4}") test_fs=$5 camus=$6
 shift 6
@@ -9,16 +11,19 @@ here=$(cd "$(dirname "$0")" && pwd)
 cluster=$(mktemp -d "${TMPDIR:-/var/tmp}/penstock-cluster-XXXXXX")
 . "$here/../../lib/hadoop.sh"
 hadoop_jars || exit $?
-beside=
+beside= lane=
 stop()
 {
-	[ -n "$beside" ] && kill -- -$beside 2>/dev/null && wait $beside 2>/dev/null
+	local one
+	for one in $beside $lane; do
+		kill -- -$one 2>/dev/null && wait $one 2>/dev/null
+	done
 	hadoop_stop
 	rm -rf "$cluster"
 }
 trap stop EXIT
 trap 'exit 1' TERM INT
-[ $# -gt 0 ] || set -- fs faults rounds camus kerberos ha
+[ $# -gt 0 ] || set -- fs calm camus rough ${CHECK_LONG:+rounds} kerberos ha
 bad=0 skipped=0 begun=$SECONDS
 
 part()	# name command...
@@ -82,20 +87,40 @@ if wanted kerberos || wanted ha; then
 	beside=$!
 	set +m
 fi
-if wanted fs || wanted golden || wanted faults || wanted rounds || wanted camus; then
+sink_part()	# name
+{
+	case $1 in
+	fs) part fs fs ;;
+	golden) part golden golden ;;
+	calm) part calm bash "$here/test_faults_real.sh" "${programs[@]}" quiet1 quiet2 quiet3 quiet4 agents ;;
+	rough) part rough bash "$here/test_faults_real.sh" "${programs[@]}" name_node safe_mode hang data_node full ;;
+	rounds) part rounds bash "$here/test_daemon.sh" "${programs[@]}" ;;
+	esac
+	took $?
+}
+
+if wanted fs || wanted golden || wanted calm || wanted camus || wanted rough || wanted rounds; then
 	hadoop_start "$cluster/hadoop" 1 && hadoop_share "$cluster/hadoop" || exit 1
 	echo "== cluster: $((SECONDS - begun)) s"
 	export HADOOP_SHARED=$cluster/hadoop
-	for name in $parts; do
-		case $name in
-		fs) part fs fs ;;
-		golden) part golden golden ;;
-		faults) part faults bash "$here/test_faults_real.sh" "${programs[@]}" ;;
-		rounds) part rounds bash "$here/test_daemon.sh" "${programs[@]}" ;;
-		camus) part camus bash "$here/../../camus/test_camus_hdfs.sh" "$camus" ;;
-		*) continue ;;
-		esac
+	if wanted camus; then
+		set -m
+		part camus bash "$here/../../camus/test_camus_hdfs.sh" "$camus" >"$cluster/lane" 2>&1 &
+		lane=$!
+		set +m
+	fi
+	for name in fs golden calm; do
+		! wanted $name || sink_part $name
+	done
+	if [ -n "$lane" ]; then
+		wait $lane
 		took $?
+		lane=
+		cat "$cluster/lane"
+	fi
+	for name in rough rounds; do
+		wanted $name || continue
+		sink_part $name
 		# As it was, whatever the part left.
 		[ -e "$HADOOP_SHARED/nn.pid" ] || hadoop_nn_start
 		[ -e "$HADOOP_SHARED/dn0.pid" ] || hadoop_dn_start 0
