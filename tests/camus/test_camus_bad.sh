@@ -2,9 +2,10 @@
 # What may go wrong with a run of penstock-camus: bad records, times from nowhere, partitions that fail, an audit topic that refuses, HDFS full, a
 # broker that dies, bytes that rot on its disk. Each ends with the reason in the report, and the run after it has each record once.
 # A real Kafka; this machine's files, and a WebHDFS double for what only HDFS says.
-# usage: test_camus_bad.sh PENSTOCK_CAMUS
+# usage: test_camus_bad.sh PENSTOCK_CAMUS KAFKA_TRANSACTIONS
 set -u
 CAMUS=$1
+TRANSACTIONS=$2
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../lib/kafka.sh"
 kafka_jars || exit 77
@@ -18,7 +19,7 @@ kafka_start "$dir/kafka" || fail "no broker"
 read -r hdfs <&"${DOUBLE[0]}" || fail "no WebHDFS double"
 tool() { java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$dir/kafka/tools:$KAFKA_HOME/libs/*" "$@" >>"$dir/tools.log" 2>&1; }
 makers=
-for spec in hours:2 rows:2 good:1 full:2 lost:2 rot:1; do tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BS" --create --topic "${spec%:*}" --partitions "${spec#*:}" & makers="$makers $!"; done
+for spec in hours:2 tx:1 rows:2 good:1 full:2 lost:2 rot:1; do tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BS" --create --topic "${spec%:*}" --partitions "${spec#*:}" & makers="$makers $!"; done
 wait $makers
 
 job() {	# root topics...: the settings of a job of its own
@@ -107,6 +108,25 @@ run -D kafka.max.pull.minutes.per.task=0 || fail "minutes"
 say 'not fully pulled: kafka.max.pull.minutes.per.task = 0 reached'
 [ "$(records "$dir/h/out")" = 14 ] || fail "$(records "$dir/h/out") records when the minutes are over: want five of one partition and three of the other"
 run && [ "$(records "$dir/h/out")" = 29 ] || fail "$(records "$dir/h/out") records behind the minutes"
+
+# ---- transactions: what was taken back does not come, markers and holes end no partition early and hold none up; what is undecided comes later
+job "$dir/x" tx
+transactions() { "$TRANSACTIONS" "$KAFKA_BS" tx 0 || fail "transactions"; }
+rows 1 2 | put tx 0
+printf '%s\n' 'commit 20 one' 'abort 30 two' 'commit 5 three' 'abort 7 four' | transactions
+run || fail "transactions"
+[ "$(records "$dir/x/out")" = 27 ] || fail "$(records "$dir/x/out") records of transactions: want 27"
+find "$dir/x/out" -type f -exec cat {} + | grep -E '"(two|four) ' && fail "records that were taken back"
+run || fail "nothing new behind markers"
+say 'nothing committed'
+printf '%s\n' 'commit 4 five' 'open 6 six' | transactions
+run && [ "$(records "$dir/x/out")" = 31 ] || fail "$(records "$dir/x/out") records before an open transaction: want 31"
+run && say 'nothing committed'
+printf '%s\n' 'commit 3 seven' | transactions	# begins by ending the one that was left open
+run && [ "$(records "$dir/x/out")" = 34 ] || fail "$(records "$dir/x/out") records behind an open transaction: want 34"
+find "$dir/x/out" -type f -exec cat {} + | grep '"six ' && fail "records of a transaction that never was decided"
+run -D penstock.camus.kafka.isolation.level=read_uncommitted -D etl.destination.path="$dir/y/out" -D etl.execution.base.path="$dir/y/base" \
+	-D etl.execution.history.path="$dir/y/base/history" && [ "$(records "$dir/y/out")" = 77 ] || fail "$(records "$dir/y/out") records uncommitted: want 77"
 
 # ---- a destination that is in another file system than the state
 run -D etl.execution.base.path="webhdfs://127.0.0.1:$hdfs/base" && fail "two file systems"

@@ -125,8 +125,8 @@ form blocks -D etl.record.writer.provider.class=SequenceFileRecordWriterProvider
 
 step "forms"
 
-# The same topics by mappers on YARN, two at a time; an attempt is killed when it has data, and the job still has each record once. Its client dies at
-# the first try: the next run lets the job end, then sweeps.
+# The same topics by mappers on YARN, two at a time; an attempt is killed when it has data, and the job still has each record once. With CHECK_LONG
+# the client of a first job is killed while that is at work: the next run lets it end, takes away what it left, and has a job of its own.
 at=webhdfs://127.0.0.1:$HADOOP_NN_PORT/yarn
 sed "s|^etl.destination.path=.*|etl.destination.path=$at/out|; s|^etl.execution.base.path=.*|etl.execution.base.path=$at/base|
 	s|^etl.execution.history.path=.*|etl.execution.history.path=$at/base/history|" "$dir/job.properties" >"$dir/yarn.properties"
@@ -142,15 +142,27 @@ penstock.camus.yarn.slots=2
 penstock.camus.yarn.wait=100s
 mapred.map.tasks=4
 EOF
+if [ "${CHECK_LONG-}" = 1 ] || [ "${CAMUS_CLIENT_KILL-}" = 1 ]; then
+	mkdir "$dir/tmp"
+	dead_since=$SECONDS
+	{ TMPDIR=$dir/tmp PENSTOCK_CAMUS_KILL_AT=yarn "$CAMUS" run -P "$dir/yarn.properties" >"$dir/log" 2>&1; } 2>/dev/null
+	[ $? = 137 ] || fail "the client on YARN was not killed"
+	[ -n "$(ls "$dir/tmp")" ] || fail "nothing is left of the killed client: the test is void"
+	dead=$(curl -s "$HADOOP_NN/webhdfs/v1/yarn/base/_penstock?op=LISTSTATUS&user.name=root" | grep -o '"yarn-2[^"]*' | cut -c7-)
+	[ -n "$dead" ] || fail "no record of the dead client's job"
+	echo "client killed after $((SECONDS - dead_since)) s"
+	export TMPDIR=$dir/tmp
+fi
 "$CAMUS" run -P "$dir/yarn.properties" >"$dir/log" 2>&1 &
 pid=$!
-victim=
+victim= dead=${dead-none}
 while kill -0 $pid 2>/dev/null; do
 	for one in $(pgrep -f "^$dir/yarn/local/.*/lib/penstock-camus task\$"); do
 		attempt=$(tr '\0' '\n' <"/proc/$one/environ" 2>/dev/null | sed -n 's/^mapreduce_task_attempt_id=//p')
 		[ -n "$attempt" ] || continue
 		# when it has data, or has had some time for it
 		folder=$(tr '\0' '\n' <"/proc/$one/environ" 2>/dev/null | sed -n 's|^mapreduce_task_output_dir=[a-z]*://[^/]*||p')
+		[[ $folder != */$dead/* ]] || continue
 		for _ in $(seq 20); do
 			curl -s "$HADOOP_NN/webhdfs/v1$folder?op=LISTSTATUS&user.name=root" | grep -q '"data-' && break
 		done
@@ -161,6 +173,13 @@ done
 wait $pid || { yarn_apps; find "$dir/yarn/logs" -name stderr -exec tail -n 5 {} +; fail "YARN"; }
 [ -n "$victim" ] || fail "no attempt was killed"
 echo "killed $victim"
+if [ -n "${dead_since-}" ]; then
+	unset TMPDIR
+	grep -q 'left by run .*, whose job has ended: application_' "$dir/log" || fail "what the dead client's job left was not taken away"
+	[ -z "$(ls "$dir/tmp")" ] || fail "the dead client's folder in TMPDIR is left: $(ls "$dir/tmp")"
+	curl -s "$HADOOP_NN/webhdfs/v1/yarn/base/_penstock?op=LISTSTATUS&user.name=root" | grep -q '"yarn-2' && fail "the record of the dead client's job is left"
+	echo "a client killed on YARN and swept: $((SECONDS - dead_since)) s"
+fi
 hadoop_fs -copyToLocal "$HADOOP_RPC/yarn/out" "$dir/yarn.out" || fail "hadoop fs -copyToLocal"
 python3 "$HERE/check_tree.py" "$dir/yarn.out" "$dir/want" || fail "YARN: judged"
 step "by mappers"
