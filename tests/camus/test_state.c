@@ -25,7 +25,8 @@ test_manifest(void **state)
 		"{\"version\":1,\"run\":\"r\",\"folder\":\"\",\"files\":[]," PARTS "}",	/* a reset's */
 	};
 	static const char *const bad[] = {
-		"", "[]", "{}", "{\"version\":1}", "{\"version\":1,\"run\":\"r\",\"folder\":\"\"," FILES "," PARTS "}", "{\"version\":2,\"run\":\"r\",\"folder\":\"/f\"," FILES "," PARTS "}", HEAD FILES "," PARTS,
+		"", "[]", "{}", "{\"version\":1}", "{\"version\":1,\"run\":\"r\",\"folder\":\"\"," FILES "," PARTS "}",
+		"{\"version\":2,\"run\":\"r\",\"folder\":\"/f\"," FILES "," PARTS "}", HEAD FILES "," PARTS,
 		HEAD PARTS "}", HEAD FILES "}", HEAD "\"files\":{}," PARTS "}", HEAD FILES ",\"partitions\":7}",
 		HEAD FILES ",\"partitions\":[{\"topic\":\"t\",\"partition\":0,\"next\":\"5\"}]}", HEAD FILES ",\"partitions\":[{\"topic\":\"t\",\"partition\":0,\"next\":-1}]}",
 		HEAD FILES ",\"partitions\":[{\"topic\":\"t\",\"partition\":\"0\",\"next\":5}]}", HEAD FILES ",\"partitions\":[{\"topic\":\"t\",\"partition\":4294967296,\"next\":5}]}",
