@@ -19,7 +19,7 @@
 
 #define BLOCK_BYTES (256u << 10)
 #define BLOCKS_MIN 32
-#define WRITER_WAIT_NS (20 * NS_PER_MS)
+#define WRITER_WAIT_NS (50 * NS_PER_MS)
 #define SINK_WAIT_NS (200 * NS_PER_MS)
 
 static int

@@ -8,9 +8,9 @@
 #define YIELD_NS (50 * NS_PER_US)
 #define IDLE_TURNS_BEFORE_SLEEP 2000
 #define IDLE_SLEEP_NS (500 * NS_PER_US)
-/* After a second of naps they get longer: a ring of 1,024 descriptors holds what 300,000 frames a second bring meanwhile. */
+/* After a second of naps they get longer: a ring of 1,024 descriptors holds what 200,000 frames a second bring meanwhile. */
 #define IDLE_LONG_TURNS 4000
-#define IDLE_LONG_SLEEP_NS (3 * NS_PER_MS)
+#define IDLE_LONG_SLEEP_NS (5 * NS_PER_MS)
 #define DRAIN_NS (5 * NS_PER_S)
 
 const struct metric worker_metrics[] = {
@@ -66,6 +66,12 @@ answer_flows(struct worker *worker, struct flow_query *query)
 	flow_answered(query);
 }
 
+static bool
+naps(const struct worker *worker)
+{
+	return worker->sleeps && worker->idle_turns >= IDLE_TURNS_BEFORE_SLEEP;
+}
+
 uint32_t
 worker_step(struct worker *worker)
 {
@@ -107,7 +113,7 @@ worker_step(struct worker *worker)
 	} else {
 		worker->idle_turns++;
 	}
-	if (!received || now_ns - worker->yielded_ns >= YIELD_NS) {
+	if (!naps(worker) && (!received || now_ns - worker->yielded_ns >= YIELD_NS)) {
 		worker->yielded_ns = now_ns;
 		sched_yield();
 	}
@@ -117,7 +123,7 @@ worker_step(struct worker *worker)
 static void
 nap(struct worker *worker)
 {
-	if (!worker->sleeps || worker->idle_turns < IDLE_TURNS_BEFORE_SLEEP)
+	if (!naps(worker))
 		return;
 	counter_add(&worker->counters.sleeps, 1);
 	uint64_t ns = worker->idle_turns < IDLE_LONG_TURNS ? IDLE_SLEEP_NS : IDLE_LONG_SLEEP_NS;
