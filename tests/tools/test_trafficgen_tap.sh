@@ -23,6 +23,7 @@ import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)	# SO_RCVBUFFORCE
 s.bind(("0.0.0.0", 5140))
+open(sys.argv[1] + ".bound", "w").close()
 s.settimeout(60)
 want = int(sys.argv[2])
 with open(sys.argv[1], "wb") as out:
@@ -35,6 +36,10 @@ with open(sys.argv[1], "wb") as out:
 PY
 ip netns exec "$ns" python3 "$dir/receive.py" "$dir/out" 20000 &
 receiver=$!
+for _ in $(seq 600); do	# what is sent before its socket is there is lost
+	[ -e "$dir/out.bound" ] && break
+	sleep 0.05
+done
 # The TAP appears when the generator starts; it gets its address then.
 (for _ in $(seq 600); do
 	if ip -n "$ns" link show tgtap0 >/dev/null 2>&1; then

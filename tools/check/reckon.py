@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE_CHECKS = ("includes.py", "forbidden.py", "style.py", "selftest.py")
 PASSED = ("OK", "EXPECTEDFAIL")
 TAIL_LINES = 40
+SAID_LINES = 10
+FAILURE = re.compile(r"\s*(FAILED|ERROR|not ok|Traceback|\w*Error\b)")
 
 
 def skip_reason(entry):
@@ -22,7 +25,10 @@ def skip_reason(entry):
 
 
 def tail(text):
-    return "\n".join("    " + line for line in text.rstrip().splitlines()[-TAIL_LINES:])
+    """The end of it; before that what a long test's parts said of their failures earlier: they may stand far above."""
+    lines = text.rstrip().splitlines()
+    said = [line for line in lines[:-TAIL_LINES] if FAILURE.match(line)][:SAID_LINES]
+    return "\n".join("    " + line for line in said + (["..."] if said else []) + lines[-TAIL_LINES:])
 
 
 def add_log(label, path, total):
