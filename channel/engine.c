@@ -16,6 +16,7 @@
 
 #define HUGE_BYTES ((size_t)2 << 20)
 #define TEND_NS (50 * NS_PER_MS)
+#define LOOK_NS (250 * NS_PER_MS)	/* what is acknowledged into files that somebody removed, at most */
 #define IDLE_NS (2 * NS_PER_S)	/* nothing was written for so long: the checkpoint says how far the log was durable, as no later group does */
 #define CHECKPOINT_DISTANCE_BYTES (UINT64_C(1) << 30)	/* what a recovery reads at most */
 
@@ -46,6 +47,7 @@ static const struct metric metrics[] = {
 	M("damaged_events", METRIC_GAUGE, damaged_events, "events", "Events lost in damaged stretches of the log."),
 	M("fences", METRIC_COUNTER, fences, "extents", "Extents given up after a failed write; what was not durable was written again elsewhere."),
 	M("disk_full", METRIC_GAUGE, disk_full, "boolean", "Intake is stopped: the disk is full or below minimumRequiredSpace."),
+	M("files_gone", METRIC_GAUGE, files_gone, "boolean", "Files of the log were removed or replaced while it is open; see the program's log."),
 	M("oldest_event", METRIC_GAUGE, oldest, "number", "Number of the oldest unsettled event."),
 #undef M
 };
@@ -61,7 +63,7 @@ refresh(struct metric_set *set)
 	counter_set(&c->fill, capacity ? size * 10000 / capacity : 0);
 	counter_set(&c->take_attempt, atomic_load(&e->took_total));
 	counter_set(&c->take_success, atomic_load(&e->taken_total));
-	counter_set(&c->unhealthy, e->failed);
+	counter_set(&c->unhealthy, e->failed || (e->log && atomic_load(&e->log->gone)));
 	pthread_mutex_lock(&e->lock);
 	counter_set(&c->oldest, e->acked);
 	pthread_mutex_unlock(&e->lock);
@@ -70,6 +72,7 @@ refresh(struct metric_set *set)
 		counter_set(&c->backup_error, atomic_load(&e->log->backup_errors));
 		counter_set(&c->read_bytes, atomic_load(&e->log->read_bytes));
 		counter_set(&c->damage, e->log->damage_count + e->damage_found);
+		counter_set(&c->files_gone, atomic_load(&e->log->gone) || atomic_load(&e->log->segments_gone));
 		counter_set(&c->disk_full, atomic_load(&e->log->no_space) || e->park_ns);
 	}
 }
@@ -299,6 +302,15 @@ engine_tend(struct engine *e)
 	uint32_t crc;
 	unsettled_position(e, &position, &crc);
 	pthread_mutex_unlock(&e->lock);
+	if (now - e->looked_ns >= LOOK_NS) {
+		unsigned before = atomic_load(&log->gone);
+		ringlog_look(log, durable);
+		e->looked_ns = now;
+		if (atomic_load(&log->gone) != before)
+			engine_writer_wake(&e->channel);
+	}
+	if (atomic_load(&log->gone) & RINGLOG_GONE_DIR)
+		return;		/* nothing is made or moved in a directory that is not the log's */
 	if (synced != e->moved) {
 		e->moved = synced;
 		e->moved_ns = now;

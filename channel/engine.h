@@ -61,7 +61,7 @@ struct group {
 struct engine_counters {
 	struct counter size, capacity, fill, put_attempt, put_success, take_attempt, take_success, open, closed, unhealthy, put_error, take_error,
 		checkpoint_error, backup_error, stored, failed, log_bytes, read_bytes, payload_bytes, syncs, blocks_written, damage, damaged_events, fences,
-		disk_full, oldest;
+		disk_full, files_gone, oldest;
 };
 
 struct engine_link {
@@ -153,6 +153,7 @@ struct engine {
 	pthread_mutex_t helper_lock;	/* never held for long */
 	pthread_cond_t helper_wake;
 	uint64_t checkpoint_ns, checkpoint_number, checkpoint_durable, soft_number, soft_durable;
+	uint64_t looked_ns;		/* when the log's files were last looked for */
 	uint64_t moved, moved_ns;	/* `durable` when it was last looked at, and since when it stands there */
 	bool checkpoint_on_close;
 

@@ -58,6 +58,8 @@ struct logio_ops {
 	int (*dir_sync)(struct logio *io, const char *path);	/* of the directory in which `path` stands */
 	int (*remove)(struct logio *io, const char *path);
 	int (*free_bytes)(struct logio *io, const char *dir, uint64_t *bytes);
+	/* 0: the open file still stands under this name; file NULL: some file does. -ENOENT: none, -ESTALE: another one; else it cannot be told. */
+	int (*there)(struct logio *io, const char *path, struct logio_file *file);
 	void (*close)(struct logio *io);
 };
 

@@ -559,10 +559,19 @@ close_io(struct logio *io)
 	(void)io;
 }
 
+static int
+there(struct logio *io, const char *path, struct logio_file *file)
+{
+	struct logio_mem *m = mem_of(io);
+	struct logio_file *found = m->dead ? NULL : *find(m, path);
+	return m->dead ? -EIO : !found ? -ENOENT : file && file != found ? -ESTALE : 0;
+}
+
 static const struct logio_ops ops = {
 	.name = "mem", .memory = memory, .file_open = file_open, .file_close = file_close, .submit = submit, .reap = reap, .read = read_file,
 	.reader_open = reader_open, .reader_begin = reader_begin, .reader_wait = reader_wait, .reader_close = reader_close,
 	.write = write_file, .sync = sync_file, .list = list, .rename = rename_file, .dir_sync = dir_sync, .remove = remove_file, .free_bytes = free_bytes,
+	.there = there,
 	.close = close_io,
 };
 

@@ -173,3 +173,17 @@ posix_free_bytes(struct logio *io, const char *dir, uint64_t *bytes)
 	*bytes = (uint64_t)st.f_bavail * st.f_frsize;
 	return 0;
 }
+
+int
+posix_there(struct logio *io, const char *path, struct logio_file *file)
+{
+	(void)io;
+	struct stat named, open;
+	if (stat(path, &named))
+		return errno == ENOTDIR ? -ENOENT : -errno;
+	if (!file)
+		return 0;
+	if (fstat(file->fd, &open))
+		return -errno;
+	return named.st_dev == open.st_dev && named.st_ino == open.st_ino ? 0 : -ESTALE;
+}

@@ -18,5 +18,6 @@ int posix_rename(struct logio *io, const char *from, const char *to, bool sync);
 int posix_dir_sync(struct logio *io, const char *path);
 int posix_remove(struct logio *io, const char *path);
 int posix_free_bytes(struct logio *io, const char *dir, uint64_t *bytes);
+int posix_there(struct logio *io, const char *path, struct logio_file *file);
 
 #endif

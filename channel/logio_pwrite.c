@@ -53,7 +53,7 @@ close_io(struct logio *io)
 static const struct logio_ops ops = {
 	.name = "pwrite", .memory = memory, .file_open = posix_file_open, .file_close = posix_file_close, .submit = submit, .reap = reap,
 	.read = posix_read, .write = posix_write, .sync = posix_sync, .list = posix_list, .rename = posix_rename, .dir_sync = posix_dir_sync, .remove = posix_remove,
-	.free_bytes = posix_free_bytes, .close = close_io,
+	.free_bytes = posix_free_bytes, .there = posix_there, .close = close_io,
 };
 
 int

@@ -279,7 +279,7 @@ static const struct logio_ops ops = {
 	.name = "uring", .memory = memory, .file_open = posix_file_open, .file_close = posix_file_close, .submit = submit, .reap = reap,
 	.reader_open = reader_open, .reader_begin = reader_begin, .reader_wait = reader_wait, .reader_close = reader_close,
 	.read = posix_read, .write = posix_write, .sync = posix_sync, .list = posix_list, .rename = posix_rename, .dir_sync = posix_dir_sync, .remove = posix_remove,
-	.free_bytes = posix_free_bytes, .close = close_io,
+	.free_bytes = posix_free_bytes, .there = posix_there, .close = close_io,
 };
 
 int

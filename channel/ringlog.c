@@ -13,8 +13,8 @@
 #define SEGMENTS_AHEAD 8u	/* at most, and of spare_bytes, beside the next one: a writer at the disk's speed passes one in 20 ms */
 #define PATH_BYTES RINGLOG_PATH_BYTES
 
-static void
-segment_path(const struct ringlog *log, uint64_t index, char *path)
+void
+ringlog_segment_path(const struct ringlog *log, uint64_t index, char *path)
 {
 	snprintf(path, PATH_BYTES, "%s/segment-%016" PRIx64, log->dirs[index % log->dir_count], index);
 }
@@ -65,7 +65,7 @@ ringlog_segment(struct ringlog *log, uint64_t index)
 	if (i < log->segment_count && log->segments[i].index == index) {
 		if (!log->segments[i].file) {
 			char path[PATH_BYTES];
-			segment_path(log, index, path);
+			ringlog_segment_path(log, index, path);
 			(void)log->io->ops->file_open(log->io, path, 0, 0, &log->segments[i].file);
 		}
 		file = log->segments[i].file;
@@ -95,7 +95,7 @@ segment_make(struct ringlog *log, uint64_t index)
 	char path[PATH_BYTES];
 	struct logio_file *file;
 	int rc = 0;
-	segment_path(log, index, path);
+	ringlog_segment_path(log, index, path);
 	pthread_mutex_lock(&log->make_lock);
 	if (!segment_has(log, index)) {	/* else the other thread was faster */
 		rc = log->io->ops->file_open(log->io, path, log->segment_bytes, LOGIO_CREATE, &file);
@@ -279,6 +279,8 @@ ringlog_open(struct ringlog *log, bool create, struct err *err)
 	}
 	if (!rc && create)
 		rc = metas_make(log, missing, err);
+	if (!rc && create)
+		rc = ringlog_metas_hold(log, err);
 	if (!rc && log->checkpoint_dir)
 		rc = ringlog_checkpoints_open(log, err);
 	atomic_store(&log->keep_position, UINT64_MAX);
@@ -300,6 +302,9 @@ ringlog_close(struct ringlog *log)
 	for (uint32_t i = 0; i < log->dir_count; i++)
 		if (log->reserve[i])
 			log->io->ops->file_close(log->io, log->reserve[i]);
+	for (uint32_t i = 0; i < log->dir_count; i++)
+		if (log->metas[i])
+			log->io->ops->file_close(log->io, log->metas[i]);
 	for (uint32_t i = 0; i < log->dir_count; i++)
 		if (log->spare[i])
 			log->io->ops->file_close(log->io, log->spare[i]);
@@ -355,7 +360,7 @@ reserve_use(struct ringlog *log, uint64_t index)
 	uint32_t dir = index % log->dir_count;
 	bool made = false;
 	snprintf(from, sizeof from, "%s/segment-reserve", log->dirs[dir]);
-	segment_path(log, index, to);
+	ringlog_segment_path(log, index, to);
 	pthread_mutex_lock(&log->make_lock);
 	pthread_mutex_lock(&log->lock);
 	if (log->reserve[dir] && log->io->ops->rename(log->io, from, to, true) == 0 && segment_insert(log, index, log->reserve[dir]) == 0) {
@@ -412,7 +417,7 @@ static void
 segment_drop(struct ringlog *log, uint64_t index)
 {
 	char path[PATH_BYTES];
-	segment_path(log, index, path);
+	ringlog_segment_path(log, index, path);
 	pthread_mutex_lock(&log->make_lock);
 	pthread_mutex_lock(&log->lock);
 	uint32_t i = segment_at(log, index);
@@ -424,6 +429,28 @@ segment_drop(struct ringlog *log, uint64_t index)
 	}
 	pthread_mutex_unlock(&log->lock);
 	pthread_mutex_unlock(&log->make_lock);
+}
+
+/* Segments from `index` on, which hold nothing yet, and were removed by somebody: they are made again. Nothing is under way. */
+static void
+segments_gone_drop(struct ringlog *log, uint64_t index)
+{
+	char path[PATH_BYTES];
+	for (uint32_t i = 0; log->io->ops->there;) {
+		pthread_mutex_lock(&log->lock);
+		while (i < log->segment_count && log->segments[i].index < index)
+			i++;
+		bool more = i < log->segment_count;
+		struct segment segment = more ? log->segments[i] : (struct segment){ 0 };
+		pthread_mutex_unlock(&log->lock);
+		if (!more)
+			return;
+		ringlog_segment_path(log, segment.index, path);
+		int rc = log->io->ops->there(log->io, path, segment.file);
+		if (rc == -ENOENT || rc == -ESTALE)
+			segment_drop(log, segment.index);
+		index = segment.index + 1;
+	}
 }
 
 int
@@ -450,6 +477,7 @@ ringlog_fence(struct ringlog *log, uint64_t end, uint32_t previous_crc, uint64_t
 	record += payload_end - payload;
 	h->record_bytes = (uint32_t)(record - bytes - BLOCK_HEADER_BYTES);
 	block_finish(bytes);
+	segments_gone_drop(log, index);
 	struct logio_file *file = ringlog_segment(log, index);
 	int rc = file ? 0 : segment_make(log, index);
 	if (!rc && !(file = ringlog_segment(log, index)))
@@ -504,7 +532,7 @@ segment_recycle(struct ringlog *log, uint32_t dir, const char *path, struct logi
 	if (i == log->segment_count)
 		return false;
 	uint64_t index = log->segments[i].index;
-	segment_path(log, index, from);
+	ringlog_segment_path(log, index, from);
 	if (log->io->ops->rename(log->io, from, path, true))
 		return false;
 	pthread_mutex_lock(&log->lock);
@@ -528,8 +556,8 @@ segments_recycle(struct ringlog *log, uint64_t first, uint64_t last)
 		uint32_t dir = index % log->dir_count, i;
 		if (segment_has(log, index) || (i = segment_unneeded(log, dir, next[dir])) == log->segment_count)
 			continue;
-		segment_path(log, log->segments[i].index, from);
-		segment_path(log, index, to);
+		ringlog_segment_path(log, log->segments[i].index, from);
+		ringlog_segment_path(log, index, to);
 		if (log->io->ops->rename(log->io, from, to, false))
 			break;
 		next[dir] = i + 1;
@@ -538,14 +566,14 @@ segments_recycle(struct ringlog *log, uint64_t first, uint64_t last)
 	}
 	for (uint32_t i = 0; i < count && !failed; i++) {
 		uint32_t dir = moved[i].to % log->dir_count;
-		segment_path(log, moved[i].to, to);
+		ringlog_segment_path(log, moved[i].to, to);
 		failed = !synced[dir] && log->io->ops->dir_sync(log->io, to);
 		synced[dir] = true;
 	}
 	if (failed) {		/* nothing is written under a name that may be lost */
 		while (count-- > 0) {
-			segment_path(log, moved[count].from, from);
-			segment_path(log, moved[count].to, to);
+			ringlog_segment_path(log, moved[count].from, from);
+			ringlog_segment_path(log, moved[count].to, to);
 			(void)log->io->ops->rename(log->io, to, from, false);
 		}
 	} else if (count) {
@@ -636,7 +664,7 @@ surplus_give_back(struct ringlog *log, uint64_t next)
 		return;
 	if (oldest.file)
 		log->io->ops->file_close(log->io, oldest.file);
-	segment_path(log, oldest.index, path);
+	ringlog_segment_path(log, oldest.index, path);
 	if (log->io->ops->remove(log->io, path))	/* listed again at the next start */
 		log_warn("%s: cannot be removed", path);
 }
@@ -667,7 +695,7 @@ ringlog_tend(struct ringlog *log, uint64_t position)
 			continue;
 		uint32_t dir = index % log->dir_count;
 		snprintf(spare, sizeof spare, "%s/segment-spare", log->dirs[dir]);
-		segment_path(log, index, to);
+		ringlog_segment_path(log, index, to);
 		if (!log->spare[dir] && log->io->ops->file_open(log->io, spare, log->segment_bytes, LOGIO_CREATE | LOGIO_ZERO, &log->spare[dir]))
 			continue;
 		pthread_mutex_lock(&log->make_lock);

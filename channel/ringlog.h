@@ -19,7 +19,7 @@ struct segment {
 	uint64_t index;
 	struct logio_file *file;	/* opened when first needed */
 	/* Its first block's header, as recovery found it: end of the group before, and epoch. */
-	bool begins;
+	bool begins, gone;		/* gone: somebody removed it, which was told */
 	uint32_t begin_epoch;
 	uint64_t begin_end;
 };
@@ -78,6 +78,10 @@ struct ringlog {
 	uint64_t checkpoint_position;	/* of the newest synced checkpoint: segments below may be used again */
 	struct checkpoint *checkpoint;	/* aligned; the newest one */
 
+	struct logio_file *metas[RINGLOG_DIRS_MAX];	/* kept open: what stands there later must be these */
+	uint32_t looked;		/* segments before this place were looked at in this round */
+	_Atomic unsigned gone;		/* RINGLOG_GONE_*, as ringlog_look finds; the writer takes GONE_SEGMENT back when it has left the extent */
+	_Atomic uint64_t segments_gone;
 	_Atomic bool no_space;
 	_Atomic uint64_t checkpoint_errors, backup_errors, read_bytes;
 	uint64_t damage_count, damage_bytes, cut_bytes;
@@ -144,6 +148,14 @@ int ringlog_read_begin(struct ringlog *log, struct logio_reader *reader, uint64_
 int ringlog_checkpoints_open(struct ringlog *log, struct err *err);
 /* Stores the checkpoint (number, position, previous_crc, ranges, clean are filled in). */
 int ringlog_checkpoint(struct ringlog *log, bool sync);
+/* What somebody did to the files while they are open. GONE_DIR: a directory of the log or its checkpoints is not the one that was opened, or was
+ * emptied: what is written now is not found at the next start, so nothing may be acknowledged until it is back. GONE_SEGMENT: a segment at
+ * `position` or behind it, which is written now or will be: the log must go on elsewhere. Older ones are told and counted. Tend's thread. */
+enum { RINGLOG_GONE_DIR = 1, RINGLOG_GONE_SEGMENT = 2 };
+int ringlog_metas_hold(struct ringlog *log, struct err *err);
+void ringlog_look(struct ringlog *log, uint64_t position);
+void ringlog_segment_path(const struct ringlog *log, uint64_t index, char *path);	/* RINGLOG_PATH_BYTES */
+
 /* Makes the next segment, out of one that is not needed any more or new; of those not needed some more ahead, for a writer in haste. */
 void ringlog_tend(struct ringlog *log, uint64_t position);
 

@@ -155,9 +155,13 @@ static int
 fence(struct engine *e)
 {
 	uint64_t number = atomic_load(&e->durable);
+	unsigned gone = atomic_load(&e->log->gone);
+	if (gone & RINGLOG_GONE_DIR)
+		return -ESTALE;
 	int rc = ringlog_fence(e->log, e->acked_position, e->acked_crc, number, e->durable_position);
 	if (rc)
 		return rc;
+	atomic_fetch_and(&e->log->gone, ~gone);
 	counter_add(&e->counters.fences, 1);
 	log_warn("channel %s: a write failed: the log goes on at position %llu", e->name, (unsigned long long)e->log->position);
 	e->appended = number;
@@ -234,6 +238,8 @@ groups_end(struct engine *e)
 			struct group *g = done[i].context;
 			g->ended = true;
 			g->status = done[i].status;
+			if (!g->status && e->log && atomic_load_explicit(&e->log->gone, memory_order_relaxed))
+				g->status = -ESTALE;	/* it is on the disk, where nobody finds it */
 			if (BROKEN(ACK_EARLY))
 				e->groups[(g - e->groups + 1) % LOGIO_GROUPS_MAX].ended = true;
 		}
@@ -418,7 +424,7 @@ group_write(struct engine *e, struct group *g)
 	bool room = entries_reserve(&e->hot, LOGIO_GROUPS_MAX * LOGIO_WRITES_MAX) && group_seal_room(e, g);
 	pthread_mutex_unlock(&e->lock);
 	bool state = g->count == 1 && g->blocks[0]->is_state;
-	int rc = room ? (state ? ringlog_place_state : ringlog_place)(e->log, g->bytes, &g->position, &file, &offset) : -ENOMEM;
+	int rc = atomic_load_explicit(&e->log->gone, memory_order_relaxed) ? -ESTALE : room ? (state ? ringlog_place_state : ringlog_place)(e->log, g->bytes, &g->position, &file, &offset) : -ENOMEM;
 	if (rc == -ENOSPC || rc == -EDQUOT || rc == -ENOMEM) {
 		if (!e->park_ns)
 			log_warn("channel %s: %s: it takes nothing in, and drains", e->name, rc == -ENOMEM ? "no memory" : "the disk is full");
@@ -568,6 +574,8 @@ gather(struct engine *e)
 			did++;
 		}
 	}
+	if (e->log && !e->failed && (atomic_load_explicit(&e->log->gone, memory_order_relaxed) & RINGLOG_GONE_DIR) && !e->group_count)
+		store_failed(e, -ESTALE);
 	if (e->fencing)
 		return did;
 	if (!groups_unpark(e))

@@ -1,0 +1,296 @@
+/* Somebody removes or replaces files of a log that is open: nothing is acknowledged into files that no start will find. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "channel/channel_file.h"
+#include "tests/conformance/channel_conformance.h"
+
+static const char *dirs[] = { "/d" };
+static const struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs = { 1, dirs }, .capacity = 1000000, .sync = true,
+	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100000, .checkpoint_interval_ms = 1000, .sync_interval_s = 5,
+	.segment_size = 1u << 20, .spare_bytes = 1u << 21, .ledger_bytes = 1u << 20 };
+static struct clock_manual manual;
+
+static int
+open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
+{
+	(void)capacity;
+	struct channel_env mine = *env;
+	mine.clock = &manual.clock;
+	return channel_file_open_on(channel, &config, &mine, logio_mem_io(c->context), err);
+}
+
+static void
+step(struct rig *r, uint32_t times)
+{
+	for (uint32_t i = 0; i < times; i++) {
+		(void)r->channel->ops->writer_step(r->channel, 0);
+		rig_reap(r);
+	}
+}
+
+static void
+fill(struct rig *r, uint32_t blocks)
+{
+	for (uint32_t i = 0; i < blocks; i++) {
+		step(r, 1);
+		assert_int_equal(rig_put(r, 10, 1000), 10);
+		rig_settle_down(r);
+	}
+}
+
+/* The writer looks once a while. */
+static void
+look(struct rig *r)
+{
+	clock_manual_advance(&manual, NS_PER_S);
+	step(r, 2);
+}
+
+static uint64_t
+gauge(const char *name)
+{
+	return metrics_sum("CHANNEL", "c1", name);
+}
+
+/* How many events can be taken, oldest first, without a gap among them. */
+static uint64_t
+drain(struct rig *r, uint64_t first)
+{
+	struct taker *t;
+	struct span *s = NULL;
+	struct err err;
+	uint64_t seen = 0;
+	assert_int_equal(r->channel->ops->taker_open(r->channel, "k", &t, &err), 0);
+	while (r->channel->ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
+		struct span_cursor cursor = { { 0 } };
+		struct event_view e;
+		while (r->channel->ops->span_next(s, &cursor, &e))
+			assert_int_equal(event_value(&e), first + seen++);
+		assert_int_equal(r->channel->ops->settle(t, s, SETTLE_COMMIT, NULL, 0), 0);
+	}
+	r->channel->ops->taker_close(t);
+	return seen;
+}
+
+static void
+begin(struct logio_mem **mem, struct channel_case *c, struct rig *r)
+{
+	*mem = logio_mem_new();
+	*c = (struct channel_case){ .open = open_mem, .context = *mem };
+	clock_manual_init(&manual, NS_PER_S, NS_PER_S);
+	rig_open(r, c, 0);
+	fill(r, 5);
+	look(r);
+	assert_int_equal(gauge("files_gone"), 0);
+	assert_int_equal(r->done, 50);
+}
+
+/* What shows that a directory is the one that was opened is taken away, while a group is under way, and comes back. */
+static void
+directory(const char *file)
+{
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	begin(&mem, &c, &r);
+	struct logio *io = logio_mem_io(mem);
+	logio_mem_hold(mem, true);
+	assert_int_equal(rig_put(&r, 10, 1000), 10);
+	step(&r, 1);
+	assert_int_equal(io->ops->rename(io, file, "/away", true), 0);
+	look(&r);
+	while (logio_mem_complete(mem, 0))	/* the disk says that all is well */
+		;
+	logio_mem_hold(mem, false);
+	step(&r, 3);
+	assert_int_equal(r.done, 50);
+	assert_int_equal(r.failed, 10);
+	assert_int_equal(gauge("files_gone"), 1);
+	assert_int_equal(gauge("Unhealthy"), 1);
+	if (rig_put(&r, 10, 1000))
+		rig_settle_down(&r);
+	assert_int_equal(r.done, 50);
+	assert_int_equal(drain(&r, 0), 50);	/* what was stored goes out */
+	assert_int_equal(io->ops->rename(io, "/away", file, true), 0);
+	for (int i = 0; i < 20; i++)		/* it is tried again after a while */
+		look(&r);
+	assert_int_equal(gauge("Unhealthy"), 0);
+	assert_int_equal(gauge("files_gone"), 0);
+	r.next = 50;
+	fill(&r, 3);
+	assert_int_equal(r.done, 80);
+	rig_close(&r);
+	rig_open(&r, &c, 0);
+	assert_int_equal(drain(&r, 50), 30);	/* what failed is not there */
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+static void
+test_directory(void **state)
+{
+	(void)state;
+	directory("/d/ringlog.meta");
+	directory("/c/checkpoint-1");
+}
+
+/* Another file in its place is not the one that is written to. */
+static void
+test_replaced(void **state)
+{
+	(void)state;
+	struct logio_mem *mem;
+	struct logio_file *other;
+	struct channel_case c;
+	struct rig r;
+	begin(&mem, &c, &r);
+	struct logio *io = logio_mem_io(mem);
+	assert_int_equal(io->ops->remove(io, "/d/ringlog.meta"), 0);
+	assert_int_equal(io->ops->file_open(io, "/d/ringlog.meta", 4096, LOGIO_CREATE, &other), 0);
+	look(&r);
+	assert_int_equal(gauge("Unhealthy"), 1);
+	if (rig_put(&r, 10, 1000))
+		rig_settle_down(&r);
+	assert_int_equal(r.done, 50);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+static void
+remove_segment(const char *name, void *context)
+{
+	struct logio *io = context;
+	char path[200];
+	if (strncmp(name, "segment-0", 9))
+		return;
+	snprintf(path, sizeof path, "/d/%s", name);
+	assert_int_equal(io->ops->remove(io, path), 0);
+}
+
+/* The segments alone: the log goes on in a new extent, what was under way is written there. A start finds that and says what is lost. */
+static void
+test_segments(void **state)
+{
+	(void)state;
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	begin(&mem, &c, &r);
+	struct logio *io = logio_mem_io(mem);
+	logio_mem_hold(mem, true);
+	assert_int_equal(rig_put(&r, 10, 1000), 10);
+	step(&r, 1);
+	assert_int_equal(io->ops->list(io, "/d", remove_segment, io), 0);
+	clock_manual_advance(&manual, NS_PER_S);
+	(void)r.channel->ops->writer_step(r.channel, 0);
+	while (logio_mem_complete(mem, 0))
+		;
+	logio_mem_hold(mem, false);
+	step(&r, 20);
+	assert_int_equal(r.done, 60);
+	assert_int_equal(r.failed, 0);
+	assert_int_equal(gauge("fences"), 1);
+	assert_int_equal(gauge("files_gone"), 1);
+	assert_int_equal(gauge("Unhealthy"), 0);
+	for (int i = 0; i < 3; i++)
+		look(&r);
+	fill(&r, 300);			/* over some segments */
+	assert_int_equal(r.done, 3060);
+	assert_int_equal(r.failed, 0);
+	assert_int_equal(gauge("fences"), 1);
+	rig_close(&r);
+	rig_open(&r, &c, 0);
+	assert_int_equal(drain(&r, 50), 3010);
+	assert_int_equal(gauge("damage"), 1);	/* the others, which were in what was removed */
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+/* Older ones: told, intake goes on. */
+static void
+test_older(void **state)
+{
+	(void)state;
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	begin(&mem, &c, &r);
+	struct logio *io = logio_mem_io(mem);
+	fill(&r, 300);
+	assert_int_equal(io->ops->remove(io, "/d/segment-0000000000000001"), 0);
+	for (int i = 0; i < 3; i++)
+		look(&r);
+	assert_int_equal(gauge("files_gone"), 1);
+	assert_int_equal(gauge("fences"), 0);
+	fill(&r, 3);
+	assert_int_equal(r.failed, 0);
+	assert_int_equal(drain(&r, 0), 3080);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+/* On a real disk, with threads as in the agent: the directory of data, or of checkpoints, is removed. */
+static const struct channel_file_config *real_config;
+
+static int
+open_real(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
+{
+	(void)c, (void)capacity;
+	return channel_file.open(channel, real_config, env, err);
+}
+
+static void
+test_real(void **state)
+{
+	(void)state;
+	static const char *const removed[] = { "data", "checkpoint" };
+	static const enum channel_file_io ways[] = { FILE_IO_PWRITE, FILE_IO_AUTO };
+	for (int n = 0; n < 4; n++) {
+		char dir[] = "/tmp/penstock-gone-XXXXXX", checkpoint[64], data[64], command[96];
+		assert_non_null(mkdtemp(dir));
+		snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", dir);
+		snprintf(data, sizeof data, "%s/data", dir);
+		const char *items[] = { data };
+		struct channel_file_config real = config;
+		real.checkpoint_dir = checkpoint;
+		real.data_dirs.items = items;
+		real.io = ways[n / 2];
+		real_config = &real;
+		struct channel_case c = { .open = open_real };
+		struct rig r;
+		rig_open(&r, &c, 0);
+		fill(&r, 5);
+		assert_int_equal(r.done, 50);
+		snprintf(command, sizeof command, "rm -rf '%s/%s'", dir, removed[n % 2]);
+		assert_int_equal(system(command), 0);
+		uint64_t end = clock_now_ns(&clock_system) + 20 * NS_PER_S;
+		while (!gauge("Unhealthy") && clock_now_ns(&clock_system) < end)
+			(void)r.channel->ops->writer_step(r.channel, NS_PER_MS);
+		assert_int_equal(gauge("files_gone"), 1);
+		uint64_t done = r.done;
+		if (rig_put(&r, 10, 1000))
+			rig_settle_down(&r);
+		assert_int_equal(r.done, done);
+		assert_int_equal(drain(&r, 0), done);
+		rig_close(&r);
+		snprintf(command, sizeof command, "rm -rf '%s'", dir);
+		assert_int_equal(system(command), 0);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_directory), cmocka_unit_test(test_replaced), cmocka_unit_test(test_segments), cmocka_unit_test(test_older),
+		cmocka_unit_test(test_real),
+	};
+	return cmocka_run_group_tests_name("gone", tests, NULL, NULL);
+}
