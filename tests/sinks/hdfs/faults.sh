@@ -216,7 +216,7 @@ fault_end()
 {
 	[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null
 	[ -n "$gen" ] && kill $gen 2>/dev/null
-	[ -n "$relay" ] && kill $relay 2>/dev/null
+	[ -n "$relay" ] && kill -9 $relay 2>/dev/null	# it may be stopped
 	return 0
 }
 
