@@ -7,6 +7,7 @@
 struct commit_result {
 	size_t published, taken_away;	/* files: under their final name; moved on by a consumer before we looked */
 	size_t missing, occupied;	/* errors: gone from _penstock; another file has the name */
+	char refused[400];		/* why files of a sweep were not put together, which harms nothing; "" */
 };
 
 /* Publishes a manifest's files. `again`: an earlier life may have begun with it. 0; -EAGAIN: not all could be done now (err says why),

@@ -142,6 +142,8 @@ const struct option camus_options[] = {
 	{ "camus.sweeper.use.all.attributes", OPT_BOOL, AT(sweep_all_attributes), "false", .help = "The key is all fields but maps." },
 	{ "camus.output.schema", OPT_STRING, AT(sweep_schema), .help = "Schema of swept Avro files; the newest file's when not set." },
 	{ "camus.sweeper.skip.name.validation", OPT_BOOL, AT(sweep_skip_names), "false", .help = "Files are called part-r-<records>.<ms>.avro." },
+	{ "penstock.camus.sweep_concat", OPT_BOOL, AT(sweep_concat), "true",
+	  .help = "Plain text in HDFS that is swept in place is put together by CONCAT, without reading it; false: it is read and written anew." },
 	{ "camus.sweeper.tmp.dir", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "a folder is made below _penstock, from where it can be renamed" },
 	{ "camus.sweeper.io.configurer.class", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "Avro files and text are told by their names" },
 	{ "camus.sweeper.priority.list", OPT_STRING, .flags = OPTION_NO_MEANING, .note = "one folder is swept after the other, by name" },

@@ -79,7 +79,7 @@ struct camus_conf {
 	const char *sweep_source, *sweep_dest, *sweep_source_sub, *sweep_dest_sub, *sweep_zone;
 	struct option_list sweep_white, sweep_black;
 	const char *sweep_planner, *sweep_key_schema, *sweep_schema, *sweep_levels_text;
-	bool sweep_single, sweep_timebased, sweep_all_attributes, sweep_skip_names;
+	bool sweep_single, sweep_timebased, sweep_all_attributes, sweep_skip_names, sweep_concat;
 	uint32_t sweep_levels;		/* of dates: 3 days, 4 hours */
 	int64_t sweep_min_days, sweep_max_days, sweep_min_hours, sweep_max_hours;
 	uint64_t sweep_file_bytes;

@@ -70,8 +70,10 @@ steps_publish(struct place *place, struct manifest *manifest, bool again, struct
 	int rc = again ? manifest_missing_read(place->fs, place->state, manifest, err) : 0;
 	if (!rc)
 		rc = commit_publish(place->fs, manifest, again, result, err);
+	struct err refused = { "" };
 	if (!rc)
-		rc = sweep_publish(place->fs, manifest, err);
+		rc = sweep_publish(place->fs, manifest, &refused, err);
+	snprintf(result->refused, sizeof result->refused, "%s", refused.text);
 	struct err trouble = { "" };
 	if (rc && result->missing && manifest_missing_store(place->fs, place->state, manifest, &trouble))
 		log_warn("%s", trouble.text);
@@ -87,6 +89,8 @@ unfinished_finish(const struct camus_conf *conf, struct place *place, struct man
 	int rc = steps_publish(place, manifest, true, &result, err);
 	if (rc)
 		return err_prefix(err, rc, "manifest %" PRIu64 " of run %s is not finished", manifest->number, manifest->run);
+	if (result.refused[0])
+		log_warn("manifest %" PRIu64 ": files were not put together and stay as they are: %s", manifest->number, result.refused);
 	kill_point("recovered");
 	rc = history_show(place, manifest, err);
 	if (!rc)
@@ -236,6 +240,7 @@ steps_decide(struct job *job, struct place *place, const char *command, const ch
 	struct commit_result result = { 0 };
 	rc = steps_publish(place, &manifest, false, &result, err);
 	report->published = result.published;
+	snprintf(report->refused, sizeof report->refused, "%s", result.refused);
 	if (!rc) {
 		kill_point("published");
 		rc = history_show(place, &manifest, err);

@@ -21,16 +21,25 @@ struct sweep {
 	struct sweep_plan *plans;
 	size_t plan_count, plan_room;
 	bool dry;
+	bool no_concat;			/* HDFS refused it, or it is not wanted: files are read and written anew */
 	json_t *told;			/* folders, for the report */
 	size_t swept, failed;
 	struct err *err;
 };
 
 static void
-plan_free(struct sweep_plan *plan)
+sources_drop(struct sweep_plan *plan)
 {
 	for (size_t i = 0; i < plan->source_count; i++)
 		free(plan->sources[i].path);
+	plan->source_count = 0;
+	plan->bytes = 0;
+}
+
+static void
+plan_free(struct sweep_plan *plan)
+{
+	sources_drop(plan);
 	free(plan->sources);
 	json_decref(plan->known);
 }
@@ -44,7 +53,8 @@ source_add(struct sweep_plan *plan, const char *path, const struct fs_status *en
 		if (!plan->sources)
 			abort();
 	}
-	plan->sources[plan->source_count++] = (struct sweep_source){ strdup(path), entry->file_id, entry->length, entry->modified_ms };
+	plan->sources[plan->source_count++] = (struct sweep_source){ strdup(path), entry->file_id, entry->length, entry->modified_ms,
+		entry->block_bytes, entry->replication };
 	plan->bytes += entry->length;
 }
 
@@ -119,16 +129,21 @@ known_read(struct sweep *sweep, struct sweep_plan *plan)
 	return 0;
 }
 
+/* `concat`: nothing was read, so records were not counted. */
 static void
-tell(struct sweep *sweep, const struct sweep_plan *plan, const struct sweep_result *result, const char *words)
+tell(struct sweep *sweep, const struct sweep_plan *plan, const struct sweep_result *result, bool concat, const char *words)
 {
-	json_array_append_new(sweep->told, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "topic", plan->topic, "folder", plan->output, "from",
+	json_array_append_new(sweep->told, json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:I, s:b, s:s}", "topic", plan->topic, "folder", plan->output, "from",
 		(json_int_t)plan->source_count, "bytes", (json_int_t)plan->bytes, "to", (json_int_t)result->files, "records",
-		(json_int_t)result->records, "duplicates", (json_int_t)result->duplicates, "words", words));
+		concat ? json_null() : json_integer((json_int_t)result->records), "duplicates", (json_int_t)result->duplicates, "concat", (int)concat,
+		"words", words));
 	if (sweep->options->json)
 		return;
 	if (*words)
 		fprintf(stderr, "%s: %s\n", plan->output, words);
+	else if (concat)
+		printf("swept %s: %zu files, %.1f MB to %" PRIu64 " files by CONCAT\n", plan->output, plan->source_count, (double)plan->bytes / 1e6,
+			result->files);
 	else
 		printf("%s %s: %zu files, %.1f MB to %" PRIu64 " files, %" PRIu64 " records, %" PRIu64 " duplicates out\n",
 			sweep->dry ? "would be swept" : "swept", plan->output, plan->source_count, (double)plan->bytes / 1e6, result->files, result->records,
@@ -159,7 +174,7 @@ plan_make(struct sweep *sweep, const char *topic, const char *input, const char 
 		rc = sources_find(sweep, &plan, output, 0);
 	if (rc == -EEXIST) {	/* not ours: the others do not wait for it */
 		struct sweep_result nothing = { 0 };
-		tell(sweep, &plan, &nothing, sweep->err->text);
+		tell(sweep, &plan, &nothing, false, sweep->err->text);
 		sweep->failed++;
 		sweep->err->text[0] = '\0';
 		rc = 0;
@@ -210,10 +225,46 @@ dated_take(void *context, const char *topic, const char *path, const char *dated
 	return plan_make(sweep, dotted, path, output);
 }
 
+/* One folder whose files are put together where they lie. 0; -ENOTSUP: they have to be read and written anew; -errno. */
+static int
+plan_concat(struct sweep *sweep, struct sweep_plan *plan, const char *folder, struct run_report *report)
+{
+	struct sweep_result result;
+	struct err why = { "" };
+	json_t *swap;
+	if (sweep->no_concat)
+		return -ENOTSUP;
+	int rc = sweep_concat(sweep->place->fs, sweep->conf, plan, &swap, &result, &why);
+	if (rc) {
+		log_info("%s: is read and written anew: %s", plan->output, why.text);
+		return -ENOTSUP;
+	}
+	json_decref(sweep->job->swaps);
+	sweep->job->swaps = json_pack("[o]", swap);
+	rc = steps_decide(sweep->job, sweep->place, "sweep", folder, NULL, report, sweep->err);
+	if (rc)
+		return rc;
+	if (report->refused[0]) {
+		log_warn("files are not put together by CONCAT in this run, but read and written anew: %s", report->refused);
+		sweep->no_concat = true;
+		sources_drop(plan);	/* some may be in another by now */
+		rc = sources_find(sweep, plan, plan->output, 0);
+		if (!rc && plan->source_count > 1)
+			qsort(plan->sources, plan->source_count, sizeof *plan->sources, oldest_first);
+		return rc ? rc : plan->source_count > 1 ? -ENOTSUP : 0;
+	}
+	sweep->swept++;
+	tell(sweep, plan, &result, true, "");
+	return 0;
+}
+
 /* One folder: written aside, decided by a manifest, put in place. */
 static int
-plan_run(struct sweep *sweep, const struct sweep_plan *plan, const char *folder, struct run_report *report)
+plan_run(struct sweep *sweep, struct sweep_plan *plan, const char *folder, struct run_report *report)
 {
+	int quick = plan_concat(sweep, plan, folder, report);
+	if (quick != -ENOTSUP)
+		return quick;
 	char staged[FS_PATH_BYTES], aside[FS_PATH_BYTES], name[32];
 	struct sweep_result result = { 0 };
 	snprintf(name, sizeof name, "sweep-%zu", sweep->swept);
@@ -224,7 +275,7 @@ plan_run(struct sweep *sweep, const struct sweep_plan *plan, const char *folder,
 		rc = sweep_merge(sweep->place, sweep->conf, plan, staged, &result, sweep->err);
 	/* What is in the files, or how much of it, is in the way of this folder only. */
 	if (rc == -ENOTSUP || rc == -EINVAL || rc == -ENODATA || rc == -EFBIG || rc == -ENOMEM) {
-		tell(sweep, plan, &result, sweep->err->text);
+		tell(sweep, plan, &result, false, sweep->err->text);
 		sweep->failed++;
 		sweep->err->text[0] = '\0';
 		commit_clean(sweep->place->fs, staged);		/* the next folder takes the name */
@@ -238,7 +289,7 @@ plan_run(struct sweep *sweep, const struct sweep_plan *plan, const char *folder,
 	rc = steps_decide(sweep->job, sweep->place, "sweep", folder, NULL, report, sweep->err);
 	if (!rc) {
 		sweep->swept++;
-		tell(sweep, plan, &result, "");
+		tell(sweep, plan, &result, false, "");
 	}
 	return rc;
 }
@@ -278,6 +329,7 @@ run_sweep(const struct camus_conf *conf, const struct run_options *options, bool
 		rc = place_open(&place, conf, &err);
 	if (!rc)
 		rc = tree_filter_open(&sweep.filter, conf, &place, &err);
+	sweep.no_concat = !conf->sweep_concat || (place.fs && strcmp(place.fs->ops->name, "webhdfs") != 0);
 	if (!rc)
 		rc = steps_folder(&place, &job, folder, &err);
 	if (!rc) {
@@ -296,7 +348,7 @@ run_sweep(const struct camus_conf *conf, const struct run_options *options, bool
 	for (size_t i = 0; i < sweep.plan_count && !rc && !job_stop_asked(); i++) {
 		struct sweep_result nothing = { 0 };
 		if (dry)
-			tell(&sweep, &sweep.plans[i], &nothing, "");
+			tell(&sweep, &sweep.plans[i], &nothing, false, "");
 		else
 			rc = plan_run(&sweep, &sweep.plans[i], folder, &report);
 		if (locked)

@@ -2,7 +2,8 @@
  *
  * A folder is swept into a new one beside it (below _penstock), which then takes the old one's place by a manifest of the loader's own row: of a loader
  * run and a sweep only one goes on, and a sweep that dies is finished by whoever comes next. What went into a swept folder stands in it
- * (_sources), so that files that come later are added, and none twice. */
+ * (_sources), so that files that come later are added, and none twice. Plain text in HDFS that is swept in place is put together where it lies
+ * (sweep_concat.c). */
 #ifndef PENSTOCK_CAMUS_SWEEP_H
 #define PENSTOCK_CAMUS_SWEEP_H
 
@@ -15,7 +16,8 @@
 
 struct sweep_source {
 	char *path;
-	uint64_t file_id, length, modified_ms;
+	uint64_t file_id, length, modified_ms, block_bytes;
+	uint32_t replication;
 };
 
 /* One folder to be made. Strings are the owner's. */
@@ -41,7 +43,18 @@ struct sweep_result {
 int sweep_merge(struct place *place, const struct camus_conf *conf, const struct sweep_plan *plan, const char *staged, struct sweep_result *result,
 		struct err *err);
 
-/* "swaps" of a manifest: each new folder takes its place. Safe to repeat. */
-int sweep_publish(struct fs *fs, const struct manifest *manifest, struct err *err);
+/* Bytes after which a new output file is begun; UINT64_MAX: one takes all. */
+uint64_t sweep_file_room(const struct camus_conf *conf, const struct sweep_plan *plan);
+/* 0 and the files' ending; -ENOTSUP: there are others than plain text among them (err names one). */
+int sweep_is_plain_text(const struct sweep_plan *plan, const char **extension, struct err *err);
+
+/* What CONCAT is to do, as an entry of "swaps" in *swap. 0 or -errno; -ENOTSUP: these files have to be read and written anew, err says why. */
+int sweep_concat(struct fs *fs, const struct camus_conf *conf, const struct sweep_plan *plan, json_t **swap, struct sweep_result *result,
+		 struct err *err);
+/* Does it; safe to repeat. 0, also when HDFS refuses (`refused` says why: the files that were not put together stay as they are), or -errno. */
+int sweep_concat_publish(struct fs *fs, const json_t *swap, struct err *refused, struct err *err);
+
+/* "swaps" of a manifest: each new folder takes its place, or files are put together. Safe to repeat. */
+int sweep_publish(struct fs *fs, const struct manifest *manifest, struct err *refused, struct err *err);
 
 #endif

@@ -345,14 +345,13 @@ extension_of(const char *path)
 
 /* One kind of file in a folder; what can be read and written again. */
 static int
-kind_find(struct merge *merge, bool *avro, enum hadoop_codec_kind *codec, const char **extension)
+kind_find(const struct sweep_plan *plan, bool *avro, enum hadoop_codec_kind *codec, const char **extension, struct err *err)
 {
 	static const char *const texts[] = { "", ".txt", ".json", ".log", ".csv" };
-	*extension = extension_of(merge->plan->sources[0].path);
-	for (size_t i = 1; i < merge->plan->source_count; i++)
-		if (strcmp(extension_of(merge->plan->sources[i].path), *extension) != 0)
-			return err_set(merge->err, ENOTSUP, "%s and %s: files of two kinds are not swept together", merge->plan->sources[0].path,
-				merge->plan->sources[i].path);
+	*extension = extension_of(plan->sources[0].path);
+	for (size_t i = 1; i < plan->source_count; i++)
+		if (strcmp(extension_of(plan->sources[i].path), *extension) != 0)
+			return err_set(err, ENOTSUP, "%s and %s: files of two kinds are not swept together", plan->sources[0].path, plan->sources[i].path);
 	*avro = strcmp(*extension, ".avro") == 0;
 	*codec = unpack_kind(*extension);
 	if (*codec != CODEC_NONE)
@@ -360,8 +359,28 @@ kind_find(struct merge *merge, bool *avro, enum hadoop_codec_kind *codec, const 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		if (*avro || strcmp(*extension, texts[i]) == 0)
 			return 0;
-	return err_set(merge->err, ENOTSUP, "%s: files \"*%s\" are not swept, Avro files and text (plain, or compressed by gzip, "
-		"deflate, bzip2, snappy, lz4 or zstd) are", merge->plan->sources[0].path, *extension);
+	return err_set(err, ENOTSUP, "%s: files \"*%s\" are not swept, Avro files and text (plain, or compressed by gzip, "
+		"deflate, bzip2, snappy, lz4 or zstd) are", plan->sources[0].path, *extension);
+}
+
+int
+sweep_is_plain_text(const struct sweep_plan *plan, const char **extension, struct err *err)
+{
+	bool avro;
+	enum hadoop_codec_kind codec;
+	int rc = kind_find(plan, &avro, &codec, extension, err);
+	if (!rc && (avro || codec != CODEC_NONE))
+		rc = err_set(err, ENOTSUP, "%s: no plain text", plan->sources[0].path);
+	return rc;
+}
+
+uint64_t
+sweep_file_room(const struct camus_conf *conf, const struct sweep_plan *plan)
+{
+	uint64_t files = plan->bytes / conf->sweep_file_bytes + 1;
+	if (files > conf->sweep_max_files)
+		files = conf->sweep_max_files;
+	return files == 1 ? UINT64_MAX : plan->bytes / files + 1;
 }
 
 /* Gives the written files their names within the staged folder. */
@@ -456,13 +475,10 @@ sweep_merge(struct place *place, const struct camus_conf *conf, const struct swe
 	bool avro;
 	enum hadoop_codec_kind codec;
 	memset(result, 0, sizeof *result);
-	int rc = kind_find(&merge, &avro, &codec, &extension);
+	int rc = kind_find(plan, &avro, &codec, &extension, err);
 	if (rc)
 		return rc;
-	uint64_t files = plan->bytes / conf->sweep_file_bytes + 1;
-	if (files > conf->sweep_max_files)
-		files = conf->sweep_max_files;
-	merge.file_bytes = files == 1 ? UINT64_MAX : plan->bytes / files + 1;
+	merge.file_bytes = sweep_file_room(conf, plan);
 	merge.keys.memory = conf->memory / 2;
 	struct writer_config config = { .fs = place->fs, .clock = &clock_system, .folder = staged, .memory = conf->memory / 2,
 		.kind = avro ? WRITER_AVRO : WRITER_TEXT, .delimiter = "\n", .avro_codec = conf->sweep_codec,

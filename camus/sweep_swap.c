@@ -68,13 +68,13 @@ swap_one(struct fs *fs, const json_t *swap, struct err *err)
 }
 
 int
-sweep_publish(struct fs *fs, const struct manifest *manifest, struct err *err)
+sweep_publish(struct fs *fs, const struct manifest *manifest, struct err *refused, struct err *err)
 {
 	json_t *root = json_loads(manifest->text, 0, NULL), *swap;
 	size_t i;
 	int rc = 0;
 	json_array_foreach(json_object_get(root, "swaps"), i, swap) {
-		rc = swap_one(fs, swap, err);
+		rc = json_object_get(swap, "concat") ? sweep_concat_publish(fs, swap, refused, err) : swap_one(fs, swap, err);
 		if (rc)
 			break;
 	}

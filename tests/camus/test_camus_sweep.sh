@@ -6,7 +6,8 @@ tried=
 CAMUS=$(realpath "$1")
 /usr/bin/python3 -c 'import avro' 2>/dev/null || { echo "SKIP: no avro for Python (apt-get install python3-avro)"; exit 77; }
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+double=
+trap '[ -n "$double" ] && kill $double 2>/dev/null; rm -rf "$dir"' EXIT
 fail() { echo "FAILED: $*"; cat "$dir/log"; (cd "$dir/out" && find . -type f | sort | head -50); exit 1; }
 day() { TZ=America/Los_Angeles date -d "$1 days ago" +%Y/%m/%d; }
 cat >"$dir/job.properties" <<EOF
@@ -186,6 +187,95 @@ grep -q '^0 folders swept' "$dir/log" || fail "one file is swept again"
 put "t/hourly/$hour" 1 hour
 sweep $single || fail "late file in place"
 same "t/hourly/$hour" want.hour "late file in place"
+
+# Plain text in HDFS, in place: put together by CONCAT, nothing read or written; killed between any two calls, answers lost, refused, taken away meanwhile.
+coproc DOUBLE { exec python3 "$(dirname "$0")/../lib/webhdfs_double.py" 2>"$dir/double.log"; }
+double=$DOUBLE_PID
+read -r hdfs <&"${DOUBLE[0]}" || fail "no WebHDFS double"
+sed "s|=$dir/|=webhdfs://127.0.0.1:$hdfs/s/|" "$dir/job.properties" >"$dir/hdfs.properties"
+single="$single -D camus.sweeper.target.file.size=1000000"
+ask() { curl -sf "http://127.0.0.1:$hdfs/$1" || fail "double: $1"; }
+here() { ask tree | python3 -c 'import json, sys; print("\n".join(p for p in json.load(sys.stdin) if p.startswith("/s/out/t/hourly/'$hour'/")))'; }
+far() {	# count [name-prefix]: files of two lines each
+	for _ in $(seq "$1"); do
+		n=$((n + 1))
+		printf 'line %d\nsecond of %d\n' $n $n | tee -a "$dir/want.far" | curl -sf -T - "http://127.0.0.1:$hdfs/dn/s/out/t/hourly/$hour/${2-}t.0.$n.2.$n.1?op=CREATE" >/dev/null || fail "a file for the double"
+	done
+}
+farsweep() { { "$CAMUS" sweep -P "$dir/hdfs.properties" $single "$@" >"$dir/log" 2>&1; } 2>/dev/null; }
+farsame() {	# words [files]
+	here | grep -v '/_' >"$dir/files"
+	python3 - "$hdfs" "$dir/files" <<-'END' | sort >"$dir/got"
+		import sys, urllib.parse, urllib.request
+		for path in open(sys.argv[2]).read().splitlines():
+		    sys.stdout.write(urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/dn{urllib.parse.quote(path)}?op=OPEN").read().decode())
+	END
+	sort "$dir/want.far" | cmp -s - "$dir/got" || fail "$1: $(wc -l <"$dir/got") lines of $(wc -l <"$dir/want.far")"
+	[ "$(wc -l <"$dir/files")" = "${2-1}" ] || fail "$1: $(wc -l <"$dir/files") files"
+}
+far 8
+far 1 "a%20b%2525"	# a name that has to be escaped
+farsweep --dry-run && farsame "a dry run" 9
+farsweep || fail "CONCAT"
+grep -q '9 files, .* to 1 files by CONCAT' "$dir/log" || fail "not by CONCAT"
+farsame "CONCAT"
+[ "$(ask "count?op=CONCAT")" = 1 ] || fail "not one CONCAT"
+farsweep && grep -q '^0 folders swept' "$dir/log" || fail "one file is swept again"
+far 3; farsweep || fail "later files by CONCAT"
+farsame "later files by CONCAT"
+grep -q '/part-r-00000$' "$dir/files" || fail "the file's name"
+# more than one file by size
+far 9
+farsweep -D camus.sweeper.target.file.size=150 -D max.files=3 || fail "three files by CONCAT"
+farsame "three files by CONCAT" 3
+for point in before-manifest manifest-written manifest-renamed concat published done; do
+	far 4
+	PENSTOCK_CAMUS_KILL_AT=$point farsweep
+	[ $? = 137 ] || fail "CONCAT: not killed at $point"
+	far 1
+	farsweep || fail "CONCAT: after a kill at $point"
+	farsweep || fail "CONCAT: what came while it was dead"
+	farsame "CONCAT, killed at $point"
+done
+# many names: several calls, killed between them, a consumer that takes a file that waits
+long=$(printf 'x%.0s' $(seq 150))
+far 60 "$long"
+PENSTOCK_CAMUS_KILL_AT=concat:2 farsweep
+[ $? = 137 ] || fail "not killed between two calls"
+taken=$(here | grep "$long" | tail -1)
+curl -sf "http://127.0.0.1:$hdfs/dn$taken?op=OPEN" >"$dir/taken" || fail "the file to be taken"
+curl -sf -X DELETE "http://127.0.0.1:$hdfs/webhdfs/v1$taken?op=DELETE" >/dev/null || fail "a file cannot be taken"
+grep -vxFf "$dir/taken" "$dir/want.far" >"$dir/want.rest"; mv "$dir/want.rest" "$dir/want.far"
+farsweep || fail "after a kill between two calls"
+farsame "several calls, one file taken away"
+for kind in lost_before lost_after retriable; do
+	far 3
+	ask "fault?op=CONCAT&kind=$kind&count=1&path=/" >/dev/null
+	farsweep || fail "CONCAT: $kind: $(cat "$dir/log")"
+	farsame "CONCAT: $kind"
+	grep -q 'by CONCAT' "$dir/log" || fail "CONCAT: $kind: not repeated"
+	ask calm >/dev/null
+done
+# refused (an encryption zone, a quota), a last line without its end, another folder: read and written anew
+far 3
+ask "fault?op=CONCAT&kind=denied&count=9&path=/" >/dev/null
+farsweep || fail "CONCAT refused"
+grep -q 'not put together by CONCAT' "$dir/log" && grep -q ' records, 0 duplicates' "$dir/log" || fail "a refusal is not told"
+farsame "CONCAT refused"
+ask calm >/dev/null
+far 2
+printf 'no end' | curl -sf -T - "http://127.0.0.1:$hdfs/dn/s/out/t/hourly/$hour/t.0.x.1.1.1?op=CREATE" >/dev/null; echo 'no end' >>"$dir/want.far"
+PENSTOCK_LOG_LEVEL=info farsweep || fail "a last line without its end"
+grep -q 'by CONCAT' "$dir/log" && fail "a line is joined to the next"
+farsame "a last line without its end"
+far 2 "_late/"
+farsweep || fail "late files beside a swept one"
+here | grep -v '/_sources' >"$dir/files"
+farsame "late files in the folder"
+far 4
+farsweep -D penstock.camus.sweep_concat=false || fail "CONCAT is not wanted"
+grep -q ' records, 0 duplicates' "$dir/log" || fail "CONCAT though it is not wanted"
+farsame "CONCAT is not wanted"
 
 # Avro: two schemas, one key; the newer schema, the older record.
 rm -rf "$dir/out" "$dir/base"

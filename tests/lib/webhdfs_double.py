@@ -288,6 +288,9 @@ class Handler(BaseHTTPRequestHandler):
             if op == "CONCAT":
                 node = find(path)
                 for source in q["sources"].split(","):
+                    if parent(source) != parent(path) or source == path or not find(source)["data"] or not node["data"]:
+                        raise Refused(400, "HadoopIllegalArgumentException", "concat: " + source + " is not in the same directory, empty or the target")
+                for source in q["sources"].split(","):
                     node["data"] += find(source)["data"]
                     nodes.pop(source)
                 return None
