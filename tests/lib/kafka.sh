@@ -1,7 +1,7 @@
 # kafka.sh: a real Kafka broker (KRaft, one node) for tests; to be sourced.
 #
 #   kafka_jars            fetches the jars from Maven Central once into KAFKA_HOME; 77 when that cannot be (reason on stderr)
-#   kafka_start DIR       formats DIR and starts a broker; sets KAFKA_PID and KAFKA_BS (host:port); 1 when it does not come up
+#   kafka_start DIR       formats DIR and starts a broker (KAFKA_MORE: another line of its settings); sets KAFKA_PID and KAFKA_BS (host:port); 1 when it does not come up
 #   kafka_restart DIR     starts it again on the same data and port
 #   kafka_stop            SIGTERM, waits for the end
 #   kafka_kill            SIGKILL
@@ -83,6 +83,7 @@ print(a.getsockname()[1], b.getsockname()[1])') || return 1
 	transaction.state.log.num.partitions=4
 	group.initial.rebalance.delay.ms=0
 	auto.create.topics.enable=true
+	${KAFKA_MORE-}
 	EOF
 	id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'Aa' | tr -d =)	# as its own tool makes one, without a JVM
 	java -cp "$dir/tools:$KAFKA_HOME/libs/*" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" >"$dir/format.log" 2>&1 ||
