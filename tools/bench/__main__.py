@@ -23,12 +23,13 @@ from common import Trouble
 
 GROUPS = {"floors": floors.measure, "core": core.measure, "udp": udp.measure, "peers": peers.measure, "ringlog": ringlog.measure, "hdfs": hdfs.measure,
           "tcp": tcp.measure, "http": web.measure, "camus": camus.measure}
+PARTS = {"hdfs": hdfs.PARTS, "camus": camus.PARTS}
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(GROUPS) + "; all when none is given. hdfs:PART[,PART]: only "
-                        "these of its parts: " + ", ".join(hdfs.PARTS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(GROUPS) + "; all when none is given. GROUP:PART[,PART]: only "
+                        "these of its parts: " + "; ".join(f"{name} {', '.join(parts)}" for name, parts in PARTS.items()))
     parser.add_argument("--quick", action="store_true", help="two rounds and shorter runs: shows that everything works, its figures are rough")
     parser.add_argument("--markdown", action="store_true", help="the table once more as Markdown at the end")
     parser.add_argument("--into", metavar="FILE", help="put that table into FILE too, between the lines <!-- bench --> and <!-- /bench -->; "
@@ -36,8 +37,8 @@ def main():
     args = parser.parse_args()
     for name in args.names:
         group, _, parts = name.partition(":")
-        if group not in GROUPS or (parts and (group != "hdfs" or not set(parts.split(",")) <= set(hdfs.PARTS))):
-            parser.error(f"{name}: not known: {', '.join(GROUPS)}; hdfs:{','.join(hdfs.PARTS)}")
+        if group not in GROUPS or (parts and not set(parts.split(",")) <= set(PARTS.get(group, ()))):
+            parser.error(f"{name}: not known: {', '.join(GROUPS)}; {'; '.join(one + ':' + ','.join(its) for one, its in PARTS.items())}")
     run = common.Run(args.quick)
 
     def interrupted(number, _frame):
