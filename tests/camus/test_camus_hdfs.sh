@@ -108,6 +108,24 @@ python3 "$HERE/check_tree.py" "$dir/out" "$dir/want" || fail "judged"
 
 step "judged"
 
+# Each hour's files put together where they lie, by CONCAT: a kill between two of them, then to its end; Hadoop reads the same records out of one file an hour.
+cat >>"$dir/job.properties" <<EOF
+camus.sweeper.source.subdir=hourly
+camus.sweeper.dest.subdir=hourly
+camus.sweeper.planner.class=CamusSingleFolderSweeperPlanner
+camus.single.folder.sweeper.timebased=false
+EOF
+{ PENSTOCK_CAMUS_KILL_AT=concat:3 "$CAMUS" sweep -P "$dir/job.properties" >"$dir/log" 2>&1; } 2>/dev/null
+[ $? = 137 ] || fail "the sweep was not killed"
+"$CAMUS" sweep -P "$dir/job.properties" >"$dir/log" 2>&1 || fail "sweep"
+grep -q ' by CONCAT' "$dir/log" && ! grep -v ' by CONCAT' "$dir/log" | grep -q '^swept' || fail "not by CONCAT"
+"$CAMUS" sweep -P "$dir/job.properties" >"$dir/log" 2>&1 && grep -q '^0 folders swept' "$dir/log" || fail "swept once more"
+hadoop_fs -copyToLocal "$HADOOP_RPC/user/etl/topics" "$dir/swept" || fail "hadoop fs -copyToLocal"
+(cd "$dir/swept" && find . -path ./_penstock -prune -o -type f -printf '%P\n' | while read -r file; do sed "s|^|$(dirname "$file")\t|" "$file"; done) | sort >"$dir/got"
+sort "$dir/want" | cmp -s - "$dir/got" || fail "swept: $(wc -l <"$dir/got") records of $(wc -l <"$dir/want")"
+[ "$(find "$dir/swept" -type f -name 'part-r-*' | wc -l)" = "$(cut -f1 "$dir/want" | sort -u | wc -l)" ] || fail "not one file an hour: $(find "$dir/swept" -type f | head -30)"
+step "swept by CONCAT"
+
 # What Hadoop frames, read by Hadoop: compressed text, SequenceFiles.
 want=$(grep '^t2/' "$dir/want" | cut -f2 | sort | md5sum)
 form() {	# name option...
