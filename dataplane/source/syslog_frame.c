@@ -69,7 +69,7 @@ syslog_frames(struct syslog_framing *t, uint32_t most, struct stream *stream, co
 			t->cut = false;
 			continue;
 		}
-		int prefix = t->cut ? 0 : count_prefix(p, left, &count);
+		int prefix = t->cut || (uint8_t)(*p - '0') >= 10 ? 0 : count_prefix(p, left, &count);
 		if (prefix < 0 && !last)
 			break;
 		if (prefix > 0) {
