@@ -7,10 +7,11 @@
 #include "dataplane/resolve.h"
 #include "dataplane/source/keep_fields.h"
 
-#define SETS 1024		/* cached header sets, a power of two */
+#define SETS 2048		/* cached header sets, a power of two */
+#define SET_PLACES 4u		/* of them for each key, next to each other */
 #define SET_KEY_BYTES 96	/* all zero at first; whole words are compared */
 #define SET_VALUE_BYTES 512
-#define HEADS 512		/* cached heads of messages, a power of two */
+#define HEADS 4096		/* cached heads of messages, a power of two; two places a head, next to each other */
 #define HEAD_LEAST 24u		/* bytes of a head that is kept */
 #define HEAD_MOST 64u
 
@@ -30,6 +31,7 @@ struct cached_head {
 	uint8_t text[HEAD_MOST];
 	uint32_t len;				/* 0: not in use */
 	uint32_t turn;				/* of the set, when it was kept */
+	uint32_t kept;				/* as the how manieth head */
 	struct cached_set *set;
 	int64_t ms;
 	uint64_t until_ns;			/* of the stamp, as in struct cached_stamp */
@@ -44,14 +46,14 @@ word_at(const uint8_t *p)
 	return word;
 }
 
-/* Where the head of such a message would be kept. At least HEAD_LEAST bytes. */
+/* The first of the two places where the head of such a message would be kept. At least HEAD_LEAST bytes. */
 static inline struct cached_head *
 head_of(struct syslog_maker *s, const uint8_t *bytes, const struct address *from)
 {
 	uint64_t h = (word_at(bytes) ^ from->port) * 0x9e3779b97f4a7c15u;
 	h = (h ^ h >> 29 ^ word_at(bytes + 8) ^ word_at(from->ip + 8)) * 0xff51afd7ed558ccdu;
 	h = (h ^ h >> 29 ^ word_at(bytes + 16)) * 0x9e3779b97f4a7c15u;
-	return &s->heads[h >> 32 & (HEADS - 1)];
+	return &s->heads[h >> 32 & (HEADS - 2)];
 }
 
 static inline bool
@@ -69,7 +71,7 @@ head_same(const struct cached_head *h, const uint8_t *bytes, uint32_t len, uint6
 /* Keeps what was made of a message, where the first try of the first pattern that can match it has matched it: the same bytes then do so again, whatever
  * the body is, as long as a dot matches it. */
 static void
-head_keep(struct syslog_maker *s, struct cached_head *h, const struct syslog_message *m, const uint8_t *bytes, struct header_set *set, bool has_time, int64_t ms)
+head_keep(struct syslog_maker *s, struct cached_head *places, const struct syslog_message *m, const uint8_t *bytes, struct header_set *set, bool has_time, int64_t ms)
 {
 	uint32_t at = m->priority_text.offset + m->priority_text.len + 1;
 	bool first = m->matched && m->stamp.len && (m->rfc5424 ? m->version.len && m->stamp.offset == at + 2 : !m->version.len && m->stamp.offset == at);
@@ -77,6 +79,8 @@ head_keep(struct syslog_maker *s, struct cached_head *h, const struct syslog_mes
 		return;
 	struct cached_set *c = (struct cached_set *)((uint8_t *)set - offsetof(struct cached_set, set));
 	const struct cached_stamp *stamp = &s->stamps[bytes[m->stamp.offset + m->stamp.len - 1] & (STAMPS - 1)];
+	struct cached_head *h = &places[(int32_t)(places[1].kept - places[0].kept) < 0];	/* what was kept longer gives way */
+	h->kept = ++s->kept;
 	h->len = m->body.offset;
 	memcpy(h->text, bytes, h->len);
 	h->set = c;
@@ -169,16 +173,16 @@ header_set(struct syslog_maker *s, const struct syslog_message *m, const uint8_t
 		h = (h ^ key[i]) * 0xff51afd7ed558ccdu;
 		h ^= h >> 29;
 	}
-	/* Two places a key: one collision among a burst's senders would cost a batch for each of their messages. */
-	struct cached_set *c = &s->sets[h >> 20 & (SETS - 1)];
-	__builtin_prefetch(&c->set);
-	uint64_t differs = key_differs(c, key, words);
-	if (differs) {
-		struct cached_set *other = &s->sets[(h >> 20 & (SETS - 1)) ^ 1];
-		differs = key_differs(other, key, words);
-		if (!differs || !other->key_words || (c->key_words && s->victim++ & 1))
-			c = other;
+	/* A collision costs a batch for each message of a burst's senders, and the heads that are known of them. */
+	struct cached_set *places = &s->sets[h >> 20 & (SETS - SET_PLACES)], *c = NULL;
+	uint64_t differs = 1;
+	for (uint32_t i = 0; i < SET_PLACES && differs; i++) {
+		differs = key_differs(&places[i], key, words);
+		if (!differs || (!c && !places[i].key_words))
+			c = &places[i];
 	}
+	if (!c)
+		c = &places[s->victim++ & (SET_PLACES - 1)];
 	if (!differs && (!s->client_hostname || c->hostname_known))
 		return &c->set;
 	const struct resolved *resolved = s->client_hostname ? resolve_name(from) : NULL;
@@ -311,8 +315,8 @@ syslog_make(struct syslog_maker *s, const uint8_t *bytes, uint32_t len, const st
 	int64_t ms = 0;
 	bool has_time = false, formatted = false;
 	const uint8_t *text = bytes;		/* what the slices of m lie in */
-	struct cached_head *head = s->heads && len >= HEAD_MOST && !cut ? head_of(s, bytes, from) : NULL;
-	if (head && head_same(head, bytes, len, time_ns)) {
+	struct cached_head *heads = s->heads && len >= HEAD_MOST && !cut ? head_of(s, bytes, from) : NULL, *head = heads;
+	if (head && (head_same(head, bytes, len, time_ns) || head_same(++head, bytes, len, time_ns))) {
 		struct event *event = ingress_append(s->in, bytes + head->len, len - head->len, time_ns);
 		if (!event)
 			return NULL;
@@ -338,8 +342,8 @@ syslog_make(struct syslog_maker *s, const uint8_t *bytes, uint32_t len, const st
 	}
 	/* The set first: making room for it may end the batch. A pattern of the user's brings values of any length: no set for those. */
 	struct header_set *set = formatted ? NULL : header_set(s, &m, bytes, from, cut);
-	if (head)
-		head_keep(s, head, &m, bytes, set, has_time, ms);
+	if (heads)
+		head_keep(s, heads, &m, bytes, set, has_time, ms);
 	struct event *event = ingress_append(s->in, body, body_len, time_ns);
 	if (!event)
 		return NULL;

@@ -31,7 +31,8 @@ struct syslog_maker {
 	const struct name *facility, *severity, *priority, *version, *timestamp, *host, *status, *client_ip, *client_hostname;
 	struct cached_set *sets;
 	struct cached_head *heads;		/* NULL: what is made depends on more than the head */
-	uint32_t victim;			/* which of a key's two places is taken over next */
+	uint32_t victim;			/* which of a key's places is taken over next */
+	uint32_t kept;				/* heads so far */
 	struct cached_stamp stamps[STAMPS];
 	uint8_t *scratch;			/* bodies with kept fields */
 };
