@@ -1,6 +1,7 @@
 """Syslog lines over TCP: over memif into the synced log, acknowledged after the commit, many idle connections beside; kernel sockets beside rsyslog and Flume."""
 import common
 import peers
+import ringlog
 from common import Trouble
 from udp import Wire
 
@@ -59,7 +60,8 @@ def rsyslog(run, synced):
 
 
 def memif(run):
-    wire = Wire()
+    device = ringlog.Device()
+    wire = Wire(device.cpu, device.other)	# the log's interrupts stay away from the data core
     few = many_beside_few(run, "memif, syslogtcp", wire, SYSLOG, ["--as", "syslog-tcp"], run.seconds(4, 2))
     run.row(f"memif to the synced log, acknowledged after the commit, {CONNECTIONS} connections", "M lines/s", [rate / 1e6 for rate in few], goal=(">=", 2.5),
             note="" if wire.huge else "no huge pages free")
