@@ -12,6 +12,7 @@
 #define TAIL_FIRST 512u
 #define TAIL_KEPT 65536u		/* a waiting stream holds no more than this: its carrier has the rest */
 #define TAIL_MAX (64u << 20)		/* no source's frame is larger; a larger one is collected by the source */
+#define FRAME_PIECE 16384u		/* of a frame that its source collects: so much is to come within limits.frame_ns */
 #define TAIL_STEP 4096u			/* bytes put behind a tail at a time: what is whole behind it is then eaten where it lies */
 
 const struct metric stream_metrics[] = {
@@ -124,6 +125,7 @@ stream_shut(struct stream *stream, struct counter *why, bool reset)
 static uint32_t
 eat(struct stream *stream, const uint8_t *bytes, uint32_t len, uint64_t at, bool last)
 {
+	uint8_t frame = stream->in_frame;
 	stream->eaten = at;
 	int64_t n = stream->in->spec->ops->on_bytes(stream->in->self, stream, bytes, len, last);
 	if (n < 0) {
@@ -131,8 +133,14 @@ eat(struct stream *stream, const uint8_t *bytes, uint32_t len, uint64_t at, bool
 		return len;
 	}
 	assert(n <= len);
-	if (n && stream->frame_known)
-		stream->frame_ns = stream->streams->now_ns;
+	if (n && stream->frame_known) {
+		/* Bytes of a frame that began before must be FRAME_PIECE to count: else one a minute holds its memory for ever. */
+		stream->frame_bytes = frame && stream->in_frame == frame ? stream->frame_bytes + (uint32_t)n : FRAME_PIECE;
+		if (stream->frame_bytes >= FRAME_PIECE) {
+			stream->frame_ns = stream->streams->now_ns;
+			stream->frame_bytes = 0;
+		}
+	}
 	return stream->ending ? len : (uint32_t)n;
 }
 
@@ -189,8 +197,10 @@ after_feed(struct stream *stream)
 {
 	stream_ticket_close(stream);
 	bool frame = stream->tail_len || stream->in_frame || (stream->tls && (!stream->tls->established || stream->received > stream->tls->wire));
-	if (frame && !stream->frame_known)
+	if (frame && !stream->frame_known) {
 		stream->frame_ns = stream->streams->now_ns;
+		stream->frame_bytes = 0;
+	}
 	stream->frame_known = frame;
 	if (stream->eof && !stream->wait && !stream->eof_told && !stream->ending) {
 		stream->eof_told = stream->feeding = true;
@@ -353,15 +363,17 @@ stream_reset(struct stream *stream)
 }
 
 void
-stream_frame(struct stream *stream, bool unfinished)
+stream_frame(struct stream *stream, uint8_t frame)
 {
-	stream->in_frame = unfinished;
+	stream->in_frame = frame;
 }
 
 void
 stream_wait(struct stream *stream, enum stream_wait why)
 {
 	bool was = stream->wait != 0;
+	if (why == STREAM_WAIT_SEND)
+		stream->send_ns = stream->streams->now_ns;
 	stream->wait |= (uint8_t)why;
 	if (why == STREAM_WAIT_CREDIT) {
 		counter_add(&stream->listener->counters.waits_credit, 1);

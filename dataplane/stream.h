@@ -110,7 +110,7 @@ struct stream {
 	uint8_t wait;			/* enum stream_wait bits */
 	bool eof;			/* the peer has sent its last byte */
 	bool ending;			/* closed or reset by us: on_bytes is not called any more */
-	bool in_frame;			/* the source holds the beginning of a frame itself (stream_frame) */
+	uint8_t in_frame;		/* the source holds the beginning of a frame itself (stream_frame): its number */
 	bool waiting, feeding, frame_known, eof_told;
 	uint64_t received, durable;	/* as the carrier counts */
 	uint64_t plain;			/* plaintext bytes so far (== received without TLS) */
@@ -128,7 +128,9 @@ struct stream {
 	uint32_t ticket_first, ticket_last, ticket_open;	/* open: that of stream_ticket */
 	uint64_t wait_until_ns;		/* 0: as long as it takes */
 	uint64_t opened_ns;		/* monotonic */
-	uint64_t active_ns, frame_ns;	/* monotonic: last byte; first byte of the frame under way */
+	uint64_t active_ns, frame_ns;	/* monotonic: last byte; first byte of the frame under way, or of the piece of it that must be here in time */
+	uint64_t send_ns;		/* since when the peer takes nothing of the replies (STREAM_WAIT_SEND) */
+	uint32_t frame_bytes;		/* of that piece */
 	struct stream *wait_next;
 };
 
@@ -222,8 +224,9 @@ void stream_reset(struct stream *stream);
 void stream_wait(struct stream *stream, enum stream_wait why);
 /* For credit, but not beyond that time (monotonic, streams->now_ns): on_bytes is then called again all the same. */
 void stream_wait_until(struct stream *stream, uint64_t until_ns);
-/* The source holds the beginning of a frame whose bytes it has eaten (a body being collected): limits.frame_ns counts. */
-void stream_frame(struct stream *stream, bool unfinished);
+/* The source holds the beginning of a frame whose bytes it has eaten (a body being collected): limits.frame_ns counts, and
+ * begins again with each 16 KiB of it. frame: 0 none, else a number that the one before did not have. */
+void stream_frame(struct stream *stream, uint8_t frame);
 
 /* ---- ticket.c ---- */
 void stream_ticket_settled(struct ingress *ingress, uint32_t ticket);

@@ -132,6 +132,10 @@ sweep_one(struct streams *streams, struct stream *stream)
 	uint64_t now = streams->now_ns;
 	if (stream->ending)
 		return;
+	if ((stream->wait & STREAM_WAIT_SEND) && limits->frame_ns && now - stream->send_ns > limits->frame_ns) {
+		stream_shut(stream, &stream->listener->counters.reset_send, true);
+		return;
+	}
 	if (stream->frame_known && !stream->wait) {
 		if (limits->frame_ns && now - stream->frame_ns > limits->frame_ns)
 			stream_shut(stream, &stream->listener->counters.closed_frame, true);

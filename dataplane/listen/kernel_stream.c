@@ -18,6 +18,7 @@
 #define READ_BYTES (128u << 10)
 #define EVENTS_MAX 128
 #define ACCEPTS_MAX 64
+#define UNREAD_NS (120 * NS_PER_S)	/* of a connection that we close, for the answers it has not taken */
 #define LINGER_NS (5 * NS_PER_S)	/* after our FIN, for the peer's */
 #define SEND_FIRST 4096u
 
@@ -33,6 +34,7 @@ struct kernel_stream {
 	uint8_t *left;			/* read, but not taken by the stream yet */
 	uint32_t left_len;
 	uint64_t shut_ns;
+	uint64_t close_ns;		/* closing: when it was asked for, or the peer last took something */
 };
 
 /* ---- carrier ---- */
@@ -87,6 +89,7 @@ carrier_close(struct stream *stream)
 {
 	struct kernel_stream *k = (struct kernel_stream *)stream;
 	k->closing = true;
+	k->close_ns = stream->streams->now_ns;
 	make_dirty(k);
 }
 
@@ -354,6 +357,7 @@ send_some(struct kernel_stream *k)
 			break;
 		}
 		k->out_sent += (uint32_t)n;
+		k->close_ns = k->owner->streams.now_ns;
 	}
 	if (k->out_sent == k->out_len)
 		k->out_sent = k->out_len = 0;
@@ -434,9 +438,12 @@ kernel_streams_step(struct kernel_streams *ks, uint64_t now_ns)
 			k->gone = true, make_dirty(k);
 	}
 	/* Peers that never say goodbye. */
-	for (struct kernel_stream *k = ks->all; ks->streams.swept_ns == now_ns && k; k = k->next)
+	for (struct kernel_stream *k = ks->all; ks->streams.swept_ns == now_ns && k; k = k->next) {
 		if (k->shut && now_ns - k->shut_ns > LINGER_NS)
 			k->gone = true, make_dirty(k);
+		else if (k->closing && !k->shut && now_ns - k->close_ns > UNREAD_NS)
+			carrier_reset(&k->stream);
+	}
 	return n > 0 ? (uint32_t)n : 0;
 }
 

@@ -27,6 +27,7 @@ const struct metric tcp_metrics[] = {
 	METRIC(timeouts, COUNTER, "connections", "Connections given up because the peer was silent."),
 	METRIC(segments, COUNTER, "segments", "Segments that brought new data."),
 	METRIC(bytes, COUNTER, "bytes", "New bytes received in order or queued out of order."),
+	METRIC(reneged, COUNTER, "chunks", "Pieces behind a hole given up for what fills it, the connection's chunks being used up; their sender sends them again."),
 	METRIC(cut_short, COUNTER, "segments", "Segments of which the end found no memory."),
 	METRIC(out_of_order, COUNTER, "segments", "Segments that came before those in front of them."),
 	METRIC(duplicates, COUNTER, "segments", "Segments all of whose bytes had come before."),

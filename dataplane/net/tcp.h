@@ -87,6 +87,7 @@ struct tcp_counters {
 	struct counter cookies_sent, cookies_good, cookies_bad;
 	struct counter resets_sent, resets_received, timeouts;
 	struct counter segments, bytes;			/* with data that was new */
+	struct counter reneged;				/* chunks behind a hole that went for what fills it */
 	struct counter cut_short;			/* segments whose end found no memory */
 	struct counter out_of_order, duplicates;	/* segments queued; segments all of whose bytes had come */
 	struct counter acks_sent, retransmits, challenge_acks, window_zero;

@@ -323,8 +323,9 @@ conn_retransmit(struct conn *c)
 	if (c->una == c->max && !c->send_bytes)
 		return;
 	bool probe = c->peer_window == 0 && c->una == c->nxt && c->send_bytes;	/* a FIN goes whatever the window */
-	/* A peer that answers our probes may keep its window shut as long as it likes; one that is silent may not. */
-	if (++c->retries > RETRIES_MAX && tcp->now_ns - c->heard_ns > 2 * RTO_MAX_MS * NS_PER_MS) {
+	/* A peer that answers our probes may keep its window shut as long as the user above bears it; one that is silent may not, nor may one whose
+	 * connection we have closed: nobody is left to bear it. */
+	if (++c->retries > RETRIES_MAX && (tcp->now_ns - c->heard_ns > 2 * RTO_MAX_MS * NS_PER_MS || (c->flags & CONN_FINISH))) {
 		counter_add(&tcp->counters.timeouts, 1);
 		conn_emit(c, TCP_RST | TCP_ACK, c->nxt, 0);
 		tcp_conn_gone(c, -ETIMEDOUT);

@@ -45,17 +45,37 @@ chunk_end(const struct chunk *chunk)
 	return chunk->seq + chunk->len;
 }
 
-/* Bytes for the gap between `before` (NULL: none) and what follows it. Returns how many found room; *last: the chunk they end in. */
+/* Gives up the chunk farthest behind the hole at `received`, for bytes that fill it: else a connection whose chunks are used up by what it cannot read yet
+ * would stand still for ever. Nothing of it was acknowledged; what SACK said of it a peer must not rely on (RFC 2018 8). False: there is none behind `seq`. */
+static __attribute__((cold)) bool
+renege(struct conn *c, uint32_t seq)
+{
+	struct chunk *tail = c->queue_tail, *before = NULL;
+	if (!tail || seq_le(tail->seq, seq))
+		return false;
+	for (struct chunk *p = c->queue; p != tail; p = p->next)
+		before = p;
+	*(before ? &before->next : &c->queue) = NULL;
+	c->queue_tail = before;
+	c->queue_chunks--;
+	chunk_put(c->tcp, tail);
+	counter_add(&c->tcp->counters.reneged, 1);
+	return true;
+}
+
+/* Bytes for the gap between `before` (NULL: none) and what follows it. Returns how many found room; *last: the chunk they end in.
+ * in_order: from `received` on; chunks behind them may go for them. */
 static uint32_t
-fill(struct conn *c, struct chunk *before, uint32_t seq, const uint8_t *bytes, uint32_t len, struct chunk **last)
+fill(struct conn *c, struct chunk *before, uint32_t seq, const uint8_t *bytes, uint32_t len, bool in_order, struct chunk **last)
 {
 	uint32_t done = 0;
 	*last = before;
 	while (done < len) {
 		struct chunk *to = *last;
 		if (!to || chunk_end(to) != seq + done || to->at + to->len == CHUNK_BYTES) {
-			bool in_order = seq == c->received;
 			struct chunk *fresh = c->queue_chunks < c->tcp->queue_chunks_max ? chunk_get(c->tcp, in_order) : NULL;
+			if (!fresh && in_order && renege(c, seq + done))
+				continue;
 			if (!fresh)
 				break;
 			c->queue_chunks++;
@@ -86,6 +106,7 @@ bool
 queue_insert(struct conn *c, uint32_t seq, const uint8_t *bytes, uint32_t len, uint32_t *fresh)
 {
 	struct chunk *before = NULL, *p = c->queue;
+	bool in_order = seq == c->received;
 	*fresh = 0;
 	if (c->queue_tail && seq_le(chunk_end(c->queue_tail), seq)) {	/* mostly it comes at the end */
 		before = c->queue_tail;
@@ -107,11 +128,12 @@ queue_insert(struct conn *c, uint32_t seq, const uint8_t *bytes, uint32_t len, u
 		}
 		uint32_t n = p && seq_lt(p->seq, end) ? p->seq - seq : end - seq;
 		struct chunk *last;
-		uint32_t done = fill(c, before, seq, bytes, n, &last);
+		uint32_t done = fill(c, before, seq, bytes, n, in_order, &last);
 		*fresh += done;
 		if (done < n)
 			return false;
 		before = last;
+		p = last->next;		/* the next one may have been given up */
 		bytes += n;
 		seq += n;
 	}

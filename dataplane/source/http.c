@@ -82,6 +82,7 @@ struct http_stream {
 	uint8_t state;			/* enum state */
 	bool refused;			/* nothing more is read */
 	bool continued;			/* 100 was sent for the request under way */
+	uint8_t number;			/* of the request under way, from 1 on, and round again */
 	uint32_t under_way;
 	uint32_t ticket;		/* of a request that waits for credit */
 	uint64_t full_ns;		/* since when it waits; 0: it does not */
@@ -457,6 +458,7 @@ head(struct http *s, struct stream *stream, const char *bytes, uint32_t len, uin
 	}
 	memset(&t->chunked, 0, sizeof t->chunked);
 	t->state = r->chunked ? STATE_CHUNKED : STATE_LENGTH;
+	t->number = (uint8_t)(t->number == UINT8_MAX ? 1 : t->number + 1);
 	return (uint32_t)n;
 }
 
@@ -528,7 +530,7 @@ on_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len
 			break;
 	}
 out:
-	stream_frame(stream, t->state != STATE_HEAD && t->state != STATE_READY && !t->refused);
+	stream_frame(stream, t->state != STATE_HEAD && t->state != STATE_READY && !t->refused ? t->number : 0);
 	return t->refused ? len : n;
 }
 

@@ -29,7 +29,8 @@ struct stream_options {
 	{ "penstock.idle.timeout", OPT_U64, offsetof(config, member.idle_ns), idle, 0, 0, NULL, \
 	  "A connection without a byte for so long is closed; 0: never.", OPTION_DURATION }, \
 	{ "penstock.frame.timeout", OPT_U64, offsetof(config, member.frame_ns), "60s", 0, 0, NULL, \
-	  "A message, request or handshake not complete after so long resets its connection; 0: never.", OPTION_DURATION }, \
+	  "A message or handshake not complete after so long resets its connection, and so does a request of which not another 16 KiB came, and a peer that "\
+	  "takes no replies for so long; 0: never.", OPTION_DURATION }, \
 	{ "ssl", OPT_BOOL, offsetof(config, member.tls.on), "false", 0, 0, NULL, "Speak TLS.", .old_names = "enableSSL" }, \
 	{ "keystore", OPT_STRING, offsetof(config, member.tls.keystore), NULL, 0, 0, NULL, \
 	  "File with private key and certificate; javax.net.ssl.keyStore or FLUME_SSL_KEYSTORE_PATH when not set." }, \

@@ -269,6 +269,46 @@ sweep(struct stream_rig *rig, uint64_t ns)
 	}
 }
 
+/* A body that drips is a frame without an end, whatever the source has taken of it; one that keeps coming is none. And a peer that takes no answers. */
+static void
+test_slow_requests(void **state)
+{
+	(void)state;
+	static const char head[] = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", get[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+	static char piece[2000];
+	struct stream_rig rig;
+	stream_rig_open(&rig, &source_http, "port=5140 penstock.frame.timeout=10s", NOW, 16);
+	struct rig_stream *slow = rig_connect(&rig, false, 5140), *steady = rig_connect(&rig, false, 5140);
+	feed(slow, head);
+	feed(steady, head);
+	memset(piece, ' ', sizeof piece - 1);
+	for (int i = 0; i < 49; i++) {
+		if (!slow->reset)
+			feed(slow, "x");
+		feed(steady, piece);
+		sweep(&rig, NS_PER_S);
+		if (i > 14)
+			assert_true(slow->reset);
+	}
+	assert_false(steady->reset);
+	assert_int_equal(counter_read(&rig.listener.counters.closed_frame), 1);
+	struct rig_stream *deaf = rig_connect(&rig, false, 5140);
+	deaf->out_max = 100000;		/* and none of it goes */
+	for (int i = 0; i < 2000; i++)
+		feed(deaf, get);
+	for (int i = 0; i < 20; i++)
+		stream_rig_turn(&rig, true);
+	sweep(&rig, 9 * NS_PER_S);
+	assert_false(deaf->reset);
+	sweep(&rig, 15 * NS_PER_S);
+	assert_true(deaf->reset);
+	assert_int_equal(counter_read(&rig.listener.counters.reset_send), 1);
+	rig_end(slow);
+	rig_end(steady);
+	rig_end(deaf);
+	stream_rig_close(&rig);
+}
+
 static void
 test_limits(void **state)
 {
@@ -364,7 +404,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durable_edge), cmocka_unit_test(test_gone), cmocka_unit_test(test_no_credit), cmocka_unit_test(test_small_channel),
-		cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due),
+		cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_slow_requests), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due),
 	};
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
 }

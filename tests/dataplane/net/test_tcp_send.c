@@ -136,6 +136,29 @@ closed_window_is_probed(void **state)
 	assert_int_equal(COUNT(timeouts), 1);
 }
 
+/* The same when we have closed it: the one who would bear it is gone, so it ends, however well the probes are answered. */
+static void
+closed_window_of_a_closed_connection(void **state)
+{
+	(void)state;
+	struct peer_stream *s = peer_connect();
+	P.window = 0;
+	peer_put(TCP_ACK, P.seq, P.ack, NULL, 0);
+	conn_send(s->conn, "hello", 5);
+	conn_finish(s->conn);
+	int seconds = 0;
+	for (; seconds < 600 && !s->gone; seconds++) {
+		peer_wait(NS_PER_S);
+		while (peer_take())
+			if (P.s_len)
+				peer_put(TCP_ACK, P.seq, P.ack, NULL, 0);
+	}
+	assert_int_equal(s->why, -ETIMEDOUT);
+	assert_in_range(seconds, 100, 400);
+	assert_int_equal(COUNT(chunks_used), 0);
+	tcp_check(P.tcp);
+}
+
 /* A probe of a shut window takes a byte of what waits; where only the FIN is left there is none, and the FIN itself goes. */
 static void
 closed_window_and_a_fin_left(void **state)
@@ -433,6 +456,55 @@ no_chunks_no_acknowledgement(void **state)
 	assert_int_equal(P.s_ack - peer_first, 2600);	/* the one at 2500 was there already */
 }
 
+/* More holes than a connection has chunks: what fills the first one finds room all the same, and in the end all of it was there once. */
+static void
+holes_beyond_the_chunks(void **state)
+{
+	(void)state;
+	peer_close();
+	struct tcp_config small = plain;
+	small.queue_chunks_max = 8;
+	peer_open(&small);
+	struct peer_stream *s = peer_connect();
+	uint32_t full = 0;
+	for (uint64_t at = 101; at < 301; at += 2)
+		full += peer_data(at, 1, 0) == DROP_TCP_NO_MEMORY;
+	assert_int_equal(full, 100 - 8);
+	uint64_t rounds = 0;
+	while (s->got < 301) {		/* from what was acknowledged on, as a sender does */
+		uint32_t before = (uint32_t)s->got;
+		peer_data(before, 40, 0);
+		tcp_check(P.tcp);
+		assert_true(s->got >= before + 40);
+		assert_in_range(++rounds, 1, 10);
+	}
+	assert_int_equal(COUNT(reneged), 1);
+	assert_int_equal(COUNT(chunks_used), 0);
+	/* No chunk in the pool either: it is the same. */
+	peer_close();
+	small = plain;
+	small.chunks = 16;
+	peer_open(&small);
+	s = peer_connect();
+	for (uint64_t at = 101; at < 301; at += 2)
+		peer_data(at, 1, 0);
+	s->allow = 50;			/* the rest of it has to wait in chunks */
+	peer_data(0, 1000, 0);
+	tcp_check(P.tcp);
+	s->allow = UINT64_MAX;
+	while (s->got < 1000) {
+		uint32_t before = (uint32_t)s->got;
+		conn_resume(s->conn);
+		peer_data(before, 1000 - before, 0);
+		assert_true(s->got > before);
+	}
+	tcp_check(P.tcp);
+	peer_turn();
+	while (peer_take())
+		;
+	assert_int_equal(P.s_ack - peer_first, 1000);
+}
+
 static void
 user_ends_it_inside_an_upcall(void **state)
 {
@@ -588,10 +660,10 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(replies), T(replies_with_timestamps), T(first_answers_lost), T(first_answers_lost_with_timestamps), T(closed_window_is_probed),
-		T(closed_window_and_a_fin_left),
+		T(closed_window_and_a_fin_left), T(closed_window_of_a_closed_connection),
 		T(keepalive), T(source_that_takes_no_more), T(window_closes_and_opens),
 		T(windows_promise_only_credit), T(a_full_channel_shuts_its_own_windows), T(newcomers_have_a_segment), T(nobody_waits_for_ever),
-		T(no_chunks_no_acknowledgement), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
+		T(no_chunks_no_acknowledgement), T(holes_beyond_the_chunks), T(user_ends_it_inside_an_upcall), T(path_mtu), T(ipv6_and_no_scaling),
 		T(place_is_small), T(goes_on_after_a_restart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
