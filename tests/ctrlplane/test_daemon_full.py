@@ -5,6 +5,9 @@ there is room again all that was stored comes out, whole and once. Then: each di
 Usage: test_daemon_full.py PENSTOCK CTL"""
 import ctypes, json, os, re, socket, subprocess, sys, tempfile, time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import drops, free_port
+
 penstock, ctl = map(os.path.abspath, sys.argv[1:3])
 children = []
 
@@ -38,26 +41,6 @@ a1.sinks.k2.channel = c2
 """
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def drops(work):
-    done = subprocess.run([ctl, "-s", f"{work}/a1.sock", "--json", "drops"], capture_output=True, text=True, timeout=30)
-    if not done.stdout:
-        return None
-    answer = json.loads(done.stdout)
-    figures = {}
-    for account in answer["accounts"]:
-        place = figures.setdefault((account["account"], account["component"]), {})
-        place[account["in"]["name"]] = account["in"]["value"]
-        for part in account["out"]:
-            place[part["name"]] = part["value"]
-    return answer["even"], figures
-
-
 def start(work, **places):
     with open(f"{work}/a.properties", "w", encoding="utf-8") as file:
         file.write(AGENT.format(work=work, **places))
@@ -66,7 +49,7 @@ def start(work, **places):
     log.close()
     children.append(child)
     for _ in range(400):
-        if child.poll() is not None or drops(work):
+        if child.poll() is not None or drops(ctl, f"{work}/a1.sock"):
             break
         time.sleep(0.05)
     return child
@@ -88,7 +71,7 @@ def full_disks(work):
         os.mkdir(f"{work}/{name}")
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "penstock-test", f"{work}/{name}"], check=True)
     os.mkdir(f"{work}/out2")
-    ports = free_port(), free_port()
+    ports = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
     daemon = start(work, port1=ports[0], port2=ports[1], checkpoint=f"{work}/log/checkpoint", data=f"{work}/log/data", out1=f"{work}/out1", out2=f"{work}/out2")
     assert daemon.poll() is None, words(f"{work}/agent.log")
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -102,7 +85,7 @@ def full_disks(work):
         others += 1
         time.sleep(0.01)
         assert daemon.poll() is None, words(f"{work}/agent.log")[-2000:]
-        _, now = drops(work)
+        _, now = drops(ctl, f"{work}/a1.sock")
         refused = now["channel", "c1"]["channel_full"]
         assert time.monotonic() < end, now
     end = time.monotonic() + 20
@@ -118,10 +101,10 @@ def full_disks(work):
         for _ in range(20):
             s.sendto(b"%08d " % sent + b"x" * 500 + b" %08d" % sent, ("127.0.0.1", ports[0]))
             sent += 1
-        assert time.monotonic() < end, f"no intake after there is room: {drops(work)}"
+        assert time.monotonic() < end, f"no intake after there is room: {drops(ctl, work + '/a1.sock')}"
         time.sleep(0.05)
     while True:
-        even, now = drops(work)
+        even, now = drops(ctl, f"{work}/a1.sock")
         if even and now["channel", "c1"]["offered"] == now["events", "r1"]["routed"] and len(lines(f"{work}/out1")) >= now["channel", "c1"]["stored"]:
             break
         assert time.monotonic() < end, (even, now, len(lines(f"{work}/out1")))
@@ -143,7 +126,7 @@ def bad_directories(work):
         pass
     os.mkdir(f"{work}/ro")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "penstock-test", f"{work}/ro"], check=True)
-    good = {"port1": free_port(), "port2": free_port(), "checkpoint": f"{work}/b/checkpoint", "data": f"{work}/b/data", "out1": f"{work}/out2", "out2": f"{work}/out2"}
+    good = {"port1": free_port(socket.SOCK_DGRAM), "port2": free_port(socket.SOCK_DGRAM), "checkpoint": f"{work}/b/checkpoint", "data": f"{work}/b/data", "out1": f"{work}/out2", "out2": f"{work}/out2"}
     for key, place in (("out1", f"{work}/missing"), ("out1", f"{work}/ro"), ("out2", f"{work}/file"), ("data", f"{work}/ro/data"), ("checkpoint", f"{work}/file/checkpoint"),
                        ("checkpoint", f"{work}/ro")):
         child = start(work, **{**good, key: place})

@@ -3,7 +3,10 @@
 and IPv6, multicast groups (on the port, and over a kernel socket), fragments whole and never complete, wrong checksums, wrong lengths, wrong port, forbidden
 senders, filtered and unrouted events. Every number in `penstockctl drops` is exact, both accounts are even.
 Usage: test_daemon_tap.py PENSTOCK CTL"""
-import ctypes, json, os, shutil, socket, struct, subprocess, sys, tempfile, time
+import ctypes, os, shutil, socket, struct, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import drops
 
 penstock, ctl = sys.argv[1:3]
 tag = f"pt{os.getpid() % 100000}"
@@ -100,20 +103,6 @@ class Wire:
         self.frame(struct.pack("!IHBB", 6 << 28, len(head), 17, 64) + a6(PEER6) + a6(PORT6) + head, kind=0x86dd)
 
 
-def drops(work):
-    done = subprocess.run([ctl, "-s", f"{work}/a1.sock", "--json", "drops"], capture_output=True, text=True, timeout=30)
-    if not done.stdout:
-        return None
-    answer = json.loads(done.stdout)
-    figures = {}
-    for account in answer["accounts"]:
-        place = figures.setdefault((account["account"], account["component"]), {})
-        place[account["in"]["name"]] = account["in"]["value"]
-        for part in account["out"]:
-            place[part["name"]] = part["value"]
-    return answer["even"], figures
-
-
 def run(*args):
     subprocess.run(args, check=True)
 
@@ -130,7 +119,7 @@ def agent(work):
             if "DPDK does not start" in words or "cannot be used" in words:
                 raise Skip(words[-300:])
             raise AssertionError(words[-2000:])
-        if drops(work):
+        if drops(ctl, f"{work}/a1.sock"):
             return child
         time.sleep(0.05)
     raise AssertionError("the agent is not up")
@@ -212,11 +201,11 @@ def main(work):
     wire.port = wire.peer                           # the TAP's MAC is the port's
     wire.peer = b"\x02\x00\x00\x00\x00\x77"
     time.sleep(0.3)
-    _, before = drops(work)
+    _, before = drops(ctl, f"{work}/a1.sock")
     want = traffic(wire)
     end = time.monotonic() + 20
     while True:
-        even, after = drops(work)
+        even, after = drops(ctl, f"{work}/a1.sock")
         grown = {key: {name: value - before.get(key, {}).get(name, 0) for name, value in figures.items()} for key, figures in after.items()}
         frames = grown["frames", "p0"]
         frames["lengths"] = sum(frames.pop(name, 0) for name in ("drop_truncated", "drop_bad_length"))

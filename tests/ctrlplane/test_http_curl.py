@@ -8,11 +8,13 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import free_port
 
 penstock, wire = sys.argv[1:3]
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -27,12 +29,6 @@ TINY = "json-tiny-channel"
 def skip(why):
     print(f"SKIP: {why}")
     sys.exit(77)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 if not shutil.which("curl"):

@@ -14,6 +14,9 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import free_port
+
 CACHE = os.environ.get("PENSTOCK_CACHE", os.path.expanduser("~/.cache/penstock"))
 LIB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib", "unpacked.sh")
 SEED = int(os.environ.get("SEED", "20261121"))
@@ -30,12 +33,6 @@ def unpacked(name, program, *packages):
     if done.returncode:
         skip(f"{name} could not be fetched (see {CACHE}/{name}/fetch.log)")
     return done.stdout.strip()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Upstream(threading.Thread):

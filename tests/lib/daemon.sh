@@ -23,12 +23,12 @@ agent_start()
 {
 	"$PENSTOCK" agent -n a1 -f "$1" -Dpenstock.control.socket="$dir/a1.sock" >>"$dir/agent.log" 2>&1 &
 	AGENT=$!
-	for _ in $(seq 200); do
+	for _ in $(seq 600); do
 		"$CTL" -s "$dir/a1.sock" --json status >/dev/null 2>&1 && return 0
 		kill -0 $AGENT 2>/dev/null || fail "the agent ended at its start"
 		sleep 0.05
 	done
-	fail "the agent is not up after 10 s"
+	fail "the agent is not up after 30 s"
 }
 
 agent_stop()

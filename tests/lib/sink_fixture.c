@@ -6,13 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void
-report_tell(struct option_report *report, bool fatal, const char *origin, const char *key, const char *text)
-{
-	(void)report;
-	(void)origin;
-	fprintf(stderr, "%s: %s %s\n", fatal ? "error" : "note", key, text);
-}
+#include "tests/lib/config_of.h"
 
 void
 fixture_init(struct sink_fixture *fixture, uint64_t wall_ms)
@@ -25,23 +19,17 @@ fixture_init(struct sink_fixture *fixture, uint64_t wall_ms)
 int
 fixture_open(struct sink_fixture *fixture, const struct sink_ops *ops, struct clock *clock, ...)
 {
-	struct property props[32];
-	char text[32][1024];
+	const char *texts[33];
 	size_t count = 0;
 	va_list args;
 	va_start(args, clock);
-	for (const char *arg; (arg = va_arg(args, const char *)); count++) {
-		snprintf(text[count], sizeof text[count], "%s", arg);
-		char *equal = strchr(text[count], '=');
-		*equal = '\0';
-		props[count] = (struct property){ .key = text[count], .value = equal + 1, .origin = "test" };
-	}
+	while (count < 32 && (texts[count] = va_arg(args, const char *)))
+		count++;
+	texts[count] = NULL;
 	va_end(args);
-	struct option_report report = { report_tell };
 	free(fixture->config);
 	option_values_free(&fixture->values);
-	fixture->config = calloc(1, ops->config_size + 1);
-	int rc = option_parse(ops->options, props, count, fixture->config, &fixture->values, &report);
+	int rc = config_of(ops->options, ops->config_size, texts, &fixture->config, &fixture->values);
 	if (rc)
 		return rc;
 	if (ops->check && (rc = ops->check(fixture->config, "k1", &fixture->err)))

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "sinks/sink_group.h"
+#include "tests/lib/config_of.h"
 #include "tests/lib/sink_fixture.h"
 
 struct wanted {
@@ -20,15 +21,6 @@ struct wanted {
 	const struct processor_ops *ops;
 	char told[4096];
 };
-
-static void
-report_tell(struct option_report *report, bool fatal, const char *origin, const char *key, const char *text)
-{
-	(void)report;
-	(void)fatal;
-	(void)origin;
-	fprintf(stderr, "%s %s\n", key, text);
-}
 
 static void
 judge_tell(void *context, bool fatal, const char *key, const char *text)
@@ -43,18 +35,8 @@ static struct wanted *
 wanted_new(const struct processor_ops *ops, const char *const *texts)
 {
 	struct wanted *w = calloc(1, sizeof *w);
-	struct property props[16];
-	char text[16][128];
-	size_t count = 0;
-	for (; texts[count]; count++) {
-		snprintf(text[count], sizeof text[count], "%s", texts[count]);
-		char *equal = strchr(text[count], '=');
-		*equal = '\0';
-		props[count] = (struct property){ .key = text[count], .value = equal + 1, .origin = "test" };
-	}
 	w->ops = ops;
-	w->config = calloc(1, ops->config_size + 1);
-	assert_int_equal(option_parse(ops->options, props, count, w->config, &w->values, &(struct option_report){ report_tell }), 0);
+	w->config = config_must(ops->options, ops->config_size, texts, &w->values);
 	return w;
 }
 

@@ -14,6 +14,7 @@
 
 #include "sinks/sink_runner.h"
 #include "tests/conformance/channel_conformance.h"
+#include "tests/lib/config_of.h"
 
 /* The steps are called on this thread; helpers (who make segments ahead of need) have threads of their own. */
 static _Thread_local bool counting;
@@ -52,23 +53,6 @@ __wrap_realloc(void *p, size_t n)
 
 static char directory[64];
 
-static void
-report_tell(struct option_report *report, bool fatal, const char *origin, const char *key, const char *text)
-{
-	(void)report;
-	(void)origin;
-	fprintf(stderr, "%s: %s %s\n", fatal ? "error" : "note", key, text);
-}
-
-static void *
-config_parse(const struct option *options, size_t size, struct property *props, size_t count, struct option_values *values)
-{
-	struct option_report report = { report_tell };
-	void *config = calloc(1, size);
-	assert_int_equal(option_parse(options, props, count, config, values, &report), 0);
-	return config;
-}
-
 struct opened {
 	const struct channel_ops *ops;
 	struct option_values values;
@@ -79,14 +63,12 @@ static int
 open_channel(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
 {
 	struct opened *o = c->context;
-	char text[32], data[128], checkpoint[128];
-	snprintf(text, sizeof text, "%llu", (unsigned long long)capacity);
-	snprintf(data, sizeof data, "%s/data", directory);
-	snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", directory);
-	struct property props[] = { { .key = "capacity", .value = text, .origin = "test" }, { .key = "dataDirs", .value = data, .origin = "test" },
-				    { .key = "checkpointDir", .value = checkpoint, .origin = "test" },
-				    { .key = "minimumRequiredSpace", .value = "1048576", .origin = "test" } };
-	o->config = config_parse(o->ops->options, o->ops->config_size, props, o->ops == &channel_file ? 4 : 1, &o->values);
+	char text[48], data[128], checkpoint[128];
+	snprintf(text, sizeof text, "capacity=%llu", (unsigned long long)capacity);
+	snprintf(data, sizeof data, "dataDirs=%s/data", directory);
+	snprintf(checkpoint, sizeof checkpoint, "checkpointDir=%s/checkpoint", directory);
+	const char *const texts[] = { text, o->ops == &channel_file ? data : NULL, checkpoint, "minimumRequiredSpace=1048576", NULL };
+	o->config = config_must(o->ops->options, o->ops->config_size, texts, &o->values);
 	return o->ops->open(channel, o->config, env, err);
 }
 
@@ -122,16 +104,15 @@ through(const struct channel_ops *ops, const struct sink_ops *sink, const char *
 	struct channel_case c = { .open = open_channel, .context = &opened };
 	struct rig rig;
 	rig_open(&rig, &c, 1000000);
-	struct property props[] = {
-		{ .key = "sink.directory", .value = out, .origin = "test" },
-		{ .key = "sink.rollInterval", .value = "0", .origin = "test" },
-		{ .key = "sink.serializer", .value = serializer, .origin = "test" },
-	};
+	char directory_text[160], serializer_text[64];
+	snprintf(directory_text, sizeof directory_text, "sink.directory=%s", out);
+	snprintf(serializer_text, sizeof serializer_text, "sink.serializer=%s", serializer ? serializer : "");
+	const char *const texts[] = { serializer ? directory_text : NULL, "sink.rollInterval=0", serializer_text, NULL };
 	struct option_values values = { 0 };
 	struct clock_manual clock;
 	struct err err;
 	struct sink_runner *runner;
-	void *config = config_parse(sink->options, sink->config_size, props, serializer ? 3 : 0, &values);
+	void *config = config_must(sink->options, sink->config_size, texts, &values);
 	clock_manual_init(&clock, NS_PER_S, NS_PER_S);
 	if (sink_runner_open(&runner, sink, config, "a1", "k1", rig.channel, &clock.clock, &err))
 		fail_msg("%s", err.text);

@@ -13,23 +13,7 @@
 
 #include "sinks/sink_runner.h"
 #include "tests/conformance/channel_conformance.h"
-
-static void
-report_tell(struct option_report *report, bool fatal, const char *origin, const char *key, const char *text)
-{
-	(void)report;
-	(void)origin;
-	fprintf(stderr, "%s: %s %s\n", fatal ? "error" : "note", key, text);
-}
-
-static void *
-config_parse(const struct option *options, size_t size, struct property *props, size_t count, struct option_values *values)
-{
-	struct option_report report = { report_tell };
-	void *config = calloc(1, size);
-	assert_int_equal(option_parse(options, props, count, config, values, &report), 0);
-	return config;
-}
+#include "tests/lib/config_of.h"
 
 struct memory_case {
 	struct option_values values;
@@ -40,10 +24,9 @@ static int
 open_memory(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
 {
 	struct memory_case *m = c->context;
-	char text[32];
-	snprintf(text, sizeof text, "%llu", (unsigned long long)capacity);
-	struct property props[] = { { .key = "capacity", .value = text, .origin = "test" } };
-	m->config = config_parse(channel_memory.options, channel_memory.config_size, props, 1, &m->values);
+	char text[48];
+	snprintf(text, sizeof text, "capacity=%llu", (unsigned long long)capacity);
+	m->config = config_must(channel_memory.options, channel_memory.config_size, (const char *const[]){ text, NULL }, &m->values);
 	return channel_memory.open(channel, m->config, env, err);
 }
 
@@ -56,16 +39,15 @@ through(const char *serializer, bool headers)
 	struct channel_case c = { .open = open_memory, .context = &m };
 	struct rig rig;
 	rig_open(&rig, &c, 1000000);
-	struct property props[] = {
-		{ .key = "sink.directory", .value = directory, .origin = "test" },
-		{ .key = "sink.serializer", .value = serializer, .origin = "test" },
-		{ .key = "sink.rollInterval", .value = "0", .origin = "test" },
-	};
+	char directory_text[96], serializer_text[64];
+	snprintf(directory_text, sizeof directory_text, "sink.directory=%s", directory);
+	snprintf(serializer_text, sizeof serializer_text, "sink.serializer=%s", serializer);
+	const char *const texts[] = { directory_text, serializer_text, "sink.rollInterval=0", NULL };
 	struct option_values values = { 0 };
 	struct clock_manual clock;
 	struct err err;
 	struct sink_runner *runner;
-	void *config = config_parse(sink_file_roll.options, sink_file_roll.config_size, props, 3, &values);
+	void *config = config_must(sink_file_roll.options, sink_file_roll.config_size, texts, &values);
 	clock_manual_init(&clock, NS_PER_S, NS_PER_S);
 	if (sink_runner_open(&runner, &sink_file_roll, config, "a1", "k1", rig.channel, &clock.clock, &err))
 		fail_msg("%s", err.text);

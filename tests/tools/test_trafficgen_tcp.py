@@ -2,18 +2,15 @@
 """Proves: the generator's TCP loads against a whole agent: every event it reports as acknowledged is in the files (verify judges exactly those), and
 all are. kernel: over loopback, syslog-tcp, netcat-tcp and http. memif: the same three through its own TCP on a DPDK device, the agent's on the other side.
 Usage: test_trafficgen_tcp.py PENSTOCK CTL TRAFFICGEN kernel|memif.   Exit 77 where the machine cannot do it."""
-import json, os, shutil, socket, subprocess, sys, tempfile, time
+import json, os, shutil, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import free_port
 
 penstock, ctl, trafficgen, wire = sys.argv[1:5]
 work = tempfile.mkdtemp(prefix="penstock-tgtcp-")
 memif = wire == "memif"
 agent = None
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 ports = [5140, 5141, 5142] if memif else [free_port() for _ in range(3)]

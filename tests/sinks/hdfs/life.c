@@ -10,36 +10,18 @@
 
 #include <cmocka.h>
 
-static void
-report_tell(struct option_report *report, bool fatal, const char *origin, const char *key, const char *text)
-{
-	(void)report;
-	(void)origin;
-	fprintf(stderr, "%s: %s %s\n", fatal ? "error" : "note", key, text);
-}
-
-static void *
-config_parse(const struct option *options, size_t size, struct property *props, size_t count, struct option_values *values)
-{
-	struct option_report report = { report_tell };
-	void *config = calloc(1, size);
-	assert_int_equal(option_parse(options, props, count, config, values, &report), 0);
-	return config;
-}
+#include "tests/lib/config_of.h"
 
 static int
 open_file(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
 {
 	struct place *place = c->context;
-	char checkpoint[96], data[96];
+	char checkpoint[128], data[128];
 	(void)capacity;
-	snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", place->dir);
-	snprintf(data, sizeof data, "%s/data", place->dir);
-	struct property props[] = {
-		{ .key = "checkpointDir", .value = checkpoint, .origin = "test" }, { .key = "dataDirs", .value = data, .origin = "test" },
-		{ .key = "maxFileSize", .value = "4194304", .origin = "test" }, { .key = "minimumRequiredSpace", .value = "1048576", .origin = "test" },
-	};
-	place->config = config_parse(channel_file.options, channel_file.config_size, props, 4, &place->values);
+	snprintf(checkpoint, sizeof checkpoint, "checkpointDir=%s/checkpoint", place->dir);
+	snprintf(data, sizeof data, "dataDirs=%s/data", place->dir);
+	const char *const texts[] = { checkpoint, data, "maxFileSize=4194304", "minimumRequiredSpace=1048576", NULL };
+	place->config = config_must(channel_file.options, channel_file.config_size, texts, &place->values);
 	struct channel_env usual = *env;
 	usual.block_bytes = 0;
 	return channel_file.open(channel, place->config, &usual, err);
@@ -48,8 +30,6 @@ open_file(struct channel_case *c, const struct channel_env *env, uint64_t capaci
 void
 life_begin(struct life *life, const char *dir, const char *sink, const char *const *options)
 {
-	struct property props[16];
-	size_t count = 0;
 	struct err err;
 	memset(life, 0, sizeof *life);
 	snprintf(life->place.dir, sizeof life->place.dir, "%s", dir);
@@ -58,14 +38,7 @@ life_begin(struct life *life, const char *dir, const char *sink, const char *con
 	block_scratch_free(life->rig.scratch);	/* a ledger's notes with paths need blocks of the usual size */
 	assert_int_equal(block_scratch_init(&life->rig.scratch, 256 << 10), 0);
 	clock_manual_init(&life->clock, NS_PER_S, NS_PER_S);
-	char keys[16][64];
-	for (; options[count]; count++) {
-		size_t len = strcspn(options[count], "=");
-		assert_true(count < 16 && len < sizeof keys[0]);
-		snprintf(keys[count], sizeof keys[count], "%.*s", (int)len, options[count]);
-		props[count] = (struct property){ .key = keys[count], .value = (char *)options[count] + len + 1, .origin = "test" };
-	}
-	life->config = config_parse(sink_hdfs.options, sink_hdfs.config_size, props, count, &life->values);
+	life->config = config_must(sink_hdfs.options, sink_hdfs.config_size, options, &life->values);
 	if (sink_runner_open(&life->runner, &sink_hdfs, life->config, "a1", sink, life->rig.channel, &life->clock.clock, &err))
 		fail_msg("%s", err.text);
 }
