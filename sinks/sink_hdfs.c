@@ -487,20 +487,30 @@ hdfs_wait_fds(void *self, struct pollfd *fds, int max)
 	return 1;
 }
 
+/* A file that is to be waited for at the end. One that may only be made late yet is in the ledger, if there is one, for the next run to look for. */
+static bool
+files_busy(const struct hdfs_sink *sink)
+{
+	const struct hdfs_file *file = sink->files;
+	while (file && sink->ledger && file_waits_late(file))
+		file = file->next;
+	return file != NULL;
+}
+
 static void
 hdfs_finish(void *self, uint64_t deadline_ns)
 {
 	struct hdfs_sink *sink = self;
 	sink->finishing = true;
 	files_close(sink);
-	while ((sink->files || rejects_busy(sink)) && clock_now_ns(sink->env->clock) < deadline_ns) {
+	while ((files_busy(sink) || rejects_busy(sink)) && clock_now_ns(sink->env->clock) < deadline_ns) {
 		sink->tick_ns = 0;
 		uint64_t wait_ns = hdfs_step(sink, clock_now_ns(sink->env->clock));
 		struct pollfd poll = { .fd = fs_fd(sink->fs), .events = POLLIN };
 		struct timespec timeout = { .tv_nsec = (long)(wait_ns < 5 * NS_PER_MS ? wait_ns : 5 * NS_PER_MS) };
 		(void)ppoll(&poll, 1, &timeout, NULL);
 	}
-	if (sink->files)
+	if (files_busy(sink))
 		log_warn("sink %s: stopped before all files had their final names; what is not settled is offered again", sink->env->name);
 	while (sink->files) {
 		/* Its name is in the ledger where there is one: the next run sees to it. */

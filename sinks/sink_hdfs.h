@@ -122,7 +122,8 @@ struct hdfs_file {
 	uint64_t file_id;
 	uint64_t events, body_bytes;	/* Flume's roll counters */
 	uint64_t opened_ns, last_event_ns, request_ns, ending_ns, settle_at_ns, retry_ns;
-	uint32_t tries;
+	uint32_t tries, looks;
+	bool late;			/* failed, and what should make it was not answered: it may be made yet */
 	uint64_t note;			/* ledger number awaited */
 	uint32_t folder_len, folder_hash;	/* of in_use: what is in front of the last slash */
 	uint64_t stat_ns;		/* since when its identity is wanted */
@@ -210,6 +211,8 @@ void file_fail(struct hdfs_file *file, enum fs_class why, const char *text);
 uint64_t file_step(struct hdfs_file *file, uint64_t now_ns);	/* ns until its next; may free it */
 void file_free(struct hdfs_file *file);
 uint64_t file_pace_ns(const struct hdfs_file *file);	/* pause before its next try */
+uint64_t file_late_ns(uint32_t looks);			/* pause before the next look for a file that may come late; 0: it does not come any more */
+bool file_waits_late(const struct hdfs_file *file);	/* nothing of it is unsettled, and it was not there when it was last removed */
 void file_out_end(struct hdfs_sink *sink);		/* what `out` gathered is the file's */
 
 /* sink_hdfs_identity.c: the identity of a file that got all its bytes */

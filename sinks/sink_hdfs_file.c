@@ -14,6 +14,8 @@
 #define SETTLE_BYTES (64u << 20)	/* at least once: a request is ended when so much went into it */
 #define REQUEST_IDLE_NS (20 * NS_PER_S)	/* a request without a byte for so long is ended, the file goes on by append */
 #define PACE_MAX_NS (30 * NS_PER_S)
+#define LATE_LOOKS 3u			/* looks after the first for a file that may be made late */
+#define LATE_NS (2 * NS_PER_S)		/* 2, 8, 32 s apart */
 #define REPLICA_TRIES 5u		/* looks, 1, 2, 4, 8, 16 s apart */
 
 const char *const file_state_names[] = {
@@ -236,6 +238,8 @@ file_fail(struct hdfs_file *file, enum fs_class why, const char *text)
 		return;
 	file->failed = true;
 	file->why = why;
+	/* A DataNode that was not waited for any longer may make it later, when it has been removed. */
+	file->late = !file->made && !file->intended && (file->request || why == FS_UNKNOWN);
 	if (sink->out_file == file) {
 		sink->out_file = NULL;
 		out_reset(sink->out, -1, 0);
@@ -410,6 +414,18 @@ published(void *context, enum publish_result result, enum fs_class class, const 
 	}
 }
 
+uint64_t
+file_late_ns(uint32_t looks)
+{
+	return looks < LATE_LOOKS ? LATE_NS << 2 * looks : 0;
+}
+
+bool
+file_waits_late(const struct hdfs_file *file)
+{
+	return file->late && file->looks;
+}
+
 static void
 removed(void *context, const struct fs_answer *answer)
 {
@@ -421,6 +437,12 @@ removed(void *context, const struct fs_answer *answer)
 	}
 	file->tries = 0;
 	file->retry_ns = 0;
+	uint64_t pause_ns = file->late && !(answer->class == FS_OK && answer->yes) ? file_late_ns(file->looks) : 0;
+	if (pause_ns) {
+		file->looks++;
+		file->retry_ns = clock_now_ns(file->sink->env->clock) + pause_ns;
+		return;
+	}
 	if (file->sink->ledger)
 		ledger_file_removed(file);
 	else

@@ -38,7 +38,7 @@ struct leftover {
 	struct fs_call *call;
 	struct publish *publish;
 	uint64_t retry_ns;
-	uint32_t tries;
+	uint32_t tries, looks;
 	enum { LEFT_LOOK, LEFT_DONE, LEFT_ABANDON, LEFT_REMOVE } step;
 };
 
@@ -473,10 +473,16 @@ left_removed(void *context, const struct fs_answer *answer)
 {
 	struct leftover *left = context;
 	left->call = NULL;
-	if (answer->class == FS_OK || answer->class == FS_MISSING || answer->class == FS_INVALID)
-		left->step = LEFT_REMOVE;
-	else
+	if (answer->class != FS_OK && answer->class != FS_MISSING && answer->class != FS_INVALID) {
 		left_later(left, answer->text);
+		return;
+	}
+	/* Not there: what should make it may be under way still. */
+	uint64_t pause_ns = answer->class == FS_OK && answer->yes ? 0 : file_late_ns(left->looks);
+	left->looks++;
+	left->retry_ns = clock_now_ns(left->sink->env->clock) + pause_ns;
+	if (!pause_ns)
+		left->step = LEFT_REMOVE;
 }
 
 static void

@@ -105,7 +105,7 @@ counters_show(struct hdfs_sink *sink, uint64_t now_ns)
 	counter_set(&c->failovers, sink->fs->counters.failovers);
 	uint64_t oldest_ns = now_ns;
 	for (struct hdfs_file *file = sink->files; file; file = file->next) {
-		if (file->opened_ns < oldest_ns)
+		if (file->opened_ns < oldest_ns && !file_waits_late(file))
 			oldest_ns = file->opened_ns;
 	}
 	counter_set(&c->oldest_unsettled_s, (now_ns - oldest_ns) / NS_PER_S);

@@ -7,6 +7,7 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
   standby retriable safemode quota denied lease space    answered as HDFS does, nothing is done
   lost_before    the connection is closed, nothing is done        lost_after     done, then the connection is closed
   late           the connection is closed, done `ms` later        hang           no answer for `ms`, nothing is done
+                 (SEND of CREATE: the file is made `ms` later)
   slow           SEND: done, but answered `ms` later
   early          SEND: an error is answered while the body is still coming
   unsupported    as for a file with erasure coding               token          as for a token that is no longer valid
@@ -316,6 +317,11 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused(403, *ERRORS[f["kind"]])
             if f and f["kind"] == "lost_before":
                 raise Lost
+        if f and f["kind"] == "late" and q["op"] == "CREATE":
+            data, _ = self.body_read()
+            threading.Timer(f["ms"] / 1000, lambda: path in nodes or make(path, data, q.get("permission", "644"))).start()
+            raise Lost
+        with lock:
             if q["op"] == "CREATE":
                 if path in nodes and (nodes[path]["dir"] or q.get("overwrite") != "true"):
                     raise Refused(403, "FileAlreadyExistsException", path + " for client 127.0.0.1 already exists")

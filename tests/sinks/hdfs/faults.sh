@@ -74,6 +74,12 @@ loaded()
 	gen=
 }
 
+load_stop()	# no more is wanted of it
+{
+	kill -TERM $gen
+	loaded
+}
+
 metric()	# name
 {
 	"$CTL" -s "$dir/a1.sock" metrics | awk -v n="$1" '$1 == "SINK" && $3 == n { s += $4 } END { print s + 0 }'
@@ -121,6 +127,10 @@ agent_done()	# drained and stopped
 	drained 90 || fail "$fault: not drained: $("$CTL" -s "$dir/a1.sock" metrics | grep 'SINK')"
 	for _ in $(seq 80); do	# what an earlier run left is seen to within seconds of the start
 		[ "$(metric intents)" = 0 ] && break
+		sleep 0.1
+	done
+	for _ in $(seq 500); do	# what a busy DataNode may make late is looked for for some 42 s
+		"$CTL" -s "$dir/a1.sock" --json status | grep -q '"state": *"removing"' || break
 		sleep 0.1
 	done
 	"$CTL" -s "$dir/a1.sock" metrics >"$dir/metrics"

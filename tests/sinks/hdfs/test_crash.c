@@ -106,9 +106,48 @@ test_each_step(void **state)
 	assert_true(found[1] + found[3] >= 4);	/* a death amid the files' way was among them */
 }
 
+/* A DataNode that was given up makes the file all the same, after it was removed, or after a kill: it does not stay in use. */
+static void
+test_made_late(void **state)
+{
+	(void)state;
+	for (int killed = 0; killed < 2; killed++) {
+		char dir[] = "/tmp/penstock-late-XXXXXX", path[128], command[128];
+		struct life life;
+		assert_non_null(mkdtemp(dir));
+		double_order("/reset");
+		double_order("/fault?op=SEND&kind=late&count=2&ms=700");
+		snprintf(path, sizeof path, "hdfs.path=webhdfs://%s/x", double_address);
+		const char *const options[] = { path, "hdfs.fileType=DataStream", "hdfs.rollCount=50", "hdfs.rollSize=0", "hdfs.rollInterval=1", "penstock.hdfs.conf=/", NULL };
+		pid_t pid = killed ? fork() : 0;
+		if (!pid) {
+			life_begin(&life, dir, "k1", options);
+			life_put(&life, EVENTS);
+		}
+		for (int i = 0; !pid && killed && i < 5000 && double_order("/count?op=DELETE") < 2; i++)
+			life_step(&life);
+		if (!pid && killed)
+			_exit(7);
+		if (killed) {
+			int status;
+			assert_int_equal(waitpid(pid, &status, 0), pid);
+			assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+			life_begin(&life, dir, "k1", options);
+		}
+		/* 45 s of the sink's clock, some 8 of the double's. */
+		for (int i = 0; i < 7500; i++)
+			life_step(&life);
+		assert_int_equal(life.rig.channel->ops->unsettled(life.rig.channel), 0);
+		assert_int_equal(tree("check 100"), 0);
+		life_end(&life);
+		snprintf(command, sizeof command, "rm -rf %s", dir);
+		assert_int_equal(system(command), 0);
+	}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_each_step) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_each_step), cmocka_unit_test(test_made_late) };
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }

@@ -349,7 +349,7 @@ failover_away()
 	SINKS="k1 k2" conf_write /f/group "hdfs.callTimeout = 4000" "k1: penstock.hdfs.http_address = $RELAY"
 	group_write
 	agent_start "$dir/a.properties"
-	load 16
+	load 60
 	closed_by k1 1 20
 	kill -STOP $relay
 	closed_by k2 2 20
@@ -366,7 +366,7 @@ print(json.load(sys.stdin)["sink_groups"])' >"$dir/status"
 	agent_start "$dir/a.properties"
 	kill -CONT $relay
 	closed_by k1 1 20
-	loaded
+	load_stop
 	settled /f/group
 	grep -q 'SINKGROUP.*g1.*turns' "$dir/metrics" || fail "$fault: the group shows nothing: $(cat "$dir/metrics")"
 	echo "  files of k1, k2: $(grep -c 'FlumeData\.k1\.' "$dir/list"), $(grep -c 'FlumeData\.k2\.' "$dir/list")"
@@ -382,11 +382,11 @@ failover_denied()
 	sed -i 's|sinks\.\(k[12]\)\.hdfs.path = .*/@|&\1|; s|/@k|/k|' "$dir/a.properties"
 	group_write
 	agent_start "$dir/a.properties"
-	load 8
+	load 60
 	closed_by k2 2 20
 	web PUT /f/refused/k1 "op=SETPERMISSION&permission=777" >"$dir/web.log"
 	closed_by k1 2 20
-	loaded
+	load_stop
 	settled /f/refused/k1 /f/refused/k2
 }
 
