@@ -158,7 +158,8 @@ test_side_by_side_trouble(void **state)
 	put_many(f, 1);
 	run(f, 5, 31);
 	assert_int_equal(double_order("/count?op=CREATE"), asked + 1);
-	assert_int_equal(double_order("/count?op=DELETE"), 2);
+	/* The two that were not answered are not there, and looked for once more in these 2 s: they may be made late. */
+	assert_int_equal(double_order("/count?op=DELETE"), 4);
 	assert_int_equal(fixture_metric("files_closed"), 31);
 }
 
