@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "sinks/format/audit.h"
 
 struct count {
 	struct count *next;
@@ -44,7 +45,7 @@ counts_add(struct part *part, uint32_t window_minutes, int64_t time_ms, const ch
 		counts->first_ms = time_ms;
 	if (time_ms > counts->last_ms)
 		counts->last_ms = time_ms;
-	int64_t rest = time_ms % counts->window_ms, start = time_ms - (rest < 0 ? rest + counts->window_ms : rest);
+	int64_t start = audit_window(time_ms, counts->window_ms);
 	struct count *count = counts->last;
 	if (!count || !same(count, start, server, service)) {
 		for (count = counts->first; count && !same(count, start, server, service); count = count->next)

@@ -22,7 +22,6 @@ bool counts_read(struct part *part, const json_t *json);
 
 /* Puts a manifest's counts into <folder>/counts.<run>: a JSON array. 0 or -errno; nothing to do without counts. */
 int counts_store(struct fs *fs, const struct camus_conf *conf, const struct manifest *manifest, const char *folder, struct err *err);
-#define COUNTS_TOPIC "TrackingMonitoringEvent"	/* Camus's */
 const char *counts_tier(const struct camus_conf *conf);
 /* Sends a manifest's counts to Kafka: one JSON message a topic and window (its servers and services in it), its key {topic, tier, window, run} the
  * same however often it is sent. 0 or -errno. */

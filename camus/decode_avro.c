@@ -12,6 +12,7 @@
 #include "camus/avro_project.h"
 #include "camus/decode.h"
 #include "camus/registry.h"
+#include "sinks/format/audit.h"
 
 struct resolution {			/* from one writer schema to the newest one */
 	struct resolution *next;
@@ -452,14 +453,8 @@ flume_decode(void *context, const struct message *message, struct decoded *out, 
 		for (; count > 0; count--) {
 			if (!bytes_of(&p, end, &key, &key_len) || !bytes_of(&p, end, &value, &value_len))
 				goto bad;
-			if (key_len == 9 && memcmp(key, "timestamp", 9) == 0 && value_len > 0 && value_len < 20) {
-				char text[24], *stop;
-				memcpy(text, value, (size_t)value_len);
-				text[value_len] = '\0';
-				long long ms = strtoll(text, &stop, 10);
-				if (!*stop && ms)
-					out->time_ms = ms;
-			}
+			if (key_len == 9 && memcmp(key, "timestamp", 9) == 0)
+				(void)audit_time(value, (size_t)value_len, &out->time_ms);
 		}
 	}
 	if (bytes_of(&p, end, &value, &value_len) && p == end)

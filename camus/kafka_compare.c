@@ -13,6 +13,7 @@
 #include "camus/kafka_client.h"
 #include "camus/run.h"
 #include "camus/steps.h"
+#include "sinks/format/audit.h"
 
 #define WAIT_MS 100
 #define SILENT_NS (30 * NS_PER_S)	/* nothing comes for so long: given up */
@@ -20,30 +21,34 @@
 
 struct compare {
 	const char *tiers[2];
-	json_t *told;			/* key text: [topic, tier index, window, count]: what is told twice counts once */
+	json_t *told;			/* key text: [topic, tier index, window, count]: of what is told more than once the most holds */
+	int64_t length_ms;		/* of this job's windows */
 	uint64_t unread;		/* messages that are no counts */
+	uint64_t misfits;		/* counts of windows of another length */
 };
 
 static void
 count_take(struct compare *compare, const rd_kafka_message_t *message)
 {
 	json_t *value = json_loadb(message->payload ? message->payload : "", message->len, 0, NULL);
-	const char *topic = json_string_value(json_object_get(value, "eventType")), *tier = json_string_value(json_object_get(value, "tier"));
-	const char *run = json_string_value(json_object_get(value, "run"));
-	const json_t *begin = json_object_get(value, "beginTimestamp"), *count = json_object_get(value, "count");
-	if (!topic || !tier || !json_is_integer(begin) || !json_is_integer(count)) {
+	struct audit_count count;
+	if (!audit_read(value, &count)) {
 		compare->unread++;
 		json_decref(value);
 		return;
 	}
 	for (int i = 0; i < 2; i++) {
 		char key[1200], place[40];
-		if (strcmp(tier, compare->tiers[i]) != 0)
+		if (strcmp(count.tier, compare->tiers[i]) != 0)
 			continue;
 		/* Who has no runs is told apart by where the message lies: each of them counts. */
 		snprintf(place, sizeof place, "%d/%lld", (int)message->partition, (long long)message->offset);
-		snprintf(key, sizeof key, "%.300s %d %lld %.600s", topic, i, (long long)json_integer_value(begin), run ? run : place);
-		json_object_set_new(compare->told, key, json_pack("[s, i, I, I]", topic, i, json_integer_value(begin), json_integer_value(count)));
+		snprintf(key, sizeof key, "%.300s %d %lld %.600s", count.topic, i, (long long)count.begin_ms, count.run ? count.run : place);
+		if (count.length_ms > 0 && count.length_ms != compare->length_ms)
+			compare->misfits++;
+		const json_t *told = json_object_get(compare->told, key);
+		if (!told || json_integer_value(json_array_get(told, 3)) < count.count)
+			json_object_set_new(compare->told, key, json_pack("[s, i, I, I]", count.topic, i, (json_int_t)count.begin_ms, (json_int_t)count.count));
 	}
 	json_decref(value);
 }
@@ -56,18 +61,18 @@ counts_read_all(struct compare *compare, const struct camus_conf *conf, struct e
 	if (!consumer)
 		return -EINVAL;
 	const struct rd_kafka_metadata *metadata = NULL;
-	rd_kafka_topic_t *topic = rd_kafka_topic_new(consumer, COUNTS_TOPIC, NULL);
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(consumer, AUDIT_TOPIC, NULL);
 	rd_kafka_resp_err_t code = topic ? rd_kafka_metadata(consumer, 0, topic, &metadata, (int)conf->timeout_ms) : RD_KAFKA_RESP_ERR__FAIL;
 	if (!code && metadata->topic_cnt == 1)
 		code = metadata->topics[0].err;
 	int rc = 0, open = 0;
 	if (code)
-		rc = err_set(err, EIO, "%s: %s: no counts were told (etl.run.tracking.post = true)", COUNTS_TOPIC, rd_kafka_err2str(code));
+		rc = err_set(err, EIO, "%s: %s: no counts were told (etl.run.tracking.post = true)", AUDIT_TOPIC, rd_kafka_err2str(code));
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
 	for (int i = 0; !rc && i < metadata->topics[0].partition_cnt; i++, open++)
-		rd_kafka_topic_partition_list_add(list, COUNTS_TOPIC, metadata->topics[0].partitions[i].id)->offset = RD_KAFKA_OFFSET_BEGINNING;
+		rd_kafka_topic_partition_list_add(list, AUDIT_TOPIC, metadata->topics[0].partitions[i].id)->offset = RD_KAFKA_OFFSET_BEGINNING;
 	if (!rc && (code = rd_kafka_assign(consumer, list)))
-		rc = err_set(err, EIO, "%s: %s", COUNTS_TOPIC, rd_kafka_err2str(code));
+		rc = err_set(err, EIO, "%s: %s", AUDIT_TOPIC, rd_kafka_err2str(code));
 	uint64_t last = clock_now_ns(&clock_system);
 	while (!rc && open > 0) {
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, WAIT_MS);
@@ -78,10 +83,10 @@ counts_read_all(struct compare *compare, const struct camus_conf *conf, struct e
 			else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
 				open--;
 			else
-				rc = err_set(err, EIO, "%s: %s", COUNTS_TOPIC, rd_kafka_message_errstr(message));
+				rc = err_set(err, EIO, "%s: %s", AUDIT_TOPIC, rd_kafka_message_errstr(message));
 			rd_kafka_message_destroy(message);
 		} else if (clock_now_ns(&clock_system) > last + SILENT_NS) {
-			rc = err_set(err, EIO, "%s: nothing came from its leader for %u s", COUNTS_TOPIC, (unsigned)(SILENT_NS / NS_PER_S));
+			rc = err_set(err, EIO, "%s: nothing came from its leader for %u s", AUDIT_TOPIC, (unsigned)(SILENT_NS / NS_PER_S));
 		}
 	}
 	rd_kafka_topic_partition_list_destroy(list);
@@ -174,7 +179,7 @@ run_compare(const struct camus_conf *conf, const struct run_options *options, co
 	struct place place;
 	struct err err = { "" };
 	struct run_report report = { .quiet = true };
-	struct compare compare = { .tiers = { counts_tier(conf), tier }, .told = json_object() };
+	struct compare compare = { .tiers = { counts_tier(conf), tier }, .told = json_object(), .length_ms = (int64_t)conf->count_minutes * 60000 };
 	uint64_t same = 0, open = 0, differ = 0;
 	(void)options;
 	steps_job(&job, conf);
@@ -189,8 +194,11 @@ run_compare(const struct camus_conf *conf, const struct run_options *options, co
 	if (rc) {
 		fprintf(stderr, "penstock-camus: %s\n", err.text);
 	} else {
-		differ = differences_tell(&compare, &job, (int64_t)conf->count_minutes * 60000, &same, &open);
+		differ = differences_tell(&compare, &job, compare.length_ms, &same, &open);
 		printf("windows: %" PRIu64 " the same, %" PRIu64 " differ, %" PRIu64 " not loaded to their end", same, differ, open);
+		if (compare.misfits)
+			fprintf(stderr, "penstock-camus: %" PRIu64 " counts are of windows of another length than this job's %u minutes: give both the same "
+				"(kafka.monitor.time.granularity here, penstock.kafka.audit.window at the agent)\n", compare.misfits, conf->count_minutes);
 		printf(compare.unread ? "; %" PRIu64 " messages are no counts\n" : "\n", compare.unread);
 		status = differ ? 1 : 0;
 	}

@@ -7,6 +7,7 @@
 
 #include "camus/counts.h"
 #include "channel/kafka_conf.h"
+#include "sinks/format/audit.h"
 
 struct sent {
 	size_t failed;
@@ -69,21 +70,21 @@ windows_of(const json_t *topic)
 	return windows;
 }
 
+/* Takes key and value; NULL: what is there to tell cannot be written. */
 static void
-window_send(rd_kafka_t *producer, const json_t *key, const json_t *value, struct sent *sent)
+window_send(rd_kafka_t *producer, char *key, char *value, struct sent *sent)
 {
-	char *key_text = json_dumps(key, JSON_COMPACT), *value_text = json_dumps(value, JSON_COMPACT);
 	rd_kafka_resp_err_t answer;
-	if (!key_text || !value_text)
+	if (!key || !value)
 		abort();
-	while ((answer = rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(COUNTS_TOPIC), RD_KAFKA_V_KEY(key_text, strlen(key_text)),
-		RD_KAFKA_V_VALUE(value_text, strlen(value_text)), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) ==
+	while ((answer = rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(AUDIT_TOPIC), RD_KAFKA_V_KEY(key, strlen(key)),
+		RD_KAFKA_V_VALUE(value, strlen(value)), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) ==
 		RD_KAFKA_RESP_ERR__QUEUE_FULL)
 		rd_kafka_poll(producer, 100);
 	if (answer && sent->failed++ == 0)
 		sent->first = answer;
-	free(key_text);
-	free(value_text);
+	free(key);
+	free(value);
 }
 
 const char *
@@ -115,14 +116,9 @@ counts_send(const struct camus_conf *conf, const struct manifest *manifest, stru
 		const char *about = json_string_value(json_object_get(topic, "topic"));
 		json_t *windows = windows_of(topic);
 		json_object_foreach(windows, start, window) {
-			json_int_t begin = strtoll(start, NULL, 10);
-			json_t *key = json_pack("{s:s, s:s, s:I, s:s}", "topic", about, "tier", tier, "window", begin, "run", manifest->run);
-			json_t *value = json_pack("{s:s, s:s, s:I, s:I, s:O, s:O, s:s, s:I}", "eventType", about, "tier", tier, "beginTimestamp", begin,
-				"endTimestamp", begin + length, "count", json_object_get(window, "count"), "services",
-				json_object_get(window, "services"), "run", manifest->run, "manifest", (json_int_t)manifest->number);
-			window_send(producer, key, value, &sent);
-			json_decref(key);
-			json_decref(value);
+			struct audit_count count = { .topic = about, .tier = tier, .run = manifest->run, .begin_ms = strtoll(start, NULL, 10),
+				.length_ms = length, .count = json_integer_value(json_object_get(window, "count")) };
+			window_send(producer, audit_key(&count), audit_value(&count, json_object_get(window, "services"), (int64_t)manifest->number), &sent);
 		}
 		json_decref(windows);
 	}
@@ -132,7 +128,7 @@ counts_send(const struct camus_conf *conf, const struct manifest *manifest, stru
 		rd_kafka_destroy(producer);
 	}
 	if (!rc && sent.failed)
-		rc = err_set(err, EIO, "%zu audit counts did not reach topic %s: %s (they are sent again by the next run)", sent.failed, COUNTS_TOPIC,
+		rc = err_set(err, EIO, "%zu audit counts did not reach topic %s: %s (they are sent again by the next run)", sent.failed, AUDIT_TOPIC,
 			rd_kafka_err2str(sent.first));
 	json_decref(root);
 	return rc;

@@ -19,6 +19,7 @@ struct sink_counters {
 	struct counter batch_empty, batch_underflow, batch_complete;
 	struct counter event_drain_attempt, event_drain_success, event_write_fail, channel_read_fail;
 	struct counter kafka_event_send_timer, rollback;
+	struct counter audit_told, audit_failed, audit_lost;	/* counts of audit; of kafka sinks, as the line above */
 	struct counter delivered, delivered_bytes, failed_spans, pending_spans, backing_off;	/* our own, kept for every kind */
 };
 

@@ -4,7 +4,12 @@
  * Reports are served on the runner's thread, from step. A bad report fails its whole span: it goes back to the channel and what
  * Kafka already has of it is sent again.
  *
- * key = header `key`; topic = header topicHeader, else kafka.topic with its escapes filled in. */
+ * key = header `key`; topic = header topicHeader, else kafka.topic with its escapes filled in.
+ *
+ * With counts of audit (sink_kafka_audit.h) an answered span is held until a count with its records has been told, many spans by one:
+ *
+ *   deliver -> [unanswered] -> flights_end -> [held] -> counts told -> [covered] -> done
+ */
 #include <assert.h>
 #include <errno.h>
 #include <librdkafka/rdkafka.h>
@@ -16,14 +21,18 @@
 #include "base/log.h"
 #include "channel/kafka_conf.h"
 #include "sinks/escape.h"
+#include "sinks/format/audit.h"
 #include "sinks/format/avro.h"
 #include "sinks/sink.h"
+#include "sinks/sink_kafka_audit.h"
 
 #define TOPIC_BYTES 512			/* Kafka itself allows 249 */
 #define PENDING_SPANS 256u
 #define QUEUE_MESSAGES "1000000"	/* more than pending spans hold; bytes are the bound (buffer.memory) */
 #define QUEUE_WAIT_MS 5000		/* for room in librdkafka's queue */
 #define STEP_NS (10 * NS_PER_MS)	/* between looks for reports while spans pend */
+#define HELD_SPANS (PENDING_SPANS / 4)	/* spans that wait for counts, at most, until these are told */
+#define HELD_BYTES (16u << 20)		/* the same in bodies: a quarter of what the runner lets pend */
 
 struct kafka_config {
 	struct option_list servers;
@@ -37,15 +46,26 @@ struct kafka_config {
 	bool topic_override;
 	const char *topic_header, *timestamp_header;
 	struct option_family headers;
+	struct kafka_audit_config audit;
 };
 
 /* A span on its way. */
 struct flight {
-	struct flight *next;		/* of `ended` or `free` */
+	struct flight *next;		/* of `ended`, `free`, or a list of spans that wait for counts */
 	struct span *span;
 	uint32_t unanswered;		/* messages, and one while deliver is at work */
 	bool failed;
 	uint64_t start_ns;
+	struct kafka_mail mail;		/* of all its messages, unless they have times of their own: */
+	struct kafka_mail *mails;	/* one a message; kept for the next span */
+	uint32_t mails_used, mails_room;
+};
+
+/* Spans whose messages are all in Kafka, the last one first. */
+struct flight_list {
+	struct flight *first;
+	uint32_t spans;
+	uint64_t events, bytes;
 };
 
 struct kafka_sink {
@@ -62,6 +82,15 @@ struct kafka_sink {
 	struct flight flights[PENDING_SPANS];
 	struct avro_event look;
 	char reason[256];			/* why the last report was bad */
+
+	struct kafka_audit *audit;		/* NULL: no counts of audit */
+	struct flight_list held;		/* no count with them is on its way yet */
+	struct flight_list covered;		/* by the counts that are */
+	bool telling;				/* the producer's queue had no room for all of them */
+	bool tell_soon;				/* a stop is near */
+	uint64_t tell_due_ns;
+	uint64_t capacity;			/* of the channel, in events; 0: not known */
+	uint64_t capacity_due_ns;
 };
 
 static const struct option kafka_options[] = {
@@ -83,6 +112,13 @@ static const struct option kafka_options[] = {
 	{ "topicHeader", OPT_STRING, offsetof(struct kafka_config, topic_header), "topic", .help = "Header that names another topic." },
 	{ "timestampHeader", OPT_STRING, offsetof(struct kafka_config, timestamp_header), .help = "Header with the time of the message in ms." },
 	{ "header.", OPT_FAMILY, offsetof(struct kafka_config, headers), .help = "header.NAME = KAFKA NAME: sends header NAME as a Kafka header." },
+	{ "penstock.kafka.audit.topic", OPT_STRING, offsetof(struct kafka_config, audit.topic),
+		.help = "Topic for counts of what was delivered, by topic and window of event time; the batch loader compares those of TrackingMonitoringEvent." },
+	{ "penstock.kafka.audit.tier", OPT_STRING, offsetof(struct kafka_config, audit.tier), .help = "Name of this tier in the counts; unset: penstock." },
+	{ "penstock.kafka.audit.window", OPT_U64, offsetof(struct kafka_config, audit.window_ns), "10m", .flags = OPTION_DURATION,
+		.help = "Window of event time, whole minutes, as the loader's kafka.monitor.time.granularity." },
+	{ "penstock.kafka.audit.interval", OPT_U64, offsetof(struct kafka_config, audit.interval_ns), "1s", .flags = OPTION_DURATION,
+		.help = "Longest time that delivered events stay in the channel until a count with them has been told." },
 	{ NULL },
 };
 
@@ -145,7 +181,7 @@ kafka_check(const void *config_, const char *name, struct err *err)
 	escape_free(topic);
 	if (strlen(config->topic) >= TOPIC_BYTES)
 		return err_set(err, EINVAL, "kafka.topic has more than %d characters", TOPIC_BYTES - 1);
-	return 0;
+	return kafka_audit_check(&config->audit, config->topic, config->acks, err);
 }
 
 /* ---- reports ---- */
@@ -166,7 +202,14 @@ report_on(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque)
 {
 	(void)kafka;
 	struct kafka_sink *sink = opaque;
-	struct flight *flight = message->_private;
+	const struct kafka_mail *mail = message->_private;
+	struct flight *flight = mail->flight;
+	if (!flight) {
+		kafka_audit_report(sink->audit, message);
+		return;
+	}
+	if (sink->audit && !message->err)
+		kafka_audit_add(sink->audit, message, mail->time_ms);
 	if (message->err) {
 		flight->failed = true;
 		snprintf(sink->reason, sizeof sink->reason, "%s", rd_kafka_err2str(message->err));
@@ -192,25 +235,106 @@ log_on(const rd_kafka_t *kafka, int level, const char *facility, const char *tex
 	log_limited(&limit, level <= 3 ? LOG_WARN : LOG_INFO, "Kafka client %s: %s: %s", rd_kafka_name(kafka), facility, text);
 }
 
-/* Tells the runner of every span that is answered. */
+/* Tells the runner. */
+static void
+flight_done(struct kafka_sink *sink, struct flight *flight, enum sink_result result)
+{
+	struct span *span = flight->span;
+	flight->next = sink->free;
+	sink->free = flight;
+	sink->pending--;
+	sink->env->done(sink->env, span, result);
+}
+
+static void
+list_done(struct kafka_sink *sink, struct flight_list *list)
+{
+	while (list->first) {
+		struct flight *flight = list->first;
+		list->first = flight->next;
+		flight_done(sink, flight, SINK_DONE);
+	}
+	*list = (struct flight_list){ NULL };
+}
+
+static void
+flight_hold(struct kafka_sink *sink, struct flight *flight)
+{
+	const struct channel_ops *channel = sink->env->channel;
+	struct flight_list *held = &sink->held;
+	flight->next = held->first;
+	held->first = flight;
+	held->spans++;
+	held->events += flight->span->events;
+	held->bytes += flight->span->body_bytes;
+	if (channel->span_release)
+		channel->span_release(flight->span->taker, flight->span);
+}
+
+/* Shall the counts be told now? Not for each span, but before what waits for them takes up room that others need. */
+static bool
+tell_due(struct kafka_sink *sink, uint64_t now_ns)
+{
+	const struct flight_list *held = &sink->held;
+	struct channel *on = sink->env->on;
+	if (!held->spans && sink->pending)
+		return false;		/* a span is about to end */
+	if (sink->tell_soon || now_ns >= sink->tell_due_ns || held->spans >= HELD_SPANS || held->bytes >= HELD_BYTES)
+		return true;
+	if (now_ns >= sink->capacity_due_ns) {
+		sink->capacity = on ? metrics_sum("CHANNEL", on->name, "ChannelCapacity") : 0;
+		sink->capacity_due_ns = now_ns + NS_PER_S;
+	}
+	return sink->capacity && held->events >= (sink->capacity + 3) / 4;
+}
+
+/* Counts: tells them when it is time, and lets go of the spans that were waiting for it. */
+static void
+counts_turn(struct kafka_sink *sink)
+{
+	uint64_t now_ns = clock_now_ns(sink->env->clock);
+	bool works = kafka_audit_works(sink->audit);
+	if (!works) {
+		list_done(sink, &sink->covered);
+		list_done(sink, &sink->held);
+	}
+	if (sink->telling)
+		sink->telling = !kafka_audit_tell(sink->audit);
+	if (sink->telling || kafka_audit_sending(sink->audit))
+		return;
+	list_done(sink, &sink->covered);
+	if (works ? tell_due(sink, now_ns) : kafka_audit_retry(sink->audit, now_ns)) {
+		sink->covered = sink->held;
+		sink->held = (struct flight_list){ NULL };
+		sink->tell_soon = false;
+		sink->telling = !kafka_audit_tell(sink->audit);
+		if (sink->telling || kafka_audit_sending(sink->audit))
+			sink->tell_due_ns = now_ns + sink->config->audit.interval_ns;
+		if (!sink->telling && !kafka_audit_sending(sink->audit))
+			list_done(sink, &sink->covered);
+	}
+}
+
+/* What is answered: tells the runner, or holds it until it is counted. */
 static void
 flights_end(struct kafka_sink *sink)
 {
 	while (sink->ended) {
 		struct flight *flight = sink->ended;
 		sink->ended = flight->next;
-		struct span *span = flight->span;
-		bool failed = flight->failed;
 		counter_add(&sink->env->counters->kafka_event_send_timer, (clock_now_ns(sink->env->clock) - flight->start_ns) / NS_PER_MS);
-		flight->next = sink->free;
-		sink->free = flight;
-		sink->pending--;
-		if (failed) {
+		if (flight->failed) {
 			static struct log_limit limit;
 			log_limited(&limit, LOG_WARN, "sink %s: a batch was not delivered and is tried again: %s", sink->env->name, sink->reason);
+			flight_done(sink, flight, SINK_FAILED);
+		} else if (sink->audit) {
+			flight_hold(sink, flight);
+		} else {
+			flight_done(sink, flight, SINK_DONE);
 		}
-		sink->env->done(sink->env, span, failed ? SINK_FAILED : SINK_DONE);
 	}
+	if (sink->audit)
+		counts_turn(sink);
 }
 
 /* ---- open ---- */
@@ -220,8 +344,12 @@ kafka_free(struct kafka_sink *sink)
 {
 	if (sink->plain)
 		rd_kafka_topic_destroy(sink->plain);
+	kafka_audit_stop(sink->audit);
 	if (sink->kafka)
 		rd_kafka_destroy(sink->kafka);
+	kafka_audit_free(sink->audit);
+	for (uint32_t i = 0; i < PENDING_SPANS; i++)
+		free(sink->flights[i].mails);
 	if (sink->wake_fd >= 0)
 		close(sink->wake_fd);
 	escape_free(sink->topic);
@@ -281,6 +409,10 @@ kafka_open(void **made, const void *config_, struct sink_env *env, struct err *e
 			kafka_free(sink);
 			return rc;
 		}
+	}
+	if (config->audit.topic && (rc = kafka_audit_open(&sink->audit, &config->audit, sink->kafka, env, err))) {
+		kafka_free(sink);
+		return rc;
 	}
 	rd_kafka_queue_t *queue = rd_kafka_queue_get_main(sink->kafka);
 	uint64_t one = 1;
@@ -352,6 +484,35 @@ partition_find(struct kafka_sink *sink, const struct event_view *event)
 	return config->default_partition < 0 ? RD_KAFKA_PARTITION_UA : (int32_t)config->default_partition;
 }
 
+/* What the message's report is known by. Counts of Flume's Avro events go by their header `timestamp`, as who reads them goes. */
+static struct kafka_mail *
+mail_of(struct kafka_sink *sink, struct flight *flight, const struct event_view *event)
+{
+	if (!sink->audit || !sink->config->event_format)
+		return &flight->mail;
+	/* The first message makes room for all: where one lies must not move. */
+	uint32_t events = flight->span->events;
+	if (!flight->mails_used && events > flight->mails_room) {
+		free(flight->mails);
+		flight->mails = malloc(events * sizeof *flight->mails);
+		flight->mails_room = flight->mails ? events : 0;
+		if (!flight->mails)
+			return NULL;
+	}
+	assert(flight->mails_used < flight->mails_room);
+	struct kafka_mail *mail = &flight->mails[flight->mails_used++];
+	struct header_view header;
+	char digits[24];
+	const uint8_t *text;
+	*mail = (struct kafka_mail){ .flight = flight };
+	if (event_view_header(event, "timestamp", 9, &header)) {
+		uint32_t len = header_view_text(&header, digits, &text);
+		if (!audit_time(text, len, &mail->time_ms))
+			mail->time_ms = 0;
+	}
+	return mail;
+}
+
 static rd_kafka_resp_err_t
 message_produce(struct kafka_sink *sink, struct flight *flight, const struct event_view *event)
 {
@@ -360,6 +521,9 @@ message_produce(struct kafka_sink *sink, struct flight *flight, const struct eve
 	rd_kafka_topic_t *handle;
 	if (topic_find(sink, event, &handle, topic))
 		return RD_KAFKA_RESP_ERR__INVALID_ARG;
+	struct kafka_mail *mail = mail_of(sink, flight, event);
+	if (!mail)
+		return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
 	/* A body of no bytes is a value of no bytes, not a missing one. */
 	void *payload = event->body_len ? (void *)event->body : (void *)"";
 	size_t len = event->body_len;
@@ -404,7 +568,7 @@ message_produce(struct kafka_sink *sink, struct flight *flight, const struct eve
 	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition_find(sink, event) };
 	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = flags };
 	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { payload, len } };
-	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = flight };
+	args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = mail };
 	if (key_bytes)
 		args[count++] = (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { (void *)key_bytes, key_len } };
 	if (timestamp)
@@ -437,7 +601,8 @@ kafka_deliver(void *self, struct span *span)
 	assert(flight);
 	sink->free = flight->next;
 	sink->pending++;
-	*flight = (struct flight){ .span = span, .unanswered = 1, .start_ns = clock_now_ns(sink->env->clock) };
+	*flight = (struct flight){ .span = span, .unanswered = 1, .start_ns = clock_now_ns(sink->env->clock), .mail = { .flight = flight },
+		.mails = flight->mails, .mails_room = flight->mails_room };
 	struct span_cursor cursor = { 0 };
 	struct event_view event;
 	while (!flight->failed && sink->env->channel->span_next(span, &cursor, &event)) {
@@ -481,13 +646,40 @@ kafka_wait_fds(void *self, struct pollfd *fds, int max)
 }
 
 static void
+kafka_drain(void *self)
+{
+	struct kafka_sink *sink = self;
+	sink->tell_soon = true;
+}
+
+static void
 kafka_finish(void *self, uint64_t deadline_ns)
 {
 	struct kafka_sink *sink = self;
-	while (sink->pending && clock_now_ns(sink->env->clock) < deadline_ns) {
+	bool told = sink->audit == NULL;
+	uint32_t windows = 0;
+	while (clock_now_ns(sink->env->clock) < deadline_ns) {
+		sink->tell_soon = true;
+		flights_end(sink);
+		if (!sink->pending && (!sink->audit || (!sink->telling && !kafka_audit_sending(sink->audit)))) {
+			if (told || !kafka_audit_untold(sink->audit, &windows))
+				break;
+			/* What was refused before gets a last try. */
+			told = true;
+			sink->telling = !kafka_audit_tell(sink->audit);
+		}
 		uint64_t left_ms = (deadline_ns - clock_now_ns(sink->env->clock)) / NS_PER_MS;
 		(void)rd_kafka_flush(sink->kafka, left_ms < 100 ? (int)left_ms + 1 : 100);
-		flights_end(sink);
+	}
+	/* Delivered is delivered, whether that could be told or not. */
+	if (sink->audit) {
+		list_done(sink, &sink->covered);
+		list_done(sink, &sink->held);
+		uint64_t untold = kafka_audit_untold(sink->audit, &windows);
+		if (untold)
+			log_warn("sink %s: %llu delivered records are in no count of audit: topic %s did not take it in time", sink->env->name,
+				 (unsigned long long)untold, sink->config->audit.topic);
+		counter_add(&sink->env->counters->audit_lost, windows);
 	}
 	if (!sink->pending)
 		return;
@@ -498,8 +690,11 @@ kafka_finish(void *self, uint64_t deadline_ns)
 	if (sink->plain)
 		rd_kafka_topic_destroy(sink->plain);
 	sink->plain = NULL;
+	kafka_audit_stop(sink->audit);
 	rd_kafka_destroy(sink->kafka);
 	sink->kafka = NULL;
+	kafka_audit_free(sink->audit);
+	sink->audit = NULL;
 	flights_end(sink);
 	for (uint32_t i = 0; i < PENDING_SPANS && sink->pending; i++) {
 		struct flight *flight = &sink->flights[i];
@@ -524,5 +719,6 @@ const struct sink_ops sink_kafka = {
 	.help = "Sends each event as a message to Kafka, at least once.",
 	.options = kafka_options, .config_size = sizeof(struct kafka_config), .batch_events = kafka_batch_events, .check = kafka_check,
 	.open = kafka_open, .deliver = kafka_deliver, .step = kafka_step, .wait_fds = kafka_wait_fds, .finish = kafka_finish, .close = kafka_close,
+	.drain = kafka_drain,
 	.keeps = SINK_KEEPS_BATCHES | SINK_KEEPS_SUCCESS | SINK_KEEPS_KAFKA, .pending_max = PENDING_SPANS,
 };

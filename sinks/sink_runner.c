@@ -61,6 +61,9 @@ static const struct metric sink_metrics[] = {
 	COUNTER(channel_read_fail, "ChannelReadFail", "failures", "Takes that failed."),
 	COUNTER(kafka_event_send_timer, "KafkaEventSendTimer", "ms", "Time from producing a batch to its last report, in total."),
 	COUNTER(rollback, "RollbackCount", "batches", "Batches given back to the channel."),
+	COUNTER(audit_told, "audit_told", "messages", "Counts of audit that are in their topic."),
+	COUNTER(audit_failed, "audit_failed", "messages", "Counts of audit that their topic refused; told again with the next ones."),
+	COUNTER(audit_lost, "audit_lost", "messages", "Counts of audit that will not be told: a comparison shows the window as short."),
 };
 
 static void

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "channel/kafka_conf.h"
+#include "sinks/format/audit.h"
 #include "tests/lib/sink_fixture.h"
 
 static struct sink_fixture f;
@@ -30,6 +31,7 @@ set_up(void **state)
 	mock = rd_kafka_mock_cluster_new(mock_owner, 1);
 	rd_kafka_mock_topic_create(mock, "t1", 1, 1);
 	rd_kafka_mock_topic_create(mock, "t2", 4, 1);
+	rd_kafka_mock_topic_create(mock, "audit", 1, 1);
 	snprintf(servers, sizeof servers, "kafka.bootstrap.servers=%s", rd_kafka_mock_cluster_bootstraps(mock));
 	fixture_init(&f, 0);
 	return 0;
@@ -275,13 +277,255 @@ mistakes_are_told(void **state)
 	assert_non_null(strstr(f.err.text, "kafka.topic"));
 }
 
+/* The greatest count of each key of the audit topic, summed by topic and window: "topic@window=count;" in the order of the first message. */
+static const char *
+counts_text(int messages)
+{
+	struct { char key[256], topic[64]; int64_t begin_ms, count; } told[64];
+	size_t keys = 0;
+	static char text[1024];
+	char *all = topic_read("audit", messages), *p = all, *end;
+	text[0] = '\0';
+	for (int m = 0; m < messages; m++, p = end) {
+		char *value = strstr(p, "{\"eventType\""), key[256];
+		struct audit_count count;
+		assert_non_null(value);
+		json_t *json = json_loads(value, JSON_DISABLE_EOF_CHECK, NULL);
+		assert_non_null(json);
+		assert_true(audit_read(json, &count));
+		assert_string_equal(count.tier, "agents");
+		assert_int_equal(count.length_ms, 60000);
+		assert_non_null(count.run);
+		json_t *service = json_array_get(json_object_get(json, "services"), 0);
+		assert_int_equal(json_integer_value(json_object_get(service, "count")), count.count);
+		assert_string_equal(json_string_value(json_object_get(service, "service")), "a1.k1");
+		char *kafka_key = audit_key(&count);
+		assert_memory_equal(value - 1 - strlen(kafka_key), kafka_key, strlen(kafka_key));
+		free(kafka_key);
+		snprintf(key, sizeof key, "%s %lld %s", count.topic, (long long)count.begin_ms, count.run);
+		size_t i = 0;
+		while (i < keys && strcmp(told[i].key, key) != 0)
+			i++;
+		if (i == keys) {
+			assert_true(keys < 64);
+			snprintf(told[i].key, sizeof told[i].key, "%s", key);
+			snprintf(told[i].topic, sizeof told[i].topic, "%s", count.topic);
+			told[i].begin_ms = count.begin_ms;
+			told[i].count = 0;
+			keys++;
+		}
+		assert_true(count.count > told[i].count);	/* each says more than the one before */
+		told[i].count = count.count;
+		json_decref(json);
+		end = strchr(value, ';') + 1;
+	}
+	for (size_t i = 0; i < keys; i++) {
+		int64_t sum = 0;
+		bool first = true;
+		for (size_t k = 0; k < keys; k++) {
+			if (strcmp(told[i].topic, told[k].topic) == 0 && told[i].begin_ms == told[k].begin_ms) {
+				sum += told[k].count;
+				first = first && k >= i;
+			}
+		}
+		size_t used = strlen(text);
+		if (first)
+			snprintf(text + used, sizeof text - used, "%s@%lld=%lld;", told[i].topic, (long long)told[i].begin_ms, (long long)sum);
+	}
+	free(all);
+	return text;
+}
+
+static void
+counts_are(int messages, const char *wanted)
+{
+	assert_string_equal(counts_text(messages), wanted);
+}
+
+#define AUDIT "penstock.kafka.audit.topic=audit", "penstock.kafka.audit.tier=agents", "penstock.kafka.audit.window=1m", "kafka.producer.linger.ms=1"
+
+/* Stops the sink; all of its counts are out. */
+static void
+audit_stop(void)
+{
+	sink_runner_finish(f.runner, clock_now_ns(&clock_system) + 20 * NS_PER_S);
+	f.runner = NULL;
+}
+
+/* By topic and window, at the edges; held spans are told together. */
+static void
+audit_counts(void **state)
+{
+	(void)state;
+	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "useFlumeEventFormat=true", "flumeBatchSize=4",
+				      "penstock.kafka.audit.interval=1m", AUDIT, NULL), 0);
+	fake_put(&f.channel, "a", 1, "timestamp=#1700000039999");
+	fake_put(&f.channel, "b", 1, "timestamp=#1700000040000");
+	fake_put(&f.channel, "c", 1, "timestamp=1699999980000");
+	fake_put(&f.channel, "d", 1, "timestamp=#1700000000000 topic=t2");
+	settle_all(4);			/* the first after a pause is told at once */
+	assert_int_equal(fixture_metric("audit_told"), 3);
+	for (int i = 0; i < 10; i++)
+		fake_put(&f.channel, "e", 1, "timestamp=#1700000039998");
+	uint64_t end = clock_now_ns(&clock_system) + 300 * NS_PER_MS;
+	while (clock_now_ns(&clock_system) < end)
+		sink_runner_step(f.runner, 20 * NS_PER_MS);
+	assert_int_equal(f.channel.settled, 4);	/* in Kafka, and held until they are told */
+	audit_stop();
+	assert_int_equal(f.channel.settled, 14);
+	assert_int_equal(f.channel.rollbacks, 0);
+	const char *text = counts_text(4);	/* the topics in either order */
+	if (strcmp(text, "t2@1699999980000=1;t1@1699999980000=12;t1@1700000040000=1;") != 0)
+		assert_string_equal(text, "t1@1699999980000=12;t1@1700000040000=1;t2@1699999980000=1;");
+}
+
+/* A topic whose broker gives the records their times (the mock's says 1234 of each): what Kafka has is what counts. */
+static void
+audit_by_record_time(void **state)
+{
+	(void)state;
+	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "timestampHeader=timestamp", AUDIT, NULL), 0);
+	fake_put(&f.channel, "none", 4, NULL);
+	fake_put(&f.channel, "other", 5, "timestamp=#1700000000000");
+	settle_all(2);
+	audit_stop();
+	counts_are(1, "t1@0=2;");
+}
+
+/* Flume's Avro events have their time in the header `timestamp`, whatever the record's is; without one it is the record's. */
+static void
+audit_event_format(void **state)
+{
+	(void)state;
+	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "useFlumeEventFormat=true", "timestampHeader=other",
+				      "flumeBatchSize=3", AUDIT, NULL), 0);
+	fake_put(&f.channel, "a", 1, "timestamp=#1700000039999 other=#1600000000000");
+	fake_put(&f.channel, "b", 1, "timestamp=-1 other=#1600000000000");
+	fake_put(&f.channel, "c", 1, "timestamp=soon other=#1600000000000");
+	settle_all(3);
+	fake_put(&f.channel, "d", 1, "timestamp=1700000039998");
+	settle_all(4);
+	audit_stop();
+	counts_are(4, "t1@1699999980000=2;t1@-60000=1;t1@0=1;");
+}
+
+/* A batch that fails in part: what Kafka has of it counts, and counts again when it is there twice. */
+static void
+audit_of_failures(void **state)
+{
+	(void)state;
+	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t%{n}", "useFlumeEventFormat=true", "flumeBatchSize=2",
+				      "kafka.producer.retries=0", AUDIT, NULL), 0);
+	fake_put(&f.channel, "0", 1, "n=2 timestamp=#1700000000000");
+	settle_all(1);
+	uint64_t told = fixture_metric("audit_told");
+	assert_int_equal(told, 1);
+	rd_kafka_mock_push_request_errors(mock, 0 /* Produce */, 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+	fake_put(&f.channel, "a", 1, "n=1 timestamp=#1700000000000");
+	fake_put(&f.channel, "b", 1, "n=2 timestamp=#1700000000000");
+	settle_all(3);
+	assert_int_equal(f.channel.rollbacks, 1);
+	told = fixture_metric("audit_told");
+	audit_stop();
+	/* Each topic is a request of its own; which of them came first, and failed, cannot be said. */
+	const char *text = counts_text((int)told);
+	bool first_failed = strstr(text, "t1@1699999980000=1;");
+	free(topic_read("t1", first_failed ? 1 : 2));
+	free(topic_read("t2", first_failed ? 3 : 2));
+	assert_non_null(strstr(text, first_failed ? "t2@1699999980000=3;" : "t2@1699999980000=2;"));
+	assert_non_null(strstr(text, first_failed ? "t1@1699999980000=1;" : "t1@1699999980000=2;"));
+}
+
+/* Nobody leads the audit topic: nothing is settled before its count is told. */
+static void
+audit_before_settle(void **state)
+{
+	(void)state;
+	rd_kafka_mock_partition_set_leader(mock, "audit", 0, -1);
+	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "useFlumeEventFormat=true",
+				      "kafka.producer.metadata.max.age.ms=500", AUDIT, NULL), 0);
+	fake_put(&f.channel, "a", 1, "timestamp=#1700000000000");
+	uint64_t end = clock_now_ns(&clock_system) + 500 * NS_PER_MS;
+	while (clock_now_ns(&clock_system) < end)
+		sink_runner_step(f.runner, 20 * NS_PER_MS);
+	free(topic_read("t1", 1));
+	assert_int_equal(f.channel.settled, 0);
+	rd_kafka_mock_partition_set_leader(mock, "audit", 0, 1);
+	settle_all(1);
+	audit_stop();
+	counts_are(1, "t1@1699999980000=1;");
+}
+
+/* An audit topic that refuses holds nobody back; once it takes counts again, the whole count is there. */
+static void
+audit_refused(void **state)
+{
+	(void)state;
+	rd_kafka_mock_topic_set_error(mock, "audit", RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "useFlumeEventFormat=true", "flumeBatchSize=10",
+				      "kafka.producer.retries=0", "kafka.producer.delivery.timeout.ms=600", "kafka.producer.request.timeout.ms=500",
+				      "kafka.producer.metadata.max.age.ms=500", "penstock.kafka.audit.interval=10ms", AUDIT, NULL), 0);
+	for (int i = 0; i < 500; i++)
+		fake_put(&f.channel, "x", 1, "timestamp=#1700000000000");
+	settle_all(500);
+	assert_int_equal(f.channel.rollbacks, 0);
+	assert_true(fixture_metric("audit_failed") >= 1);
+	assert_int_equal(fixture_metric("audit_told"), 0);
+	rd_kafka_mock_topic_set_error(mock, "audit", RD_KAFKA_RESP_ERR_NO_ERROR);
+	uint64_t end = clock_now_ns(&clock_system) + 20 * NS_PER_S;
+	while (!fixture_metric("audit_told") && clock_now_ns(&clock_system) < end)
+		sink_runner_step(f.runner, 20 * NS_PER_MS);
+	audit_stop();
+	counts_are(1, "t1@1699999980000=500;");
+}
+
+/* A memory channel as Flume has it has room for 100 events: those that are held must not stop it. */
+static void
+audit_small_channel(void **state)
+{
+	(void)state;
+	fake_capacity(&f.channel, 40);
+	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "useFlumeEventFormat=true", "flumeBatchSize=5",
+				      "penstock.kafka.audit.interval=1m", AUDIT, NULL), 0);
+	fake_put(&f.channel, "x", 1, "timestamp=#1700000000000");
+	settle_all(1);
+	for (int i = 0; i < 10; i++)
+		fake_put(&f.channel, "x", 1, "timestamp=#1700000000000");
+	settle_all(11);
+	audit_stop();
+	counts_are(2, "t1@1699999980000=11;");
+}
+
+static void
+audit_mistakes(void **state)
+{
+	(void)state;
+	static const struct { const char *option, *other, *words; } rows[] = {
+		{ "penstock.kafka.audit.tier=agents", "flumeBatchSize=1", "penstock.kafka.audit.topic" },
+		{ "penstock.kafka.audit.topic=a b", "flumeBatchSize=1", "no name of a topic" },
+		{ "penstock.kafka.audit.topic=c%{n}", "flumeBatchSize=1", "no name of a topic" },
+		{ "penstock.kafka.audit.topic=t1", "flumeBatchSize=1", "is kafka.topic too" },
+		{ "penstock.kafka.audit.topic=audit", "kafka.producer.acks=0", "want 1 or all" },
+		{ "penstock.kafka.audit.topic=audit", "penstock.kafka.audit.window=90s", "whole minutes" },
+		{ "penstock.kafka.audit.topic=audit", "penstock.kafka.audit.window=0", "whole minutes" },
+		{ "penstock.kafka.audit.topic=audit", "penstock.kafka.audit.interval=2m", "10ms to 1m" },
+		{ "penstock.kafka.audit.topic=audit", "penstock.kafka.audit.tier=\xff", "UTF-8" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_int_not_equal(fixture_open(&f, &sink_kafka, NULL, servers, "kafka.topic=t1", rows[i].option, rows[i].other, NULL), 0);
+		if (!strstr(f.err.text, rows[i].words))
+			fail_msg("%s: %s", rows[i].option, f.err.text);
+	}
+}
+
 int
 main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(messages), T(topics_and_partitions), T(event_format), T(errors_are_tried_again), T(broker_down_then_up), T(stop_without_broker),
-		T(mistakes_are_told), cmocka_unit_test(java_names),
+		T(mistakes_are_told), T(audit_counts), T(audit_by_record_time), T(audit_event_format), T(audit_of_failures), T(audit_before_settle), T(audit_refused),
+		T(audit_small_channel), T(audit_mistakes), cmocka_unit_test(java_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
