@@ -213,10 +213,13 @@ appliance_tell(struct option_report *report, bool fatal, const char *origin, con
 {
 	struct load *load = ((struct appliance_told *)report)->load;
 	const char *full = pool_print(&load->scratch, "penstock.%s", key);
-	const struct property_line *line = properties_find(&load->config->properties, full);
-	struct property_line elsewhere = { .origin = origin, .file = UINT32_MAX };
-	if (!line && origin)
-		line = &elsewhere;
+	const struct properties *properties = &load->config->properties;
+	const struct property_line *line = properties_find(properties, full);
+	/* What is not set is told at another property's place, and in its order. */
+	for (size_t i = 0; !line && origin && i < properties->count; i++) {
+		if (properties->lines[i]->origin == origin)
+			line = properties->lines[i];
+	}
 	load_tell(load, fatal ? CONFIG_ERROR : CONFIG_WARNING, line, full, "%s", text);
 }
 

@@ -35,4 +35,4 @@ python3 -c 'import json, sys; saved = json.load(open(sys.argv[1])); assert 0 < s
 "$tool" info --json "$dir/saved/data" | python3 -c 'import json, sys; assert json.load(sys.stdin)["stretches"] == []'
 status=0
 "$tool" info "$dir/nowhere" 2> /dev/null || status=$?
-[ "$status" = 2 ]
+[ "$status" = 1 ]

@@ -177,7 +177,7 @@ main(int argc, char **argv)
 	control_add_stop(control, on_stop, NULL);
 	control_add(control, "trace", "trace SOURCE [COUNT]", run_trace, NULL);
 	control_add(control, "capture", "capture PORT [COUNT]", run_capture, NULL);
-	control_add(control, "drain", "drain", run_break, NULL);	/* stands for anything that upsets the accounts */
+	control_add(control, "upset", "upset", run_break, NULL);	/* stands for anything that upsets the accounts */
 	control_watch(control, metrics_http_fd(http), true, metrics_http_run, http);
 	FILE *file = fopen(argv[2], "w");
 	fprintf(file, "%u\n", metrics_http_port(http));

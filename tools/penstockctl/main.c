@@ -32,9 +32,6 @@ static const char usage_text[] =
 	"  flows [-n COUNT]              connections: state, edges, window, age\n"
 	"  trace SOURCE [-n COUNT]       the next events of a source as they pass\n"
 	"  capture PORT -w FILE [-n COUNT]   what a port receives and sends, as pcap (FILE may be -)\n"
-	"  config                        the configuration in use\n"
-	"  load FILE | reload | rollback take another configuration, read it again, go back\n"
-	"  drain [CHANNEL]               stop taking, empty the channels\n"
 	"  loglevel LEVEL                error, warn, info, debug\n"
 	"  stop                          as SIGTERM\n"
 	"  help                          what this server knows\n"
@@ -56,9 +53,19 @@ static const struct verb {
 	bool stream;
 } verbs[] = {
 	{ "status", 0, 0, false }, { "metrics", 0, 0, false }, { "drops", 0, 0, false },
-	{ "reload", 0, 0, false }, { "load", 1, 1, false }, { "config", 0, 0, false }, { "rollback", 0, 0, false },
-	{ "drain", 0, 1, false }, { "stop", 0, 0, false }, { "loglevel", 1, 1, false }, { "help", 0, 0, false },
+	{ "stop", 0, 0, false }, { "loglevel", 1, 1, false }, { "help", 0, 0, false },
 	{ "top", 0, 1, true }, { "flows", 0, 1, true }, { "trace", 1, 1, true }, { "capture", 1, 1, true },
+};
+
+/* What no server does yet, and what does it meanwhile. */
+static const struct later {
+	const char *name, *instead;
+} later[] = {
+	{ "reload", "an agent reads its files at its start: see to the new ones with `penstock check`, then restart it" },
+	{ "load", "an agent reads its files at its start: see to the new ones with `penstock check`, then restart it" },
+	{ "rollback", "an agent reads its files at its start: put the old ones back and restart it" },
+	{ "config", "`penstock print -f FILE -n NAME` shows how an agent understands its files" },
+	{ "drain", "`penstockctl stop` stops taking and drains within penstock.stop_deadline" },
 };
 
 static volatile sig_atomic_t interrupted;
@@ -366,6 +373,9 @@ main(int argc, char **argv)
 		if (strcmp(verbs[i].name, argv[optind]) == 0)
 			verb = &verbs[i];
 	int args = argc - optind - 1;
+	for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+		if (strcmp(later[i].name, argv[optind]) == 0)
+			return fail(2, "%s is not there yet: %s", later[i].name, later[i].instead);
 	if (!verb)
 		return fail(2, "unknown command \"%s\": --help lists them", argv[optind]);
 	if (args < verb->args_min || args > verb->args_max)
@@ -389,16 +399,10 @@ main(int argc, char **argv)
 			return fail(1, "%s: %s", options.write, strerror(errno));
 	}
 	const char *words[4];
-	char path[4096];
 	int count = 0;
 	words[count++] = verb->name;
 	for (int i = 0; i < args; i++)
 		words[count++] = argv[optind + 1 + i];
-	if (strcmp(verb->name, "load") == 0) {	/* the server stands elsewhere */
-		if (!realpath(words[1], path))
-			return fail(1, "%s: %s", words[1], strerror(errno));
-		words[1] = path;
-	}
 	if (options.count && !top)
 		words[count++] = options.count;
 	if (verb->stream) {

@@ -117,7 +117,7 @@ prepare(struct import *m, const struct tool_args *args, struct flume_log *log, s
 	return rc;
 }
 
-static int
+static enum tool_end
 run(const struct tool_args *args, struct err *err)
 {
 	struct flume_log log = { 0 };
@@ -168,7 +168,7 @@ run(const struct tool_args *args, struct err *err)
 	block_scratch_free(m.scratch);
 	free(m.block.bytes);
 	free(m.headers);
-	return rc ? 2 : lost ? 1 : 0;
+	return rc ? TOOL_TROUBLE : lost ? TOOL_DAMAGE : TOOL_DONE;
 }
 
 const struct tool_command tool_import = { .name = "import",

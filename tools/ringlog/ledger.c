@@ -158,7 +158,7 @@ print_item(struct view *v, const struct ledger_item *i, uint64_t settled)
 	puts(json ? "}" : "");
 }
 
-static int
+static enum tool_end
 run_ledger(const struct tool_args *args, struct err *err)
 {
 	struct ringlog log = { .segment_bytes = BLOCK_ALIGN_BYTES, .dir_count = args->dir_count, .checkpoint_dir = args->checkpoint };
@@ -166,12 +166,12 @@ run_ledger(const struct tool_args *args, struct err *err)
 	memcpy(log.dirs, args->dirs, sizeof log.dirs);
 	if (table_init(&v.table)) {
 		err_set(err, ENOMEM, "no memory");
-		return 2;
+		return TOOL_TROUBLE;
 	}
 	int rc = ahead_open(&log.io, err);
 	if (rc) {
 		table_free(&v.table);
-		return 2;
+		return TOOL_TROUBLE;
 	}
 	rc = tool_keys(args, &log.keys, err);
 	if (!rc)
@@ -202,7 +202,7 @@ run_ledger(const struct tool_args *args, struct err *err)
 		ringlog_close(&log);
 	log.io->ops->close(log.io);
 	table_free(&v.table);
-	return rc ? 2 : v.damage ? 1 : 0;
+	return rc ? TOOL_TROUBLE : v.damage ? TOOL_DAMAGE : TOOL_DONE;
 }
 
 const struct tool_command tool_ledger = { .name = "ledger", .flags = TOOL_ALL | TOOL_CHECKPOINT, .run = run_ledger,

@@ -111,7 +111,7 @@ report(const struct ringlog *log, const struct look *look)
 	puts("]}");
 }
 
-static int
+static enum tool_end
 walk(const struct tool_args *args, bool dump, bool verify, struct err *err)
 {
 	struct ringlog log = { .segment_bytes = BLOCK_ALIGN_BYTES, .dir_count = args->dir_count };
@@ -119,7 +119,7 @@ walk(const struct tool_args *args, bool dump, bool verify, struct err *err)
 	memcpy(log.dirs, args->dirs, sizeof log.dirs);
 	int rc = ahead_open(&log.io, err);
 	if (rc)
-		return 2;
+		return TOOL_TROUBLE;
 	log.sealed_ok = !dump;
 	rc = tool_keys(args, &log.keys, err);
 	if (!rc)
@@ -137,22 +137,22 @@ walk(const struct tool_args *args, bool dump, bool verify, struct err *err)
 	if (log.checkpoint)		/* else it was not opened */
 		ringlog_close(&log);
 	log.io->ops->close(log.io);
-	return rc ? 2 : look.damage && verify ? 1 : 0;
+	return rc ? TOOL_TROUBLE : look.damage && verify ? TOOL_DAMAGE : TOOL_DONE;
 }
 
-static int
+static enum tool_end
 run_info(const struct tool_args *args, struct err *err)
 {
 	return walk(args, false, false, err);
 }
 
-static int
+static enum tool_end
 run_dump(const struct tool_args *args, struct err *err)
 {
 	return walk(args, true, false, err);
 }
 
-static int
+static enum tool_end
 run_verify(const struct tool_args *args, struct err *err)
 {
 	return walk(args, false, true, err);

@@ -15,7 +15,7 @@ usage(FILE *out)
 	fputs("\nDIR is a data directory of a file channel; of several (dataDirs = a,b) name all, in the same order.\n"
 	      "--keys FILE --password FILE: key store (PKCS#12) of an encrypted log and a file with its password; --active-key ALIAS (with --to):\n"
 	      "the new log is encrypted with that key.\n"
-	      "--json gives JSON instead of lines for eyes. Exit status: 0; 1 damage was found; 2 trouble.\n", out);
+	      "--json gives JSON instead of lines for eyes. Exit status: 0; 1 damage was found, or it cannot be done; 2 wrong usage.\n", out);
 }
 
 int
@@ -23,8 +23,6 @@ tool_keys(const struct tool_args *args, struct keyring **keys, struct err *err)
 {
 	static const struct option_list all = { 0 };
 	*keys = NULL;
-	if (!args->keys != !args->password || (args->active_key && !args->keys))
-		return err_set(err, EINVAL, "--keys, --password (and --active-key) go together");
 	return args->keys ? keyring_open(keys, args->keys, args->password, &all, NULL, err) : 0;
 }
 
@@ -89,12 +87,20 @@ main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
-	int rc = command->run(&args, &err);
-	if (rc == 2)
+	if (!args.keys != !args.password || (args.active_key && !args.keys)) {
+		fputs("penstock-ringlog: --keys, --password (and --active-key) go together\n", stderr);
+		return 2;
+	}
+	if (args.checkpoint && !args.to && command == &tool_salvage) {
+		fputs("penstock-ringlog: --checkpoint goes with --to: the new log gets a checkpoint that says the same\n", stderr);
+		return 2;
+	}
+	enum tool_end end = command->run(&args, &err);
+	if (end == TOOL_TROUBLE)
 		fprintf(stderr, "penstock-ringlog: %s\n", err.text);
 	if (fflush(stdout)) {
 		fprintf(stderr, "penstock-ringlog: standard output: %s\n", strerror(errno));
-		return 2;
+		return 1;
 	}
-	return rc;
+	return end == TOOL_DONE ? 0 : 1;
 }

@@ -334,13 +334,11 @@ report(const struct salvage *s, FILE *out)
 		s->missing, s->stretches, s->stretch_bytes, s->leftovers, s->end_number);
 }
 
-static int
+static enum tool_end
 run(const struct tool_args *args, struct err *err)
 {
 	struct salvage s = { .args = args, .to = args->to, .block_room = 256u << 10, .group_position = UINT64_MAX };
 	struct checkpoint *settled = NULL;
-	if (args->checkpoint && !args->to)
-		return err_set(err, EINVAL, "--checkpoint goes with --to: the new log gets a checkpoint that says the same"), 2;
 	int rc = tool_keys(args, &s.keys, err);
 	if (!rc)
 		rc = segments_find(&s, err);
@@ -376,7 +374,7 @@ end:
 	free(s.segments);
 	free(s.fences);
 	free(settled);
-	return rc ? 2 : s.stretches || s.missing || s.doubtful ? 1 : 0;
+	return rc ? TOOL_TROUBLE : s.stretches || s.missing || s.doubtful ? TOOL_DAMAGE : TOOL_DONE;
 }
 
 const struct tool_command tool_salvage = { .name = "salvage",

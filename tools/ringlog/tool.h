@@ -17,11 +17,13 @@ struct tool_args {
 	uint32_t dir_count;
 };
 
-/* Exit status: 0; 1 the log is damaged or something could not be taken over; 2 trouble, told in err. */
+/* How a command ends: the log is damaged or something could not be taken over; it could not be done at all, told in err. Both are exit status 1. */
+enum tool_end { TOOL_DONE, TOOL_DAMAGE, TOOL_TROUBLE };
+
 struct tool_command {
 	const char *name, *help;
 	unsigned flags;
-	int (*run)(const struct tool_args *args, struct err *err);
+	enum tool_end (*run)(const struct tool_args *args, struct err *err);
 };
 
 /* The keys that --keys and --password name; NULL when they were not given. 0 or -errno. */
