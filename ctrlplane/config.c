@@ -13,15 +13,18 @@
 static const char *const parts[] = { "sources", "channels", "sinks", "sinkgroups", "configfilters", NULL };
 
 static void
-message_add(struct load *load, enum config_severity severity, uint32_t file, uint32_t line, const char *text)
+message_add(struct load *load, uint32_t file, uint32_t line, const struct config_message *parts)
 {
+	const char *text = !parts->origin ? parts->text : parts->key ?
+		pool_print(&load->scratch, "%s: %s: %s", parts->origin, parts->key, parts->text) :
+		pool_print(&load->scratch, "%s: %s", parts->origin, parts->text);
 	if (load->message_count == load->message_room) {
 		load->message_room = load->message_room ? load->message_room * 2 : 32;
 		load->messages = realloc(load->messages, load->message_room * sizeof *load->messages);
 		if (!load->messages)
 			abort();
 	}
-	load->messages[load->message_count] = (struct message){ severity, file, line, (uint32_t)load->message_count, text };
+	load->messages[load->message_count] = (struct message){ parts->severity, file, line, (uint32_t)load->message_count, text, *parts };
 	load->message_count++;
 }
 
@@ -34,8 +37,8 @@ load_tell(struct load *load, enum config_severity severity, const struct propert
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	const char *origin = line ? line->origin : load->config->properties.file_count ? load->config->properties.files[0] : "configuration";
-	message_add(load, severity, line ? line->file : 0, line ? line->line : 0,
-		    key ? pool_print(&load->scratch, "%s: %s: %s", origin, key, text) : pool_print(&load->scratch, "%s: %s", origin, text));
+	message_add(load, line ? line->file : 0, line ? line->line : 0, &(struct config_message){ severity, origin,
+		key ? pool_print(&load->scratch, "%s", key) : NULL, pool_print(&load->scratch, "%s", text) });
 }
 
 static int
@@ -61,6 +64,8 @@ messages_tell(struct load *load, struct config_report *report)
 			report->warnings++;
 		if (report->tell)
 			report->tell(report, load->messages[i].severity, load->messages[i].text);
+		if (report->message)
+			report->message(report, &load->messages[i].parts);
 	}
 }
 
@@ -298,8 +303,8 @@ defines_load(struct load *load, const struct config_request *request)
 	if (type && strcasecmp(type, "http") == 0)
 		properties_set(&load->config->properties, "penstock.metrics.bind", pool_print(&load->scratch, ":%s", port), "-Dflume.monitoring.port");
 	else if (type)
-		message_add(load, CONFIG_ERROR, 0, 0, pool_print(&load->scratch,
-			    "-Dflume.monitoring.type: '%s' is not supported: write http, or set penstock.metrics.bind", type));
+		message_add(load, 0, 0, &(struct config_message){ CONFIG_ERROR, "-Dflume.monitoring.type", NULL, pool_print(&load->scratch,
+			    "'%s' is not supported: write http, or set penstock.metrics.bind", type) });
 }
 
 static void
@@ -606,7 +611,7 @@ config_load(struct config **out, const struct config_request *request, struct co
 	*out = NULL;
 	report->errors = report->warnings = 0;
 	if (files_load(&load.config->properties, request, &err)) {
-		message_add(&load, CONFIG_ERROR, 0, 0, pool_text(&load.scratch, err.text, strlen(err.text)));
+		message_add(&load, 0, 0, &(struct config_message){ CONFIG_ERROR, NULL, NULL, pool_text(&load.scratch, err.text, strlen(err.text)) });
 	} else {
 		defines_load(&load, request);
 		if (agent_choose(&load, request->agent)) {

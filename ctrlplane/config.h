@@ -77,8 +77,15 @@ struct config {
 enum config_severity { CONFIG_ERROR, CONFIG_WARNING };
 
 /* Told of all messages, ordered by file and line, before config_load returns. line: "file:line: key: what is wrong: what would be right". */
+struct config_message {
+	enum config_severity severity;
+	const char *origin;			/* file:line, or what else it came from; NULL: the text says it */
+	const char *key;			/* NULL: of the whole */
+	const char *text;
+};
 struct config_report {
 	void (*tell)(struct config_report *report, enum config_severity severity, const char *line);
+	void (*message)(struct config_report *report, const struct config_message *message);	/* the same in parts; both may be NULL */
 	uint32_t errors, warnings;		/* counted by config_load */
 };
 

@@ -8,7 +8,8 @@
 struct message {
 	enum config_severity severity;
 	uint32_t file, line, order;
-	const char *text;
+	const char *text;		/* the whole line */
+	struct config_message parts;
 };
 
 struct load {

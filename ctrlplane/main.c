@@ -17,6 +17,7 @@
 #include "ctrlplane/control.h"
 #include "ctrlplane/metrics_http.h"
 #include "ctrlplane/reference.h"
+#include "ctrlplane/as_json.h"
 #include "ctrlplane/schedule.h"
 #include "ctrlplane/stats.h"
 #include "ctrlplane/topology.h"
@@ -30,6 +31,7 @@ static const char usage[] =
 	"       penstock print -f FILE -n NAME                         the configuration as understood, defaults filled in\n"
 	"       penstock kinds [KIND [TYPE]]                           sources, channels, sinks, interceptors, sink processors\n"
 	"       penstock kinds --markdown                             all of it as docs/options.md\n"
+	"       penstock check|print|kinds ... --json                  the same for programs\n"
 	"       penstock --help | --version\n"
 	"\n"
 	"FILE is a Flume properties file, unchanged; -f may be given again. -Dflume.monitoring.type=http -Dflume.monitoring.port=N serves\n"
@@ -41,6 +43,7 @@ struct arguments {
 	const char *agent, *appliance;
 	struct define defines[DEFINES_MAX];
 	size_t define_count;
+	bool json;
 };
 
 static int
@@ -68,12 +71,12 @@ add_define(struct arguments *args, char *text)
 static int
 parse_arguments(struct arguments *args, int argc, char **argv)
 {
-	enum { APPLIANCE = 256, NO_RELOAD };
+	enum { APPLIANCE = 256, NO_RELOAD, JSON };
 	static const struct {
 		const char *name;
 		int has_arg, value;
 	} longs[] = { { "name", 1, 'n' }, { "conf-file", 1, 'f' }, { "conf", 1, 'c' }, { "appliance", 1, APPLIANCE },
-		      { "no-reload-conf", 0, NO_RELOAD }, { "zkConnString", 1, 'z' }, { "zkBasePath", 1, 'p' }, { "help", 0, 'h' } };
+		      { "no-reload-conf", 0, NO_RELOAD }, { "json", 0, JSON }, { "zkConnString", 1, 'z' }, { "zkBasePath", 1, 'p' }, { "help", 0, 'h' } };
 	for (int i = 2; i < argc; i++) {
 		char *arg = argv[i], *value = NULL;
 		int option = 0, has_arg = 0;
@@ -120,6 +123,9 @@ parse_arguments(struct arguments *args, int argc, char **argv)
 		case APPLIANCE:
 			args->appliance = value;
 			break;
+		case JSON:
+			args->json = true;
+			break;
 		case NO_RELOAD:	/* the file is read once; a change is taken by a restart */
 			break;
 		case 'z':
@@ -140,13 +146,40 @@ tell(struct config_report *report, enum config_severity severity, const char *li
 	fprintf(stderr, "%s%s\n", severity == CONFIG_WARNING ? "warning: " : "", line);
 }
 
+/* Messages for programs. */
+struct collected {
+	struct config_report report;
+	const char *agent;
+	json_t *messages;
+};
+
+static void
+collect(struct config_report *report, const struct config_message *message)
+{
+	struct collected *collected = (struct collected *)report;
+	as_json_message(collected->messages, collected->agent, message);
+}
+
 static int
 load(struct config **config, const struct arguments *args, const char *agent, struct config_report *report)
 {
 	struct config_request request = { .files = args->files, .file_count = args->file_count, .appliance_file = args->appliance, .agent = agent,
 					  .defines = args->defines, .define_count = args->define_count };
-	report->tell = tell;
+	if (args->json)
+		report->message = collect;
+	else
+		report->tell = tell;
 	return config_load(config, &request, report);
+}
+
+/* Takes the value. */
+static void
+json_print(json_t *json)
+{
+	if (!json || json_dumpf(json, stdout, JSON_INDENT(1)))
+		abort();
+	putchar('\n');
+	json_decref(json);
 }
 
 static int
@@ -159,22 +192,33 @@ run_check(const struct arguments *args)
 	char **names = NULL;
 	size_t count = 0;
 	uint32_t errors = 0, warnings = 0;
+	json_t *messages = json_array();
 	if (config_agents(&request, &names, &count, &err)) {
-		fprintf(stderr, "%s\n", err.text);
+		if (args->json) {
+			as_json_message(messages, args->agent, &(struct config_message){ CONFIG_ERROR, NULL, NULL, err.text });
+			json_print(json_pack("{s:i, s:i, s:O}", "errors", 1, "warnings", 0, "messages", messages));
+		} else {
+			fprintf(stderr, "%s\n", err.text);
+		}
+		json_decref(messages);
 		return 2;
 	}
 	if (args->agent)
 		count = 1;
 	for (size_t i = 0; i < count; i++) {
 		struct config *config = NULL;
-		struct config_report report = { 0 };
-		load(&config, args, args->agent ? args->agent : names[i], &report);
-		errors += report.errors;
-		warnings += report.warnings;
+		struct collected report = { .agent = args->agent ? args->agent : names[i], .messages = messages };
+		load(&config, args, report.agent, &report.report);
+		errors += report.report.errors;
+		warnings += report.report.warnings;
 		config_free(config);
 	}
 	free(names);
-	printf("%u errors, %u warnings\n", errors, warnings);
+	if (args->json)
+		json_print(json_pack("{s:I, s:I, s:O}", "errors", (json_int_t)errors, "warnings", (json_int_t)warnings, "messages", messages));
+	else
+		printf("%u errors, %u warnings\n", errors, warnings);
+	json_decref(messages);
 	return errors ? 2 : 0;
 }
 
@@ -184,15 +228,26 @@ run_print(const struct arguments *args)
 	if (!args->file_count)
 		return wrong("print needs %s", "-f FILE");
 	struct config *config;
-	struct config_report report = { 0 };
-	if (load(&config, args, args->agent, &report))
-		return 2;
+	struct collected report = { .agent = args->agent, .messages = json_array() };
 	struct text text = { 0 };
-	config_print(&text, config);
-	fwrite(text.text, 1, text.len, stdout);
-	text_free(&text);
-	config_free(config);
-	return 0;
+	int status = load(&config, args, args->agent, &report.report) ? 2 : 0;
+	json_t *properties = NULL;
+	if (!status) {
+		config_print(&text, config);
+		if (args->json)
+			properties = as_json_properties(text.text);
+		else
+			fwrite(text.text, 1, text.len, stdout);
+	}
+	if (args->json)		/* properties: null when the configuration cannot be used */
+		json_print(json_pack("{s:s?, s:o?, s:I, s:I, s:O}", "agent", status ? args->agent : config->agent, "properties", properties, "errors",
+			(json_int_t)report.report.errors, "warnings", (json_int_t)report.report.warnings, "messages", report.messages));
+	json_decref(report.messages);
+	if (!status) {
+		text_free(&text);
+		config_free(config);
+	}
+	return status;
 }
 
 static int
@@ -200,10 +255,26 @@ run_kinds(int argc, char **argv)
 {
 	struct text text = { 0 };
 	struct err err = { "" };
+	bool json = false;
+	for (int i = 2; i < argc; i++) {	/* wherever it stands */
+		if (json)
+			argv[i - 1] = argv[i];
+		else
+			json = strcmp(argv[i], "--json") == 0;
+	}
+	argc -= json;
 	if (argc > 4)
 		return wrong("%s: too many words", argv[4]);
 	if (argc == 3 && strcmp(argv[2], "--markdown") == 0) {
 		reference_print(&text);
+	} else if (json) {
+		json_t *all = as_json_kinds(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, &err);
+		if (!all) {
+			fprintf(stderr, "penstock: %s\n", err.text);
+			return 2;
+		}
+		json_print(all);
+		return 0;
 	} else if (registry_print(&text, argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, &err)) {
 		fprintf(stderr, "penstock: %s\n", err.text);
 		return 2;

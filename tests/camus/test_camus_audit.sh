@@ -48,22 +48,36 @@ a1.sinks.k2.useFlumeEventFormat = true
 a1.sinks.k2.penstock.kafka.audit.topic = TrackingMonitoringEvent
 a1.sinks.k2.penstock.kafka.audit.tier = agents
 EOF2
-cat >"$dir/job.properties" <<EOF2
-camus.job.name=audit
+for job in plain:string:StringRecordWriterProvider avro:flume:AvroRecordWriterProvider; do
+IFS=: read -r topic decoder writer <<<"$job"
+cat >"$dir/$topic.properties" <<EOF2
+camus.job.name=audit of $topic
 etl.destination.path=$dir/out
-etl.execution.base.path=$dir/base
-etl.execution.history.path=$dir/base/history
-camus.message.decoder.class=string
-camus.message.decoder.class.avro=flume
-etl.record.writer.provider.class=StringRecordWriterProvider
-kafka.whitelist.topics=plain,avro
+etl.execution.base.path=$dir/base.$topic
+etl.execution.history.path=$dir/base.$topic/history
+camus.message.decoder.class=$decoder
+etl.record.writer.provider.class=$writer
+kafka.whitelist.topics=$topic
 kafka.brokers=$KAFKA_BS
 etl.default.timezone=UTC
 etl.run.tracking.post=true
 kafka.monitor.tier=loader
 EOF2
-load() { { "$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1; } 2>/dev/null || fail "load: $1"; }
-compare() { "$CAMUS" compare --tier agents -P "$dir/job.properties" >"$dir/log" 2>&1; }
+done
+load() {
+	for topic in plain avro; do
+		"$CAMUS" run -P "$dir/$topic.properties" --quiet >"$dir/log" 2>&1 || fail "load of $topic: $1"
+	done
+}
+# Both jobs; 1 when one of them differs. What was said stands in $dir/log.
+compare() {
+	local status=0
+	: >"$dir/log"
+	for topic in plain avro; do
+		"$CAMUS" compare --tier agents -P "$dir/$topic.properties" >>"$dir/log" 2>&1 || status=$?
+	done
+	return $status
+}
 drained_all() { drained 60 || fail "not delivered: $("$CTL" -s "$dir/a1.sock" status)"; }
 
 # post PORT COUNT FROM_MS STEP_MS WORD: so many events, each with its own time, 200 a request; says how many were answered 200.
@@ -99,7 +113,9 @@ agent_stop || fail "exit status after SIGTERM"
 AGENT=
 load "first"
 compare || fail "an orderly run differs"
-grep -q '^windows: [1-9][0-9]* the same, 0 differ, 2 not loaded' "$dir/log" || fail "an orderly run: $(cat "$dir/log")"
+# Six windows of `plain`, nine of `avro` (one hour less 5 min, and before 1970); what is not loaded: the other job's topic, and the closing one.
+[ "$(grep '^windows: ' "$dir/log" | tr '\n' ' ')" = "windows: 6 the same, 0 differ, 11 not loaded to their end windows: 9 the same, 0 differ, 8 not loaded to their end " ] ||
+	fail "an orderly run: $(cat "$dir/log")"
 grep -q 'no counts' "$dir/log" && fail "messages that are no counts"
 kcat -C -b "$KAFKA_BS" -t TrackingMonitoringEvent -o beginning -e -q -f '%k\t%s\n' >"$dir/counts" || fail "kcat"
 python3 - "$dir/counts" <<-'EOF2' || fail "counts of the agent"
