@@ -1,16 +1,24 @@
 #include "base/crc32c.h"
 
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #define POLYNOMIAL 0x82f63b78u	/* reflected */
 
 static uint32_t table[8][256];
-static int has_hw;
+static int has_hw, has_wide;
 
 /* Multiplication by x^(8*n) modulo the polynomial, as four byte-indexed tables: joins the CRCs of streams that ran side by side. */
 #define LONG_BYTES 4096
 #define SHORT_BYTES 256
 static uint32_t shift_long[4][256], shift_short[4][256];
+
+/* Four registers of 64 bytes are folded onto the 256 bytes behind them: what stands in a register's half times x^2047, x^2111 (one bit less than the
+ * distance, as a product of reflected halves is short of one), modulo the polynomial. */
+#define WIDE_BYTES 256
+static uint64_t fold_low, fold_high;
 
 static uint32_t
 multiply(uint32_t a, uint32_t b)	/* polynomials, reflected: bit 31 is x^0 */
@@ -24,15 +32,22 @@ multiply(uint32_t a, uint32_t b)	/* polynomials, reflected: bit 31 is x^0 */
 	return product;
 }
 
-static void
-make_shift(uint32_t shift[4][256], size_t bytes)
+static uint32_t
+power_of_x(size_t bits)
 {
 	uint32_t power = 1u << 31, square = 1u << 30;	/* x^0, x^1 */
-	for (size_t bits = bytes * 8; bits; bits >>= 1) {
+	for (; bits; bits >>= 1) {
 		if (bits & 1)
 			power = multiply(power, square);
 		square = multiply(square, square);
 	}
+	return power;
+}
+
+static void
+make_shift(uint32_t shift[4][256], size_t bytes)
+{
+	uint32_t power = power_of_x(bytes * 8);
 	for (uint32_t i = 0; i < 4; i++)
 		for (uint32_t n = 0; n < 256; n++)
 			shift[i][n] = multiply(n << (8 * i), power);
@@ -55,6 +70,9 @@ make_tables(void)
 #if defined(__x86_64__)
 	__builtin_cpu_init();
 	has_hw = __builtin_cpu_supports("sse4.2");
+	has_wide = has_hw && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq");
+	fold_low = (uint64_t)power_of_x(8 * WIDE_BYTES + 63) << 32;
+	fold_high = (uint64_t)power_of_x(8 * WIDE_BYTES - 1) << 32;
 #endif
 }
 
@@ -124,16 +142,56 @@ crc32c_hw(uint32_t start, const void *bytes, size_t len)
 		crc = __builtin_ia32_crc32qi((uint32_t)crc, *p);
 	return ~(uint32_t)crc;
 }
+
+#define FOLD(x, at) \
+	_mm512_ternarylogic_epi64(_mm512_clmulepi64_epi128(x, by, 0x00), _mm512_clmulepi64_epi128(x, by, 0x11), _mm512_loadu_si512(at), 0x96)
+
+/* Of whole stretches of WIDE_BYTES, at least two: folded onto the last one, of which it is taken as usual. */
+__attribute__((target("avx512f,vpclmulqdq"))) static uint32_t
+wide(uint32_t start, const uint8_t *p, size_t len)
+{
+	const __m512i by = _mm512_broadcast_i32x4(_mm_set_epi64x((int64_t)fold_high, (int64_t)fold_low));
+	const __m512i begin = _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)~start));
+	uint8_t rest[WIDE_BYTES];
+	__m512i a = _mm512_xor_si512(_mm512_loadu_si512(p), begin), b = _mm512_loadu_si512(p + 64);
+	__m512i c = _mm512_loadu_si512(p + 128), d = _mm512_loadu_si512(p + 192);
+	for (p += WIDE_BYTES, len -= WIDE_BYTES; len; p += WIDE_BYTES, len -= WIDE_BYTES) {
+		a = FOLD(a, p);
+		b = FOLD(b, p + 64);
+		c = FOLD(c, p + 128);
+		d = FOLD(d, p + 192);
+	}
+	_mm512_storeu_si512(rest, a);
+	_mm512_storeu_si512(rest + 64, b);
+	_mm512_storeu_si512(rest + 128, c);
+	_mm512_storeu_si512(rest + 192, d);
+	return crc32c_hw(~0u, rest, sizeof rest);	/* from a register of zeros */
+}
 #else
 uint32_t
 crc32c_hw(uint32_t crc, const void *bytes, size_t len)
 {
 	return crc32c_sw(crc, bytes, len);
 }
+
+static uint32_t
+wide(uint32_t crc, const uint8_t *bytes, size_t len)
+{
+	return crc32c_sw(crc, bytes, len);
+}
 #endif
+
+#define WIDE_LEAST 1024u	/* below, the last stretch costs more than is won */
 
 uint32_t
 crc32c(uint32_t crc, const void *bytes, size_t len)
 {
-	return has_hw ? crc32c_hw(crc, bytes, len) : crc32c_sw(crc, bytes, len);
+	const uint8_t *p = bytes;
+	if (has_wide && len >= WIDE_LEAST) {
+		size_t whole = len / WIDE_BYTES * WIDE_BYTES;
+		crc = wide(crc, p, whole);
+		p += whole;
+		len -= whole;
+	}
+	return has_hw ? crc32c_hw(crc, p, len) : crc32c_sw(crc, p, len);
 }
