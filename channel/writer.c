@@ -595,16 +595,19 @@ gather(struct engine *e)
 	return did;
 }
 
-/* Brings back memory of the tail: of settled blocks (memory), or the oldest that no sink has pinned (their bytes are in the log). */
+/* Brings back memory of the tail: all at its beginning that is settled, so that the same few blocks go round and stay in the caches; of what is not,
+ * if more is wanted, the oldest that no sink has pinned (its bytes are in the log). */
 static void
-tail_reclaim(struct engine *e, uint32_t want)
+tail_reclaim(struct engine *e, uint32_t missing)
 {
 	pthread_mutex_lock(&e->lock);
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < e->tail_count; i++) {
+	uint32_t kept = 0, i = 0;
+	for (; i < e->tail_count; i++) {
 		struct memory *m = e->tail[i];
 		bool done = m->entry < e->hot.head;
-		if (m->pins || !want || (!e->log && !done)) {
+		if (!done && (!e->log || e->free_count >= missing))
+			break;
+		if (m->pins) {
 			e->tail[kept++] = m;
 			continue;
 		}
@@ -612,9 +615,11 @@ tail_reclaim(struct engine *e, uint32_t want)
 			engine_entry(e, m->entry)->memory = NULL;
 		m->state = MEMORY_FREE;
 		e->free[e->free_count++] = m;
-		want--;
 	}
-	e->tail_count = kept;
+	if (kept < i) {
+		memmove(&e->tail[kept], &e->tail[i], (e->tail_count - i) * sizeof *e->tail);
+		e->tail_count -= i - kept;
+	}
 	pthread_mutex_unlock(&e->lock);
 }
 
@@ -639,8 +644,7 @@ credit(struct engine *e)
 	/* Told first, looked at after: a settle in between wakes us. */
 	atomic_store(&e->starved, true);
 	e->settled_seen = atomic_load(&e->settled_total);
-	if (e->free_count < missing)
-		tail_reclaim(e, missing - e->free_count);
+	tail_reclaim(e, missing);
 	uint64_t capacity = atomic_load_explicit(&e->capacity, memory_order_relaxed);
 	uint64_t least = capacity / 16 < 2048 ? capacity / 16 : 2048;
 	bool stopped = e->log && (atomic_load_explicit(&e->log->no_space, memory_order_relaxed) || e->park_ns);
