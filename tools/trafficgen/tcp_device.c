@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/slice.h"
 #include "dataplane/dpdk/eal.h"
 #include "dataplane/dpdk/port_dpdk.h"
 #include "dataplane/net/net.h"
@@ -28,6 +29,7 @@
 #define GIVE_LOOKS 512u			/* connections looked at for each turn's events */
 #define GIVE_MAX 1024u			/* events of one turn when nothing holds the pace */
 #define BACKLOG_BYTES 65536u
+#define YIELD_NS NS_PER_MS
 #define MSS 1460u			/* said; with timestamps a segment holds 12 less */
 
 enum client_state { CLIENT_IDLE, CLIENT_SYN_SENT, CLIENT_OPEN, CLIENT_ENDED };
@@ -482,7 +484,10 @@ client_loop(void *context)
 	struct clients *s = context;
 	struct send_result *result = s->result;
 	int rc = start(s);
-	uint64_t end_ns;
+	uint64_t end_ns, yielded_ns = 0;
+	/* Who waits for answers polls, perhaps on the CPU of those who make them, the kernel's workers among them: they go first when they wake, and need not
+	 * wait for a turn of ours to end. Where the kernel does not know of that, and for others on the CPU that poll, there is the yield. */
+	bool behind = s->tcp->kind == TCP_KIND_HTTP && slice_set(SLICE_MOST_NS);
 	pace_start(s->pace, clock_now_ns(&clock_system));
 	while (!rc && !*s->config->stop && s->open) {
 		turn(s);
@@ -494,6 +499,9 @@ client_loop(void *context)
 		run_ready(s);
 		flush(s);
 		pace_tell(s->pace, s->now_ns, result->events);
+		if (behind && s->now_ns - yielded_ns < YIELD_NS)
+			continue;
+		yielded_ns = s->now_ns;
 		sched_yield();
 	}
 	end_ns = clock_now_ns(&clock_system) + DRAIN_NS;
