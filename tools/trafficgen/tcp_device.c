@@ -485,9 +485,9 @@ client_loop(void *context)
 	struct send_result *result = s->result;
 	int rc = start(s);
 	uint64_t end_ns, yielded_ns = 0;
-	/* Who waits for answers polls, perhaps on the CPU of those who make them, the kernel's workers among them: they go first when they wake, and need not
+	/* Who waits for each answer polls, perhaps on the CPU of those who make them, the kernel's workers among them: they go first when they wake, and need not
 	 * wait for a turn of ours to end. Where the kernel does not know of that, and for others on the CPU that poll, there is the yield. */
-	bool behind = s->tcp->kind == TCP_KIND_HTTP && slice_set(SLICE_MOST_NS);
+	bool behind = s->tcp->kind == TCP_KIND_HTTP && s->config->pipeline < 2 && slice_set(SLICE_MOST_NS);
 	pace_start(s->pace, clock_now_ns(&clock_system));
 	while (!rc && !*s->config->stop && s->open) {
 		turn(s);
