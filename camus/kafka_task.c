@@ -1,5 +1,6 @@
 /* The loop of one task: its partitions, a window of them at a time, into the writer. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -430,6 +431,13 @@ queue_serve(struct loop *loop)
 	add(&task->progress.bytes, loop->bytes);
 }
 
+static void *
+consumer_thread(void *consumer)
+{
+	kafka_consumer_free(consumer);
+	return NULL;
+}
+
 void
 kafka_task_run(struct task *task)
 {
@@ -468,11 +476,16 @@ kafka_task_run(struct task *task)
 			all_stop(loop);
 		kill_point("pull");
 	}
+	rd_kafka_queue_destroy(loop->queue);
+	pthread_t closer;	/* the client takes its time to end; the files take theirs */
+	bool beside = pthread_create(&closer, NULL, consumer_thread, loop->consumer) == 0;
 	uint64_t before = clock_now_ns(&clock_system);
 	writer_finish(task->writer);
 	task->t_write_ns += clock_now_ns(&clock_system) - before;
-	rd_kafka_queue_destroy(loop->queue);
-	kafka_consumer_free(loop->consumer);
+	if (beside)
+		pthread_join(closer, NULL);
+	else
+		kafka_consumer_free(loop->consumer);
 	free(loop);
 	task->t_all_ns = clock_now_ns(&clock_system) - began;
 }

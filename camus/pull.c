@@ -166,7 +166,7 @@ steps_writer(struct task *task, const char *folder, uint64_t memory, struct err 
 		.memory = memory, .delimiter = conf->delimiter,
 		.stall_ns = conf->stall_timeout_ns, .kind = conf->kind, .avro_sync_bytes = conf->avro_sync_bytes,
 		.avro_codec = conf->avro_codec, .codec = conf->codec_kind, .seq_blocks = conf->seq_blocks,
-		.schema_fails = conf->schema_change == SCHEMA_FAIL };
+		.schema_fails = conf->schema_change == SCHEMA_FAIL, .early = conf->execution != EXECUTION_YARN };
 	return writer_open(&task->writer, &config, err);
 }
 

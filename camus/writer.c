@@ -125,6 +125,12 @@ write_done(void *context, const struct fs_answer *answer)
 		return;
 	}
 	file->writer->requests--;
+	if (answer->status.file_id && answer->status.length == file->data.length) {	/* it was looked at already */
+		file->data.file_id = answer->status.file_id;
+		file->state = WHOLE;
+		file->writer->unfinished--;
+		return;
+	}
 	file->state = ASKING;
 	struct fs_request request = { .op = FS_STAT, .path = file->data.temporary, .done = stat_done, .context = file };
 	if (!fs_begin(file->writer->config.fs, &request))
@@ -135,7 +141,8 @@ static void
 file_begin(struct open_file *file)
 {
 	struct writer *writer = file->writer;
-	struct fs_write write = { .path = file->data.temporary, .overwrite = true, .bytes = &file->queue, .done = write_done, .context = file };
+	struct fs_write write = { .path = file->data.temporary, .overwrite = true, .early = writer->config.early,
+		.bytes = &file->queue, .done = write_done, .context = file };
 	file->state = BEGUN;
 	file->queue.least = writer->config.memory / REQUESTS_MAX / 4 < MORE_BYTES ? (uint32_t)(writer->config.memory / REQUESTS_MAX / 4) : MORE_BYTES;
 	file->began_ns = clock_now_ns(writer->config.clock);

@@ -18,6 +18,7 @@ struct writer_config {
 	const char *delimiter;		/* behind each record, but for Avro */
 	uint32_t avro_codec, avro_sync_bytes;	/* enum avro_codec of sinks/format */
 	uint32_t codec;			/* enum hadoop_codec_kind: of text and SequenceFiles */
+	bool early;			/* a file is whole when the file system has all of it, before its server says so (fs_write.early) */
 	bool schema_fails;		/* another schema fails the part, instead of opening the next file */
 	bool seq_blocks;		/* SequenceFiles compressed by the block, else by the record */
 	uint64_t stall_ns;		/* a file that does not move for so long has failed */

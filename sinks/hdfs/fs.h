@@ -108,6 +108,8 @@ struct fs_write {			/* copied by fs_file_begin, but for the queue */
 	bool append;			/* to an existing file; else it is made, with its parents */
 	bool overwrite;			/* create: an existing file is replaced (its writer then fails); else FS_EXISTS */
 	bool whole;			/* all bytes are in the queue, and they are few: which DataNode takes them is no great matter */
+	bool early;			/* create, under a name that nobody else writes: `done` may come, with the file's status, when the NameNode has its
+					 * last block complete and its length is right, before the answer, which a busy DataNode gives 0.4 s later */
 	bool sync_block;		/* create: each block reaches the DataNodes' disks before the end (createflag SYNC_BLOCK) */
 	uint32_t replication;		/* 0: of the site's files (dfs.replication), else the DataNode's default */
 	uint64_t block_bytes;		/* 0: likewise (dfs.blocksize) */
@@ -243,7 +245,7 @@ struct fs_batch {
 	enum fs_class class;		/* of the first that failed, else FS_OK */
 	char words[700];		/* its path, and why */
 };
-/* Begins with a whole file (an existing one is replaced) of what `bytes` holds, which is empty then. */
+/* Begins with a whole file (an existing one is replaced; nobody else writes it) of what `bytes` holds, which is empty then. */
 void fs_batch_put(struct fs_batch *batch, const char *path, struct chunks *bytes);
 void fs_batch_put_text(struct fs_batch *batch, const char *path, const char *text, size_t len);
 void fs_batch_mkdirs(struct fs_batch *batch, const char *path);

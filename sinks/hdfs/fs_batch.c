@@ -52,7 +52,7 @@ fs_batch_put(struct fs_batch *batch, const char *path, struct chunks *bytes)
 	struct item *item = item_new(batch, path);
 	item->bytes = *bytes;
 	*bytes = (struct chunks){ .least = bytes->least };
-	struct fs_write write = { .path = item->path, .overwrite = true, .bytes = &item->bytes, .done = item_done, .context = item };
+	struct fs_write write = { .path = item->path, .overwrite = true, .early = true, .bytes = &item->bytes, .done = item_done, .context = item };
 	struct fs_file *file = fs_file_begin(batch->fs, &write);
 	if (file)
 		fs_file_end(batch->fs, file);

@@ -14,6 +14,8 @@
 
 #define KEEP_BYTES (1u << 20)
 #define EXCLUDED_BYTES 1024u
+#define LOOK_NS (15 * NS_PER_MS)	/* after the last byte; then twice that, and so on */
+#define LOOKS_MAX 6u			/* after 1 s the answer is waited for */
 #define NEAR_FILES 8u			/* one answer of the NameNode is for so many small files ... */
 #define NEAR_NS NS_PER_S		/* ... that begin within this time */
 
@@ -32,6 +34,13 @@ struct fs_file {
 	uint8_t *kept;
 	size_t kept_len, kept_room, replay;
 	bool kept_all;			/* `kept` is all that was pulled */
+	/* fs_write.early: a DataNode asks the NameNode to close the file, and again 0.4 s later when it was faster than its own report of the last block.
+	 * By then the block is complete and the length right, which the NameNode gives a file only after that first question. */
+	uint64_t total;			/* bytes of this try */
+	uint64_t look_ns;		/* when to look next; 0: not yet */
+	uint32_t looks;
+	struct fs_call *look;
+	bool told;			/* the caller has its answer; this only waits for the server's */
 	char excluded[EXCLUDED_BYTES];	/* host:port,... of DataNodes not to be given again */
 };
 
@@ -62,6 +71,8 @@ webhdfs_file_cancel(struct fs_file *file)
 {
 	if (file->http)
 		http_cancel(file->http);
+	if (file->look)
+		fs_cancel(&file->w->fs, file->look);
 	*file->link = file->next;
 	if (file->next)
 		file->next->link = file->link;
@@ -97,17 +108,24 @@ static size_t
 file_pull(void *context, void *to, size_t room)
 {
 	struct fs_file *file = context;
+	if (file->told)
+		return HTTP_BODY_ABORT;
 	file->moved_ns = clock_now_ns(file->w->fs.clock);
 	if (file->replay < file->kept_len) {
 		size_t n = file->kept_len - file->replay < room ? file->kept_len - file->replay : room;
 		memcpy(to, file->kept + file->replay, n);
 		file->replay += n;
+		file->total += n;
 		return n;
 	}
 	struct chunks *bytes = file->write.bytes;
-	if (!bytes->bytes)
+	if (!bytes->bytes) {
+		if (file->ending && file->write.early && file->total)
+			file->look_ns = file->moved_ns + LOOK_NS;
 		return file->ending ? 0 : HTTP_BODY_LATER;
+	}
 	size_t n = chunks_take(bytes, to, room);
+	file->total += n;
 	file->w->fs.counters.bytes_written += n;
 	if (file->kept_all && file->kept_len + n <= KEEP_BYTES) {
 		if (file->kept_len + n > file->kept_room) {
@@ -316,11 +334,43 @@ exclude_begin(struct fs_file *file)
 }
 
 static void
+look_told(void *context, const struct fs_answer *answer)
+{
+	struct fs_file *file = context;
+	file->look = NULL;
+	if (answer->class != FS_OK || file->looks >= LOOKS_MAX)
+		return;
+	if (answer->status.length != file->total || !answer->status.file_id) {
+		file->look_ns = clock_now_ns(file->w->fs.clock) + (LOOK_NS << file->looks);
+		return;
+	}
+	struct fs_answer whole = { .class = FS_OK, .exception = "", .text = "", .status = answer->status };
+	file->told = true;
+	file->write.done(file->write.context, &whole);
+}
+
+static void
+look_begin(struct fs_file *file)
+{
+	file->look_ns = 0;
+	file->looks++;
+	file->look = fs_begin(&file->w->fs, &(struct fs_request){ .op = FS_STAT, .path = file->path, .once = true, .done = look_told, .context = file });
+}
+
+static void
 send_ended(void *context, const struct http_answer *http)
 {
 	struct fs_file *file = context;
 	char exception[128], text[TEXT_BYTES];
 	file->http = NULL;
+	file->look_ns = 0;
+	if (file->look)
+		fs_cancel(&file->w->fs, file->look);
+	file->look = NULL;
+	if (file->told) {
+		webhdfs_file_cancel(file);
+		return;
+	}
 	enum fs_class class = webhdfs_class(http, exception, text);
 	if (class == FS_OK && http->status != 200 && http->status != 201) {
 		class = FS_FAILED;
@@ -352,6 +402,7 @@ file_send(struct fs_file *file)
 	static const char *const headers[] = { "Content-Type: application/octet-stream", NULL };
 	struct webhdfs *w = file->w;
 	file->step = STEP_SEND;
+	file->total = file->look_ns = file->looks = 0;
 	file->http = http_begin(w->http, &(struct http_request){
 		.method = file->write.append ? "POST" : "PUT", .url = file->location, .headers = headers, .body = file_pull, .stall_ns = w->call_ns,
 		.connect_ns = w->call_ns < 10 * NS_PER_S ? w->call_ns : 10 * NS_PER_S, .done = send_ended, .context = file,
@@ -436,6 +487,10 @@ webhdfs_files_step(struct webhdfs *w, uint64_t now_ns)
 	uint64_t due_ns = UINT64_MAX;
 again:
 	for (struct fs_file *file = w->files; file; file = file->next) {
+		if (file->look_ns && file->look_ns <= now_ns)
+			look_begin(file);
+		else if (file->look_ns)
+			due_ns = file->look_ns - now_ns < due_ns ? file->look_ns - now_ns : due_ns;
 		if (file->step != STEP_WAIT)
 			continue;
 		if (file->due_ns > now_ns) {

@@ -9,6 +9,7 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
   late           the connection is closed, done `ms` later        hang           no answer for `ms`, nothing is done
                  (SEND of CREATE: the file is made `ms` later)
   slow           SEND: done, but answered `ms` later
+  closing        SEND: done, to be seen, and answered `ms` later
   early          SEND: an error is answered while the body is still coming
   unsupported    as for a file with erasure coding               token          as for a token that is no longer valid
   drip           the beginning of an answer, a byte every 20 ms, for `ms`; 102s as often: interim
@@ -343,6 +344,8 @@ class Handler(BaseHTTPRequestHandler):
         if gone:
             raise Refused(404, "FileNotFoundException", "File does not exist: %s (inode %d) Holder DFSClient does not have any open files." %
                           (path, node["id"]))
+        if f and f["kind"] == "closing":
+            time.sleep(f["ms"] / 1000)
         if f and f["kind"] == "lost_after":
             raise Lost
         self.answer(201 if q["op"] == "CREATE" else 200, close=True)

@@ -101,6 +101,45 @@ test_batch(void **state)
 	fs_close(fs);
 }
 
+/* A DataNode that answers late: the file is whole when the NameNode has all of it, and goes on being so. */
+static void
+test_early(void **state)
+{
+	(void)state;
+	static const char path[] = "/early/a";
+	double_order("/reset");
+	struct fs *fs = double_open(20 * NS_PER_S, 20 * NS_PER_S);
+	struct fs_batch batch = { .fs = fs };
+	struct err err = { "" };
+	struct fs_answer answer;
+	double_order("/fault?op=SEND&kind=closing&ms=4000&count=2");
+	uint64_t began = clock_now_ns(&clock_system);
+	fs_batch_put_text(&batch, path, "whole", 5);
+	assert_int_equal(fs_batch_wait(&batch, 0, &err), FS_OK);
+	assert_true(clock_now_ns(&clock_system) - began < 3 * NS_PER_S);
+	bool yes;
+	assert_int_equal(simple(fs, FS_RENAME, path, "/early/b", &yes), FS_OK);
+	assert_true(yes);
+	/* one with nothing in it has nothing to be looked at, and one that is not asked for it is waited for */
+	assert_int_equal(fs_put_wait(fs, "/early/c", "waited for", 10, false, NULL, &err), FS_OK);
+	assert_true(clock_now_ns(&clock_system) - began > 3 * NS_PER_S);
+	assert_int_equal(fs_call_wait(fs, &(struct fs_request){ .op = FS_STAT, .path = "/early/b" }, &answer, NULL), FS_OK);
+	assert_int_equal(answer.status.length, 5);
+	/* another length is no reason to believe it: the answer counts */
+	double_order("/fault?op=GETFILESTATUS&kind=raw&status=200&body={\"FileStatus\":{\"type\":\"FILE\",\"length\":4,\"fileId\":7}}&count=9");
+	double_order("/fault?op=SEND&kind=closing&ms=700");
+	began = clock_now_ns(&clock_system);
+	fs_batch_put_text(&batch, "/early/d", "whole", 5);
+	assert_int_equal(fs_batch_wait(&batch, 0, &err), FS_OK);
+	assert_true(clock_now_ns(&clock_system) - began >= 600 * NS_PER_MS);
+	double_order("/calm");
+	/* closed while one's answer is still to come */
+	double_order("/fault?op=SEND&kind=closing&ms=1500");
+	fs_batch_put_text(&batch, "/early/e", "whole", 5);
+	assert_int_equal(fs_batch_wait(&batch, 0, &err), FS_OK);
+	fs_close(fs);
+}
+
 static void
 test_retries(void **state)
 {
@@ -363,7 +402,7 @@ main(int argc, char **argv)
 	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_conf), cmocka_unit_test(test_classes), cmocka_unit_test(test_local), cmocka_unit_test(test_double),
-		cmocka_unit_test(test_batch), cmocka_unit_test(test_retries), cmocka_unit_test(test_publish_faults), cmocka_unit_test(test_failover), cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_batch), cmocka_unit_test(test_early), cmocka_unit_test(test_retries), cmocka_unit_test(test_publish_faults), cmocka_unit_test(test_failover), cmocka_unit_test(test_limit),
 	};
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }
