@@ -338,9 +338,9 @@ look_told(void *context, const struct fs_answer *answer)
 {
 	struct fs_file *file = context;
 	file->look = NULL;
-	if (answer->class != FS_OK || file->looks >= LOOKS_MAX)
+	if ((answer->class != FS_OK && answer->class != FS_MISSING) || file->looks >= LOOKS_MAX)
 		return;
-	if (answer->status.length != file->total || !answer->status.file_id) {
+	if (answer->class == FS_MISSING || answer->status.length != file->total || !answer->status.file_id) {
 		file->look_ns = clock_now_ns(file->w->fs.clock) + (LOOK_NS << file->looks);
 		return;
 	}
