@@ -213,6 +213,9 @@ ledger_file_seen(struct hdfs_file *file, const struct fs_answer *answer)
 	if (answer->class == FS_BUSY || answer->class == FS_UNKNOWN || answer->class == FS_LOGIN) {
 		file->retry_ns = clock_now_ns(sink->env->clock) + file_pace_ns(file);
 		file->tries++;
+	} else if (answer->class == FS_MISSING && file->intended) {
+		file->tries = 1;	/* an earlier rename was executed late, perhaps: its identity tells, or that it is in doubt */
+		file->state = FILE_PUBLISH;
 	} else if (answer->class != FS_OK) {
 		file_fail(file, answer->class, answer->text);
 	} else if (answer->status.length != file->encoded) {

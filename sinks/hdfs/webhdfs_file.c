@@ -29,6 +29,7 @@ struct fs_file {
 	enum file_step step;
 	struct http_call *http;
 	bool ending, near;		/* near: sent to the DataNode of another one's answer */
+	bool ours;			/* a try of ours has made it, and failed behind that: the next one may overwrite it */
 	uint32_t tries, namenode, logins;
 	uint64_t begun_ns, due_ns, moved_ns;
 	uint8_t *kept;
@@ -387,6 +388,9 @@ send_ended(void *context, const struct http_answer *http)
 	if (class == FS_UNKNOWN)
 		file->w->fs.counters.lost_answers++;
 	bool gone = http->status == 0 && !http->sent;
+	/* No DataNode for its first block: the NameNode has the name by then, and would answer the next try that it is taken. */
+	if (class == FS_SPACE && !file->write.append && strstr(text, "could only be"))
+		file->ours = true;
 	near_forget(file->w);	/* nobody else is sent where this one had trouble */
 	if (file_again(file, class, exception)) {
 		if (gone)
@@ -452,10 +456,11 @@ file_ask(struct fs_file *file, uint64_t now_ns)
 		end += snprintf(end, (size_t)(stop - end), "&noredirect=true");
 		if (!write->append) {
 			uint32_t replication = write->replication ? write->replication : w->replication;
+			bool overwrite = write->overwrite || file->ours;
 			uint64_t block_bytes = write->block_bytes ? write->block_bytes : w->block_bytes;
-			end += snprintf(end, (size_t)(stop - end), "&overwrite=%s&permission=%o", write->overwrite ? "true" : "false", 0666 & ~w->umask);
+			end += snprintf(end, (size_t)(stop - end), "&overwrite=%s&permission=%o", overwrite ? "true" : "false", 0666 & ~w->umask);
 			if (write->sync_block)
-				end += snprintf(end, (size_t)(stop - end), "&createflag=CREATE%s,SYNC_BLOCK", write->overwrite ? ",OVERWRITE" : "");
+				end += snprintf(end, (size_t)(stop - end), "&createflag=CREATE%s,SYNC_BLOCK", overwrite ? ",OVERWRITE" : "");
 			if (replication)
 				end += snprintf(end, (size_t)(stop - end), "&replication=%u", replication);
 			if (block_bytes)

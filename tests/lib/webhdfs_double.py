@@ -10,13 +10,14 @@ Faults: GET /fault?op=RENAME&kind=KIND[&count=1][&ms=0][&path=PART]   the next `
                  (SEND of CREATE: the file is made `ms` later)
   slow           SEND: done, but answered `ms` later
   closing        SEND: done, to be seen, and answered `ms` later
+  full           SEND: the name is made, then there is no DataNode for its block
   early          SEND: an error is answered while the body is still coming
   unsupported    as for a file with erasure coding               token          as for a token that is no longer valid
   drip           the beginning of an answer, a byte every 20 ms, for `ms`; 102s as often: interim
   raw            the answer is what the order says: status=, body=, location=; nothing is done (op DATA: step 2 of OPEN)
 GET /replicas?n=1,2  what the next looks at a file's blocks find, the last one for ever. GET /asked?op=CREATE&name=umask  1: the last
 call of the op had name=value (&value=) in it.
-GET /count?op=RENAME  how often it was called; GET /tree  all paths with lengths; GET /reset  forgets everything;
+GET /count?op=RENAME  how often it was called; GET /tree  all paths with lengths; GET /in_use  how many end in .tmp; GET /reset  forgets everything;
 GET /names?path=P&quota=N  P's quota of names from now on (told, not enforced).
 GET /calm  only the faults.
 """
@@ -150,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         q = {k: v[0] for k, v in urllib.parse.parse_qs(url.query, keep_blank_values=True).items()}
         path = urllib.parse.unquote(url.path)
-        if path in ("/fault", "/count", "/tree", "/reset", "/jmx", "/get", "/replicas", "/asked", "/calm", "/names"):
+        if path in ("/fault", "/count", "/tree", "/reset", "/jmx", "/get", "/replicas", "/asked", "/calm", "/names", "/in_use"):
             return self.admin(path, q)
         try:
             if path.startswith("/dn/"):
@@ -225,6 +226,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(200, raw=b"1" if state["asked"].get(q["op"], {}).get(q["name"]) == q["value"] else b"0")
             elif path == "/get":
                 return self.answer(200, raw=bytes(find(q["path"])["data"]))
+            elif path == "/in_use":
+                return self.answer(200, raw=str(sum(p.endswith(".tmp") for p, n in state["nodes"].items() if not n["dir"])).encode())
             elif path == "/tree":
                 return self.answer(200, {p: len(n["data"]) for p, n in sorted(state["nodes"].items()) if not n["dir"]})
             self.answer(200, {})
@@ -328,6 +331,8 @@ class Handler(BaseHTTPRequestHandler):
                     raise Refused(403, "FileAlreadyExistsException", path + " for client 127.0.0.1 already exists")
                 nodes.pop(path, None)
                 node = make(path, b"", q.get("permission", "644"))
+                if f and f["kind"] == "full":
+                    raise Refused(403, "IOException", "File %s could only be written to 0 of the 1 minReplication nodes. There are 1 datanode(s) running" % path)
             else:
                 node = find(path)
         if f and f["kind"] == "hang":

@@ -163,6 +163,31 @@ test_side_by_side_trouble(void **state)
 	assert_int_equal(fixture_metric("files_closed"), 31);
 }
 
+static void
+until_none_in_use(struct sink_fixture *f)
+{
+	for (int i = 0; i < 2000 && double_order("/in_use"); i++) {
+		clock_manual_advance(&f->clock, 5 * NS_PER_MS);
+		sink_runner_step(f->runner, NS_PER_MS);
+		usleep(1000);
+	}
+	assert_int_equal(double_order("/in_use"), 0);
+}
+
+/* The NameNode has the name and no DataNode for it: the next try overwrites what the first one made. */
+static void
+test_no_place_for_a_block(void **state)
+{
+	struct sink_fixture *f = *state;
+	OPEN(f, "hdfs.rollInterval=2", "penstock.hdfs.conf=/", "penstock.delivery=at_least_once");
+	double_order("/fault?op=SEND&kind=full&count=2");
+	put_many(f, 3);
+	run(f, 5, 3);
+	assert_int_equal(double_order("/count?op=SEND"), 3);
+	assert_int_equal(fixture_metric("files_failed"), 0);
+	until_none_in_use(f);
+}
+
 /* Where nothing can be appended, each request is a file. */
 static void
 test_no_append(void **state)
@@ -210,6 +235,6 @@ test_calls(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { T(test_site), T(test_replicas), T(test_side_by_side), T(test_side_by_side_trouble), T(test_no_append), T(test_calls) };
+	const struct CMUnitTest tests[] = { T(test_site), T(test_replicas), T(test_side_by_side), T(test_side_by_side_trouble), T(test_no_place_for_a_block), T(test_no_append), T(test_calls) };
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }
