@@ -41,7 +41,8 @@ static const struct option options[] = {
 	{ .name = "maxFileSize", .type = OPT_U64, .offset = O(max_file_size), .value = "1623195647", .min = 1, .max = 1623195647, .unit = "bytes",
 	  .help = "Most bytes of a log file; segments are 64 MiB or this, whichever is less." },
 	{ .name = "minimumRequiredSpace", .type = OPT_U64, .offset = O(required_space), .value = "524288000", .unit = "bytes",
-	  .help = "Free space below which nothing is taken in (at least 1048576); what is stored still drains." },
+	  .help = "Free space below which nothing is taken in (at least 1048576); what is stored still drains. Each of dataDirs has its turn, so one that is "
+		  "short stops intake when the log comes to it." },
 	{ .name = "keep-alive", .type = OPT_U32, .offset = O(keep_alive_s), .value = "3", .max = 86400, .unit = "s", .effect = EFFECT_LIVE,
 	  .help = "Time a request (http) waits for room before its client is told that there is none (503). Lines of TCP wait in the client's "
 		  "window, polled sources where they are, both without a limit; datagrams are counted as channel_full at once." },

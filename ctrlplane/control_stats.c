@@ -88,7 +88,7 @@ run_top(struct control_call *call, void *context, struct err *err)
 	if (call->arg_count > 0) {
 		int rc = control_number(call->args[0], 100, 60000, &interval_ms, err);
 		if (rc < 0)
-			return err_prefix(err, rc, "top: interval in ms: ");
+			return err_prefix(err, rc, "top: interval in ms");
 	}
 	control_stream_every(control_stream_begin(call, NULL, context), interval_ms * NS_PER_MS, top_line);
 	return 0;

@@ -7,6 +7,8 @@
 #include "sinks/sink.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <string.h>
 
 #define KINDS_MAX 32
 
@@ -35,12 +37,27 @@ interceptor_attempt(const void *ops_, const void *config, struct err *err)
 	return rc;
 }
 
+/* What can be no host's name or address is told now, not when the agent starts. */
+static int
+source_attempt(const void *ops_, const void *config, struct err *err)
+{
+	static struct source_listen listens[SOURCE_LISTENS_MAX];
+	const struct source_ops *ops = ops_;
+	uint32_t count = ops->listens ? ops->listens(config, listens, SOURCE_LISTENS_MAX) : 0;
+	for (uint32_t i = 0; i < count; i++)
+		if (listens[i].host && strpbrk(listens[i].host, " \t,/;\"'"))
+			return err_set(err, EINVAL, "\"%s\" is no address or name of a host: choose one, or 0.0.0.0 for all addresses", listens[i].host);
+	return 0;
+}
+
 void
 registry_fill(void)
 {
 	for (int of = 0; of < KIND_COUNT; of++)
 		counts[of] = 0;
 	KIND_ADD(KIND_SOURCE, source_kinds, source_kinds[i]->batch_events, source_kinds[i]->check);
+	for (size_t i = 0; source_kinds[i]; i++)
+		kinds[KIND_SOURCE][i].attempt = source_attempt;
 	KIND_ADD(KIND_CHANNEL, channel_kinds, NULL, channel_kinds[i]->check);
 	KIND_ADD(KIND_SINK, sink_kinds, sink_kinds[i]->batch_events, sink_kinds[i]->check);
 	KIND_ADD(KIND_INTERCEPTOR, interceptor_kinds, NULL, NULL);

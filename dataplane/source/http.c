@@ -110,7 +110,10 @@ static const struct option http_options[] = {
 	STREAM_OPTIONS(struct http_config, stream, "30s"),
 	{ "ServerConnector.idleTimeout", OPT_U32, offsetof(struct http_config, idle_ms), "0", 0, 0, "ms",
 	  "As penstock.idle.timeout, which is used when this is 0." },
-	JETTY("QueuedThreadPool."), JETTY("HttpConfiguration."), JETTY("SslContextFactory."), JETTY("ServerConnector."),
+	JETTY("QueuedThreadPool."), JETTY("HttpConfiguration."),
+	{ "SslContextFactory.", OPT_FAMILY, 0, NULL, 0, 0, NULL, "Settings of Jetty's TLS.", OPTION_REFUSED,
+	  .note = "use penstock.client.certificate (none, wanted, needed), include-protocols, exclude-protocols, include-cipher-suites or exclude-cipher-suites" },
+	JETTY("ServerConnector."),
 	{ NULL },
 };
 

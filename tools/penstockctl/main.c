@@ -51,10 +51,12 @@ static const struct verb {
 	const char *name;
 	int args_min, args_max;
 	bool stream;
+	const char *missing;		/* the words that have to follow */
 } verbs[] = {
-	{ "status", 0, 0, false }, { "metrics", 0, 0, false }, { "drops", 0, 0, false },
-	{ "stop", 0, 0, false }, { "loglevel", 1, 1, false }, { "help", 0, 0, false },
-	{ "top", 0, 1, true }, { "flows", 0, 1, true }, { "trace", 1, 1, true }, { "capture", 1, 1, true },
+	{ "status", 0, 0, false, NULL }, { "metrics", 0, 0, false, NULL }, { "drops", 0, 0, false, NULL },
+	{ "stop", 0, 0, false, NULL }, { "loglevel", 1, 1, false, "LEVEL: error, warn, info or debug" }, { "help", 0, 0, false, NULL },
+	{ "top", 0, 1, true, NULL }, { "flows", 0, 1, true, NULL }, { "trace", 1, 1, true, "SOURCE: one of those that status shows" },
+	{ "capture", 1, 1, true, "PORT: one of those that status shows" },
 };
 
 /* What no server does yet, and what does it meanwhile. */
@@ -378,8 +380,10 @@ main(int argc, char **argv)
 			return fail(2, "%s is not there yet: %s", later[i].name, later[i].instead);
 	if (!verb)
 		return fail(2, "unknown command \"%s\": --help lists them", argv[optind]);
-	if (args < verb->args_min || args > verb->args_max)
-		return fail(2, "%s: %s: --help shows how", verb->name, args < verb->args_min ? "something is missing" : "too many words");
+	if (args < verb->args_min)
+		return fail(2, "%s wants %s", verb->name, verb->missing);
+	if (args > verb->args_max)
+		return fail(2, "%s: \"%s\" is one word too many: --help shows how", verb->name, argv[optind + 1 + verb->args_max]);
 	bool capture = strcmp(verb->name, "capture") == 0, top = strcmp(verb->name, "top") == 0;
 	if (capture != (options.write != NULL))
 		return fail(2, capture ? "capture: where to? -w FILE" : "-w belongs to capture");
