@@ -402,7 +402,8 @@ main(int argc, char **argv)
 	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_conf), cmocka_unit_test(test_classes), cmocka_unit_test(test_local), cmocka_unit_test(test_double),
-		cmocka_unit_test(test_batch), cmocka_unit_test(test_early), cmocka_unit_test(test_retries), cmocka_unit_test(test_publish_faults), cmocka_unit_test(test_failover), cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_batch), cmocka_unit_test(test_early), cmocka_unit_test(test_retries),
+		cmocka_unit_test(test_publish_faults), cmocka_unit_test(test_failover), cmocka_unit_test(test_limit),
 	};
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }
