@@ -31,3 +31,14 @@ utf8_utf16_units(const uint8_t *p, size_t len)
 	}
 	return units;
 }
+
+void
+utf8_mend(char *text, size_t len)
+{
+	for (size_t i = 0; i < len;) {
+		uint32_t step = utf8_step((const uint8_t *)text + i, len - i);
+		if (!step)
+			text[i] = '?';
+		i += step ? step : 1;
+	}
+}

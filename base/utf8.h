@@ -26,5 +26,7 @@ utf8_step(const uint8_t *p, size_t left)
 bool utf8_valid(const uint8_t *p, size_t len);
 /* In UTF-16 units, as Java counts; a byte that is no UTF-8 counts as one. */
 size_t utf8_utf16_units(const uint8_t *p, size_t len);
+/* Each byte that is no UTF-8 becomes a question mark: a name from outside as JSON can have it. */
+void utf8_mend(char *text, size_t len);
 
 #endif

@@ -72,12 +72,7 @@ plain(char to[static 256], const char *name)
 	size_t len = strnlen(name, 255);
 	memcpy(to, name, len);
 	to[len] = '\0';
-	for (size_t i = 0; i < len;) {
-		uint32_t step = utf8_step((const uint8_t *)to + i, len - i);
-		if (!step)
-			to[i] = '?';
-		i += step ? step : 1;
-	}
+	utf8_mend(to, len);
 }
 
 void

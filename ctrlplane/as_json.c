@@ -20,12 +20,7 @@ text_json(const char *text)
 	char *copy = strdup(text);
 	if (!copy)
 		abort();
-	for (size_t i = 0; i < len;) {
-		uint32_t step = utf8_step((const uint8_t *)copy + i, len - i);
-		if (!step)
-			copy[i] = '?';
-		i += step ? step : 1;
-	}
+	utf8_mend(copy, len);
 	json_t *json = json_string(copy);
 	free(copy);
 	return json;

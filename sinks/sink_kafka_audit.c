@@ -65,18 +65,6 @@ kafka_audit_check(const struct kafka_audit_config *config, const char *event_top
 	return 0;
 }
 
-/* Where a name comes from outside: bytes that are no UTF-8 cannot stand in JSON. */
-static void
-plain(char *name)
-{
-	for (size_t i = 0, len = strlen(name); i < len;) {
-		uint32_t step = utf8_step((const uint8_t *)name + i, len - i);
-		if (!step)
-			name[i] = '?';
-		i += step ? step : 1;
-	}
-}
-
 int
 kafka_audit_open(struct kafka_audit **made, const struct kafka_audit_config *config, rd_kafka_t *kafka, struct sink_env *env, struct err *err)
 {
@@ -96,8 +84,8 @@ kafka_audit_open(struct kafka_audit **made, const struct kafka_audit_config *con
 	if (gethostname(audit->server, sizeof audit->server - 1) || !audit->server[0])
 		snprintf(audit->server, sizeof audit->server, "unknown_server");
 	snprintf(audit->service, sizeof audit->service, "%s.%s", env->agent ? env->agent : "penstock", env->name);
-	plain(audit->server);
-	plain(audit->service);
+	utf8_mend(audit->server, strlen(audit->server));
+	utf8_mend(audit->service, strlen(audit->service));
 	/* Whatever the events are sent with, a count is told once all replicas have it. */
 	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(kafka);
 	size_t room = sizeof text;
