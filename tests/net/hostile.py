@@ -168,5 +168,5 @@ class Peer:
         self.seq += len(data)
         return self
 
-    def acked_all(self, seconds=5):
-        return self.until(f"all up to {self.seq & 0xffffffff} acknowledged", lambda: self.acked == self.seq & 0xffffffff, seconds)
+    def acked_all(self, seconds=5, again=None):
+        return self.until(f"all up to {self.seq & 0xffffffff} acknowledged", lambda: self.acked == self.seq & 0xffffffff, seconds, again)
