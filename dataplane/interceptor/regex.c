@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "dataplane/interceptor/hs.h"
 #include "dataplane/interceptor/javaregex.h"
 
@@ -187,42 +188,13 @@ is_more(uint8_t byte)
 	return (byte & 0xc0) == 0x80;
 }
 
-/* Bytes of the code point at p, or minus the bytes that Java replaces by one U+FFFD there. */
-static int
-utf8_step(const uint8_t *p, size_t left)
+/* Bytes at p, where no character is, that Java replaces by one U+FFFD. */
+static uint32_t
+utf8_broken(const uint8_t *p, size_t left)
 {
-	uint8_t b = p[0];
-	if (b < 0x80)
+	if (p[0] < 0xe0 || p[0] > 0xf4 || left < 2 || !is_more(p[1]) || (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
 		return 1;
-	if (b < 0xc2 || b > 0xf4)
-		return -1;
-	if (b < 0xe0)
-		return left > 1 && is_more(p[1]) ? 2 : -1;
-	if (left < 2 || !is_more(p[1]) || (b == 0xe0 && p[1] < 0xa0) || (b == 0xf0 && p[1] < 0x90) || (b == 0xf4 && p[1] > 0x8f))
-		return -1;
-	if (left < 3 || !is_more(p[2]))
-		return -2;
-	if (b < 0xf0)
-		return b == 0xed && p[1] > 0x9f ? -3 : 3;	/* a surrogate is one U+FFFD */
-	return left > 3 && is_more(p[3]) ? 4 : -3;
-}
-
-static bool
-utf8_is_valid(const uint8_t *p, size_t len)
-{
-	const uint8_t *end = p + len;
-	while (p < end) {
-		uint64_t eight;
-		while (end - p >= 8 && (memcpy(&eight, p, 8), (eight & UINT64_C(0x8080808080808080)) == 0))
-			p += 8;
-		if (p == end)
-			break;
-		int step = utf8_step(p, (size_t)(end - p));
-		if (step < 0)
-			return false;
-		p += step;
-	}
-	return true;
+	return left < 3 || !is_more(p[2]) ? 2 : 3;	/* a surrogate is one U+FFFD */
 }
 
 /* A copy with U+FFFD for what is broken; 0 length and NULL when there is no memory. */
@@ -239,16 +211,16 @@ utf8_repair(struct regex_scratch *scratch, const uint8_t *body, uint32_t len, si
 	}
 	uint8_t *out = scratch->repaired;
 	for (uint32_t i = 0; i < len;) {
-		int step = utf8_step(body + i, len - i);
-		if (step > 0) {
-			memcpy(out, body + i, (size_t)step);
+		uint32_t step = utf8_step(body + i, len - i);
+		if (step) {
+			memcpy(out, body + i, step);
 			out += step;
 		} else {
 			memcpy(out, "\xef\xbf\xbd", 3);
 			out += 3;
-			step = -step;
+			step = utf8_broken(body + i, len - i);
 		}
-		i += (uint32_t)step;
+		i += step;
 	}
 	*repaired_len = (size_t)(out - scratch->repaired);
 	return scratch->repaired;
@@ -282,7 +254,7 @@ regex_find(const struct regex *regex, struct regex_scratch *scratch, const uint8
 	const uint8_t *text = body;
 	size_t text_len = len;
 	counter_add(&scratch->counters.confirmed, 1);
-	if (!utf8_is_valid(body, len)) {
+	if (!utf8_valid(body, len)) {
 		counter_add(&scratch->counters.invalid, 1);
 		text = utf8_repair(scratch, body, len, &text_len);
 		if (!text) {
