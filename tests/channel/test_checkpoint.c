@@ -6,32 +6,23 @@
 
 #include <cmocka.h>
 
-#include "channel/channel_file.h"
 #include "channel/engine.h"
 #include "channel/format.h"
-#include "tests/conformance/channel_conformance.h"
+#include "tests/channel/file_case.h"
 
 static const char *dirs[] = { "/d" };
 static struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs = { 1, dirs }, .capacity = 1000000, .sync = true,
 	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100, .sync_interval_s = 5, .segment_size = 2u << 20 };
 static struct clock_manual manual;
+static struct file_place place = { .config = &config, .clock = &manual.clock };
 static struct logio_mem *mem;
 static struct rig rig;
-
-static int
-open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
-{
-	(void)c, (void)capacity;
-	struct channel_env mine = *env;
-	mine.clock = &manual.clock;
-	return channel_file_open_on(channel, &config, &mine, logio_mem_io(mem), err);
-}
 
 static struct engine *
 begin(uint32_t interval_ms)
 {
-	static struct channel_case c = { .open = open_mem };
-	mem = logio_mem_new();
+	struct channel_case c = file_case(&place);
+	place.mem = mem = logio_mem_new();
 	config.checkpoint_interval_ms = interval_ms;
 	clock_manual_init(&manual, NS_PER_S, NS_PER_S);
 	rig_open(&rig, &c, 0);

@@ -8,23 +8,14 @@
 
 #include <cmocka.h>
 
-#include "channel/channel_file.h"
-#include "tests/conformance/channel_conformance.h"
+#include "tests/channel/file_case.h"
 
 static const char *dirs[] = { "/d" };
 static const struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs = { 1, dirs }, .capacity = 1000000, .sync = true,
 	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100000, .checkpoint_interval_ms = 1000, .sync_interval_s = 5,
 	.segment_size = 1u << 20, .spare_bytes = 1u << 21, .ledger_bytes = 1u << 20 };
 static struct clock_manual manual;
-
-static int
-open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
-{
-	(void)capacity;
-	struct channel_env mine = *env;
-	mine.clock = &manual.clock;
-	return channel_file_open_on(channel, &config, &mine, logio_mem_io(c->context), err);
-}
+static struct file_place place = { .config = &config, .clock = &manual.clock };
 
 static void
 step(struct rig *r, uint32_t times)
@@ -82,8 +73,8 @@ drain(struct rig *r, uint64_t first)
 static void
 begin(struct logio_mem **mem, struct channel_case *c, struct rig *r)
 {
-	*mem = logio_mem_new();
-	*c = (struct channel_case){ .open = open_mem, .context = *mem };
+	place.mem = *mem = logio_mem_new();
+	*c = file_case(&place);
 	clock_manual_init(&manual, NS_PER_S, NS_PER_S);
 	rig_open(r, c, 0);
 	fill(r, 5);
@@ -237,15 +228,6 @@ test_older(void **state)
 }
 
 /* On a real disk, with threads as in the agent: the directory of data, or of checkpoints, is removed. */
-static const struct channel_file_config *real_config;
-
-static int
-open_real(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
-{
-	(void)c, (void)capacity;
-	return channel_file.open(channel, real_config, env, err);
-}
-
 static void
 test_real(void **state)
 {
@@ -262,15 +244,15 @@ test_real(void **state)
 		real.checkpoint_dir = checkpoint;
 		real.data_dirs.items = items;
 		real.io = ways[n / 2];
-		real_config = &real;
-		struct channel_case c = { .open = open_real };
+		struct file_place on_disk = { .config = &real };
+		struct channel_case c = file_case(&on_disk);
 		struct rig r;
 		rig_open(&r, &c, 0);
 		fill(&r, 5);
 		assert_int_equal(r.done, 50);
 		snprintf(command, sizeof command, "rm -rf '%s/%s'", dir, removed[n % 2]);
 		assert_int_equal(system(command), 0);
-		uint64_t end = clock_now_ns(&clock_system) + 20 * NS_PER_S;
+		uint64_t end = clock_now_ns(&clock_system) + 100 * NS_PER_S;
 		while (!gauge("Unhealthy") && clock_now_ns(&clock_system) < end)
 			(void)r.channel->ops->writer_step(r.channel, NS_PER_MS);
 		assert_int_equal(gauge("files_gone"), 1);

@@ -7,9 +7,8 @@
 
 #include <cmocka.h>
 
-#include "channel/channel_file.h"
 #include "channel/format.h"
-#include "tests/conformance/channel_conformance.h"
+#include "tests/channel/file_case.h"
 
 #define SEGMENT "/d/segment-0000000000000000"
 
@@ -18,15 +17,7 @@ static struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs 
 	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100, .checkpoint_interval_ms = 3600000, .sync_interval_s = 5,
 	.segment_size = 2u << 20 };
 static struct clock_manual manual;
-
-static int
-open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
-{
-	(void)capacity;
-	struct channel_env mine = *env;
-	mine.clock = &manual.clock;
-	return channel_file_open_on(channel, &config, &mine, logio_mem_io(c->context), err);
-}
+static struct file_place place = { .config = &config, .clock = &manual.clock };
 
 static void
 fill(struct rig *r, uint32_t blocks, uint32_t body)
@@ -85,8 +76,8 @@ files(struct logio_mem *mem, void (*visit)(const char *name, void *context))
 static void
 begin(struct logio_mem **mem, struct channel_case *c, struct rig *r)
 {
-	*mem = logio_mem_new();
-	*c = (struct channel_case){ .open = open_mem, .context = *mem };
+	place.mem = *mem = logio_mem_new();
+	*c = file_case(&place);
 	clock_manual_init(&manual, NS_PER_S, NS_PER_S);
 	rig_open(r, c, 0);
 }

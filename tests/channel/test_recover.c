@@ -12,22 +12,14 @@
 #include <cmocka.h>
 
 #include "base/crc32c.h"
-#include "channel/channel_file.h"
 #include "channel/format.h"
-#include "tests/conformance/channel_conformance.h"
+#include "tests/channel/file_case.h"
 
 static const char *dirs[] = { "/d" };
 
 static const struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs = { 1, dirs }, .capacity = 100000, .sync = true,
 	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100, .checkpoint_interval_ms = 1, .sync_interval_s = 5,
 	.segment_size = 2u << 20 };
-
-static int
-open_mem(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
-{
-	(void)capacity;
-	return channel_file_open_on(channel, &config, env, logio_mem_io(c->context), err);
-}
 
 /* A run with several groups in flight that end in an order of the seed's, and a sink that settles some. Ends when `n` blocks were put
  * or the disk is dead. Acknowledged: r->done; settled: *settled. */
@@ -88,7 +80,8 @@ static bool
 cut_at(uint64_t n, uint64_t seed)
 {
 	struct logio_mem *mem = logio_mem_new();
-	struct channel_case c = { .open = open_mem, .context = mem };
+	struct file_place place = { .config = &config, .mem = mem };
+	struct channel_case c = file_case(&place);
 	struct rig r;
 	uint64_t settled = 0, first, end;
 	rig_open(&r, &c, 0);
@@ -161,7 +154,8 @@ test_damage(void **state)
 {
 	(void)state;
 	struct logio_mem *mem = logio_mem_new();
-	struct channel_case c = { .open = open_mem, .context = mem };
+	struct file_place place = { .config = &config, .mem = mem };
+	struct channel_case c = file_case(&place);
 	struct rig r;
 	uint64_t len;
 	rig_open(&r, &c, 0);
@@ -203,7 +197,8 @@ test_unreadable_end(void **state)
 {
 	(void)state;
 	struct logio_mem *mem = logio_mem_new();
-	struct channel_case c = { .open = open_mem, .context = mem };
+	struct file_place place = { .config = &config, .mem = mem };
+	struct channel_case c = file_case(&place);
 	struct rig r;
 	uint64_t first, end, len;
 	static const char *const names[] = { "/c/checkpoint-0", "/c/checkpoint-1", "/c/checkpoint-soft" };
@@ -234,7 +229,8 @@ test_no_checkpoint(void **state)
 {
 	(void)state;
 	struct logio_mem *mem = logio_mem_new();
-	struct channel_case c = { .open = open_mem, .context = mem };
+	struct file_place place = { .config = &config, .mem = mem };
+	struct channel_case c = file_case(&place);
 	static const char *const names[] = { "/c/checkpoint-0", "/c/checkpoint-1", "/c/checkpoint-soft" };
 	struct rig r;
 	uint64_t first, end, len;
@@ -268,7 +264,8 @@ test_recycling(void **state)
 {
 	(void)state;
 	struct logio_mem *mem = logio_mem_new();
-	struct channel_case c = { .open = open_mem, .context = mem };
+	struct file_place place = { .config = &config, .mem = mem };
+	struct channel_case c = file_case(&place);
 	struct rig r;
 	uint64_t first, end;
 	rig_open(&r, &c, 0);
@@ -310,7 +307,8 @@ test_refused(void **state)
 {
 	(void)state;
 	struct logio_mem *mem = logio_mem_new();
-	struct channel_case c = { .open = open_mem, .context = mem };
+	struct file_place place = { .config = &config, .mem = mem };
+	struct channel_case c = file_case(&place);
 	struct rig r;
 	uint64_t len, first, end;
 	rig_open(&r, &c, 0);
@@ -351,15 +349,6 @@ test_refused(void **state)
 	logio_mem_free(mem);
 }
 
-static const struct channel_file_config *real_config;
-
-static int
-open_real(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
-{
-	(void)c, (void)capacity;
-	return channel_file.open(channel, real_config, env, err);
-}
-
 /* A process dies by SIGKILL while it writes; what it had told of as acknowledged is there. */
 static void
 test_kill(void **state)
@@ -373,8 +362,8 @@ test_kill(void **state)
 	struct channel_file_config real = config;
 	real.checkpoint_dir = checkpoint;
 	real.data_dirs.items = items;
-	real_config = &real;
-	struct channel_case c = { .open = open_real };
+	struct file_place on_disk = { .config = &real };
+	struct channel_case c = file_case(&on_disk);
 	int fds[2];
 	assert_int_equal(pipe(fds), 0);
 	pid_t child = fork();
@@ -427,8 +416,8 @@ test_adopt(void **state)
 	struct channel_file_config real = config;
 	real.checkpoint_dir = checkpoint;
 	real.data_dirs.items = items;
-	real_config = &real;
-	struct channel_case c = { .open = open_real };
+	struct file_place on_disk = { .config = &real };
+	struct channel_case c = file_case(&on_disk);
 	struct rig r;
 	rig_open(&r, &c, 0);
 	fill(&r, 2);
@@ -445,7 +434,7 @@ test_adopt(void **state)
 	struct channel_env env = { .name = "c1", .clock = &clock_system, .block_bytes = 16384, .blocks = 16, .links_max = 2 };
 	struct channel *channel;
 	struct err err = { "" };
-	assert_int_not_equal(channel_file.open(&channel, real_config, &env, &err), 0);
+	assert_int_not_equal(channel_file.open(&channel, &real, &env, &err), 0);
 	assert_non_null(strstr(err.text, "penstock.adoptLog = true"));
 	real.adopt = true;
 	rig_open(&r, &c, 0);
@@ -464,7 +453,8 @@ test_goes_round(void **state)
 {
 	(void)state;
 	struct logio_mem *mem = logio_mem_new();
-	struct channel_case c = { .open = open_mem, .context = mem };
+	struct file_place place = { .config = &config, .mem = mem };
+	struct channel_case c = file_case(&place);
 	struct rig r;
 	uint64_t first, end;
 	rig_open(&r, &c, 0);
@@ -508,15 +498,6 @@ test_goes_round(void **state)
 	logio_mem_free(mem);
 }
 
-static int
-open_small(struct channel_case *c, const struct channel_env *env, uint64_t capacity, struct channel **channel, struct err *err)
-{
-	struct channel_file_config small = config;
-	(void)capacity;
-	small.segment_size = 8 * 16384;
-	return channel_file_open_on(channel, &small, env, logio_mem_io(c->context), err);
-}
-
 /* A write fails, and of what is written again behind the fence a large group finds no room on the disk: a small one behind it waits for its turn. */
 static void
 test_fence_when_full(void **state)
@@ -524,7 +505,10 @@ test_fence_when_full(void **state)
 	(void)state;
 	struct logio_mem *mem = logio_mem_new();
 	struct logio *io = logio_mem_io(mem);
-	struct channel_case c = { .open = open_small, .context = mem };
+	struct channel_file_config small = config;
+	small.segment_size = 8 * 16384;
+	struct file_place place = { .config = &small, .mem = mem };
+	struct channel_case c = file_case(&place);
 	static const uint32_t blocks[] = { 5, 4, 1 };
 	struct rig r;
 	uint64_t first, end, left;
@@ -576,7 +560,8 @@ test_many_stretches(void **state)
 	enum { COUNT = 3 * CHECKPOINT_RANGES };
 	for (int clean = 0; clean <= 1; clean++) {
 		struct logio_mem *mem = logio_mem_new();
-		struct channel_case c = { .open = open_mem, .context = mem };
+		struct file_place place = { .config = &config, .mem = mem };
+		struct channel_case c = file_case(&place);
 		const struct channel_ops *ops;
 		static struct span *spans[COUNT];
 		static uint32_t seen[COUNT];
