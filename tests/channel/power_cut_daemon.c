@@ -205,7 +205,7 @@ guest_daemon(const char *sync, uint64_t events, uint64_t *lines, uint64_t *poste
 		}
 		struct pollfd wait[2] = { { lines_fd, POLLIN }, { post_fd, POLLIN } };
 		(void)poll(wait, 2, 20);
-		if (++turns > 5000 || waitpid(daemon_pid, NULL, WNOHANG) == daemon_pid) {
+		if (++turns > 15000 || waitpid(daemon_pid, NULL, WNOHANG) == daemon_pid) {
 			char log[4096];
 			int file = open("/agent.log", O_RDONLY);
 			ssize_t n = read(file, log, sizeof log);

@@ -158,8 +158,8 @@ main(void)
 		events = strtoull(at + 7, NULL, 10);
 	if (strstr(line, "sync=false"))
 		sync = "false";
-	for (int i = 0; i < 200 && mount("/dev/vda", "/disk", "ext4", 0, NULL); i++) {
-		if (i == 199)
+	for (int i = 0; i < 3000 && mount("/dev/vda", "/disk", "ext4", 0, NULL); i++) {
+		if (i == 2999)
 			guest_fail("/dev/vda");
 		usleep(20000);
 	}

@@ -21,7 +21,7 @@ if not shutil.which("keytool"):
 
 
 def run(*args):
-    done = subprocess.run(args, capture_output=True, timeout=120)
+    done = subprocess.run(args, capture_output=True, timeout=300)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

@@ -37,7 +37,7 @@ class Case(unittest.TestCase):
         return [f"{k}={v}" for k, v in all_of_them.items() if v != "None"]
 
     def run_it(self, *args, env=None):
-        done = subprocess.run([CHANNEL, *args], capture_output=True, text=True, timeout=60, env=env)
+        done = subprocess.run([CHANNEL, *args], capture_output=True, text=True, timeout=120, env=env)
         return done.returncode, done.stdout, done.stderr
 
     def put(self, count, first=0, status=0, **more):
@@ -87,7 +87,7 @@ class Case(unittest.TestCase):
         for interval, comes in ((50, True), (3600000, False)):
             process = self.hold("100", checkpointInterval=interval)
             seen = []
-            for _ in range(200 if comes else 10):
+            for _ in range(5000 if comes else 10):
                 seen = [c for c in (checkpoint(f"{self.top}/c/checkpoint-{i}") for i in (0, 1)) if c and c[2] > 0]
                 if seen and comes:
                     break
@@ -183,7 +183,7 @@ class Case(unittest.TestCase):
                                self.top + "/d/in_use.lock"], capture_output=True)		# Java's kind of lock: a Flume stays out, too
         self.assertNotEqual(done.returncode, 0)
         process.stdin.close()
-        process.wait(10)
+        process.wait(100)
         self.put(1)
 
     def test_a_queue_of_flume(self):

@@ -18,7 +18,7 @@ LIVE = len(sys.argv) > 4 and sys.argv[4] == "live"
 
 
 def run(*args):
-    done = subprocess.run(args, capture_output=True, timeout=120)
+    done = subprocess.run(args, capture_output=True, timeout=300)
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
@@ -68,7 +68,7 @@ class Case(unittest.TestCase):
     def test_live(self):
         self.root = f"{self.top}/live"
         os.mkdir(self.root)
-        done = subprocess.run(["bash", f"{GOLDEN}/make.sh", "live", self.root], capture_output=True, timeout=170)
+        done = subprocess.run(["bash", f"{GOLDEN}/make.sh", "live", self.root], capture_output=True, timeout=500)
         if done.returncode == 77:
             print("SKIP: " + done.stderr.decode().strip(), file=sys.stderr)
             os._exit(77)

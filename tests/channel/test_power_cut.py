@@ -111,7 +111,7 @@ def boot(home, where, sync, events):
                            "-blockdev", f"driver=raw,node-name=d1,file=lw,offset=0,size={FS_BYTES}",
                            "-blockdev", f"driver=raw,node-name=d2,file=lw,offset={TOLD_AT},size={TOLD_BYTES}",
                            "-device", "virtio-blk-pci,drive=d1,share-rw=on", "-device", "virtio-blk-pci,drive=d2,share-rw=on"],
-                          capture_output=True, timeout=400, stdin=subprocess.DEVNULL)
+                          capture_output=True, timeout=1000, stdin=subprocess.DEVNULL)
     text = done.stdout.decode(errors="replace")
     match = re.search(r"GUEST DONE (\d+)", text)
     if not match:
@@ -154,7 +154,7 @@ def look(image, where, acked, taken):
         subprocess.run(["debugfs", "-R", f"rdump /{name} {files}", image], capture_output=True, check=True)
         os.makedirs(f"{files}/{name}", exist_ok=True)
     done = subprocess.run([CHANNEL, "drain", f"dataDirs={files}/data", f"checkpointDir={files}/checkpoint", "minimumRequiredSpace=1",
-                           "penstock.segmentSize=2m", "penstock.io=pwrite"], capture_output=True, timeout=60)
+                           "penstock.segmentSize=2m", "penstock.io=pwrite"], capture_output=True, timeout=200)
     if done.returncode:
         raise Trouble("the channel does not open: " + done.stderr.decode()[-400:])
     if DAEMON:

@@ -18,7 +18,7 @@ MAKE, TOOL = sys.argv[1:3]
 
 
 def tool(*args):
-    done = subprocess.run([TOOL, *args], capture_output=True, timeout=120)
+    done = subprocess.run([TOOL, *args], capture_output=True, timeout=300)
     return done.returncode, done.stdout, done.stderr.decode()
 
 

@@ -81,7 +81,7 @@ main(void)
 	close(fd);
 	pid_t pid = fork();
 	if (pid == 0) {
-		alarm(30);	/* an end that never comes */
+		alarm(100);	/* an end that never comes */
 		child(io, path);
 	}
 	waitpid(pid, &status, 0);

@@ -42,20 +42,15 @@ agent_start "$dir/a.properties"
 logger -n 127.0.0.1 -P "$port" -d hello from logger || fail "logger"
 logger -n 127.0.0.1 -P "$port" -d --rfc3164 unwanted line || fail "logger"
 for i in $(seq 50); do logger -n 127.0.0.1 -P "$port" -d --rfc3164 "line $i" || fail "logger"; done
-for _ in $(seq 100); do
-	[ "$(cat "$dir"/out/* 2>/dev/null | wc -l)" = 51 ] && break
-	sleep 0.1
-done
+lines_are() { [ "$(cat "$dir"/out/* 2>/dev/null | wc -l)" = $1 ]; }
+within $PATIENCE lines_are 51
 [ "$(cat "$dir"/out/* | wc -l)" = 51 ] || fail "want 51 lines, have $(cat "$dir"/out/* | wc -l)"
 grep -q 'hello from logger$' "$dir"/out/* || fail "hello is not in the file"
 grep -q unwanted "$dir"/out/* && fail "the filtered line is in the file"
-"$CTL" -s "$dir/a1.sock" drops >"$dir/drops" || fail "an account is uneven: $(cat "$dir/drops")"
+accounts_even
 grep -q 'filtered *1 ' "$dir/drops" || fail "drops does not show the filtered event"
-for _ in $(seq 100); do	# lines are in the file before their sync is over and they are settled
-	curl -sf "http://127.0.0.1:$http/metrics" >"$dir/metrics" || fail "metrics"
-	grep -q '"EventDrainSuccessCount": *"51"' "$dir/metrics" && break
-	sleep 0.1
-done
+drain_counted() { curl -sf "http://127.0.0.1:$http/metrics" >"$dir/metrics" && grep -q '"EventDrainSuccessCount": *"51"' "$dir/metrics"; }
+within $PATIENCE drain_counted	# lines are in the file before their sync is over and they are settled
 python3 -c 'import json, sys
 m = json.load(sys.stdin)
 assert m["SOURCE.r1"]["EventReceivedCount"] == "52", m
@@ -64,11 +59,13 @@ assert m["SINK.k1"]["EventDrainSuccessCount"] == "51", m' <"$dir/metrics" || fai
 curl -sf "http://127.0.0.1:$http/health" >/dev/null || fail "health"
 "$CTL" -s "$dir/a1.sock" --json trace r1 -n 1 >"$dir/trace" &
 trace=$!
-for _ in $(seq 200); do	# it is not known when the trace hangs: feed it until it has its event
-	kill -0 $trace 2>/dev/null || break
+trace_fed()	# it is not known when the trace hangs: feed it until it has its event
+{
+	kill -0 $trace 2>/dev/null || return 0
 	logger -n 127.0.0.1 -P "$port" -d --rfc3164 traced line || fail "logger"
-	sleep 0.05
-done
+	return 1
+}
+within $PATIENCE trace_fed || { kill $trace; fail "the trace has no event"; }
 wait $trace || fail "trace"
 grep -q 'traced line' "$dir/trace" || fail "trace does not show the event: $(cat "$dir/trace")"
 agent_stop || fail "exit status after SIGTERM"

@@ -6,7 +6,7 @@ Usage: test_daemon_full.py PENSTOCK CTL"""
 import ctypes, json, os, re, socket, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from agent import drops, free_port
+from agent import PATIENCE_S, drops, free_port, wait_for
 
 penstock, ctl = map(os.path.abspath, sys.argv[1:3])
 children = []
@@ -48,10 +48,7 @@ def start(work, **places):
     child = subprocess.Popen([penstock, "agent", "-n", "a1", "-f", f"{work}/a.properties"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     log.close()
     children.append(child)
-    for _ in range(400):
-        if child.poll() is not None or drops(ctl, f"{work}/a1.sock"):
-            break
-        time.sleep(0.05)
+    wait_for(lambda: child.poll() is not None or drops(ctl, f"{work}/a1.sock"), lambda: f"the agent is up or ends: {words(f'{work}/agent.log')}")
     return child
 
 
@@ -71,12 +68,12 @@ def full_disks(work):
         os.mkdir(f"{work}/{name}")
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "penstock-test", f"{work}/{name}"], check=True)
     os.mkdir(f"{work}/out2")
-    ports = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    ports = free_port(), free_port()
     daemon = start(work, port1=ports[0], port2=ports[1], checkpoint=f"{work}/log/checkpoint", data=f"{work}/log/data", out1=f"{work}/out1", out2=f"{work}/out2")
     assert daemon.poll() is None, words(f"{work}/agent.log")
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sent = others = refused = 0
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while refused < 500:        # until the log has found no room for a while
         for _ in range(200):
             s.sendto(b"%08d " % sent + b"x" * 500 + b" %08d" % sent, ("127.0.0.1", ports[0]))
@@ -88,36 +85,34 @@ def full_disks(work):
         _, now = drops(ctl, f"{work}/a1.sock")
         refused = now["channel", "c1"]["channel_full"]
         assert time.monotonic() < end, now
-    end = time.monotonic() + 20
-    while len(lines(f"{work}/out2")) < others:
-        assert time.monotonic() < end, f"{len(lines(f'{work}/out2'))} of {others} events of the other route"
-        time.sleep(0.1)
+    wait_for(lambda: len(lines(f"{work}/out2")) >= others, lambda: f"{len(lines(f'{work}/out2'))} of {others} events of the other route")
     assert lines(f"{work}/out2") == [f"other {n}" for n in range(others)]
     for name in ("log", "out1"):
         subprocess.run(["mount", "-o", "remount,size=64m", f"{work}/{name}"], check=True)
     before = sent
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while not any(int(line[:8]) >= before for line in lines(f"{work}/out1")[-50:] if len(line) > 8):       # intake goes on
         for _ in range(20):
             s.sendto(b"%08d " % sent + b"x" * 500 + b" %08d" % sent, ("127.0.0.1", ports[0]))
             sent += 1
         assert time.monotonic() < end, f"no intake after there is room: {drops(ctl, work + '/a1.sock')}"
         time.sleep(0.05)
-    while True:
+    end = time.monotonic() + PATIENCE_S
+    while True:                 # until all that was sent has been read from the socket, and all that was stored has come out
         even, now = drops(ctl, f"{work}/a1.sock")
-        if even and now["channel", "c1"]["offered"] == now["events", "r1"]["routed"] and len(lines(f"{work}/out1")) >= now["channel", "c1"]["stored"]:
+        if even and now["datagrams", "r1"]["datagrams_in"] == sent and now["channel", "c1"]["offered"] == now["events", "r1"]["routed"] and \
+                len(lines(f"{work}/out1")) >= now["channel", "c1"]["stored"]:
             break
         assert time.monotonic() < end, (even, now, len(lines(f"{work}/out1")))
         time.sleep(0.2)
     channel, listen = now["channel", "c1"], now["datagrams", "r1"]
-    assert listen["datagrams_in"] == sent, (listen, sent)
     assert channel["failed"] == 0 and channel["too_large"] == 0, channel
     assert channel["stored"] + channel["channel_full"] + listen["drop_rcvbuf"] == sent, (channel, listen, sent)
     got = lines(f"{work}/out1")
     numbers = [int(re.fullmatch(r"(\d{8}) x{500} \1", line).group(1)) for line in got]
     assert len(numbers) == channel["stored"] and numbers == sorted(set(numbers)), "torn, doubled or out of order"
     daemon.terminate()
-    assert daemon.wait(30) == 0, words(f"{work}/agent.log")[-2000:]
+    assert daemon.wait(PATIENCE_S) == 0, words(f"{work}/agent.log")[-2000:]
     print(f"full: {sent} sent, {channel['stored']} stored and delivered, {channel['channel_full']} refused while full, {others} of another route delivered")
 
 
@@ -126,7 +121,7 @@ def bad_directories(work):
         pass
     os.mkdir(f"{work}/ro")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "penstock-test", f"{work}/ro"], check=True)
-    good = {"port1": free_port(socket.SOCK_DGRAM), "port2": free_port(socket.SOCK_DGRAM), "checkpoint": f"{work}/b/checkpoint", "data": f"{work}/b/data", "out1": f"{work}/out2", "out2": f"{work}/out2"}
+    good = {"port1": free_port(), "port2": free_port(), "checkpoint": f"{work}/b/checkpoint", "data": f"{work}/b/data", "out1": f"{work}/out2", "out2": f"{work}/out2"}
     for key, place in (("out1", f"{work}/missing"), ("out1", f"{work}/ro"), ("out2", f"{work}/file"), ("data", f"{work}/ro/data"), ("checkpoint", f"{work}/file/checkpoint"),
                        ("checkpoint", f"{work}/ro")):
         child = start(work, **{**good, key: place})

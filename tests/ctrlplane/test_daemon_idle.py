@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""With penstock.idle = sleep and no packets the whole daemon, data core and all, takes less than 2 % of a core. The clock is the kernel's account of CPU time,
-so a busy machine changes nothing. Usage: test_daemon_idle.py PENSTOCK CTL"""
-import os, socket, subprocess, sys, tempfile, time
+"""With penstock.idle = sleep and no packets the whole daemon, data core and all, takes less than 2 % of a core for five seconds. The clock is the kernel's account
+of CPU time, so what else runs here changes nothing. But a host that takes this machine's CPU away while the daemon has it lets that account go on: a
+window with too much is measured again, a few times; a daemon that does not sleep has too much in all of them. Usage: test_daemon_idle.py PENSTOCK CTL"""
+import os, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import PATIENCE_S, free_port, wait_for
 
 penstock, ctl = sys.argv[1:3]
-SETTLE_S, WINDOW_S, LIMIT = 2, 5, 0.02
+SETTLE_S, WINDOW_S, WINDOWS, LIMIT = 2, 5, 8, 0.02
 
 AGENT = """\
 penstock.lcores = {lcore}
@@ -46,33 +50,32 @@ def cpu_seconds(pid):
 
 with tempfile.TemporaryDirectory(prefix="penstock-idle-") as work:
     os.mkdir(f"{work}/out")
-    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    probe.bind(("127.0.0.1", 0))
-    port = probe.getsockname()[1]
-    probe.close()
     with open(f"{work}/a.properties", "w", encoding="utf-8") as file:
-        file.write(AGENT.format(work=work, lcore=sorted(os.sched_getaffinity(0))[-1]).replace("port = 0", f"port = {port}"))
+        file.write(AGENT.format(work=work, lcore=sorted(os.sched_getaffinity(0))[-1]).replace("port = 0", f"port = {free_port()}"))
     with open(f"{work}/log", "wb") as log:
         daemon = subprocess.Popen([penstock, "agent", "-n", "a1", "-f", f"{work}/a.properties"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        for _ in range(400):
+        def is_up():
             if daemon.poll() is not None:
                 words = open(f"{work}/log", encoding="utf-8").read()
                 if "DPDK does not start" in words:
                     print("SKIP: DPDK does not start here")
                     sys.exit(77)
                 raise AssertionError(words[-2000:])
-            if subprocess.run([ctl, "-s", f"{work}/a1.sock", "status"], capture_output=True).returncode == 0:
-                break
-            time.sleep(0.05)
+            return subprocess.run([ctl, "-s", f"{work}/a1.sock", "status"], capture_output=True).returncode == 0
+
+        wait_for(is_up, "the agent is up")
         time.sleep(SETTLE_S)
-        before, start = cpu_seconds(daemon.pid), time.monotonic()
-        time.sleep(WINDOW_S)
-        share = (cpu_seconds(daemon.pid) - before) / (time.monotonic() - start)
-        assert share < LIMIT, f"{share:.2%} of a core while nothing comes"
+        shares = []
+        while len(shares) < WINDOWS and min(shares, default=1) >= LIMIT:
+            before, start = cpu_seconds(daemon.pid), time.monotonic()
+            time.sleep(WINDOW_S)
+            shares.append((cpu_seconds(daemon.pid) - before) / (time.monotonic() - start))
+        told = ", ".join(f"{share:.2%}" for share in shares)
+        assert shares[-1] < LIMIT, f"{told} of a core while nothing comes"
         daemon.terminate()
-        assert daemon.wait(30) == 0
-        print(f"{share:.2%} of a core")
+        assert daemon.wait(PATIENCE_S) == 0
+        print(f"{told} of a core")
     finally:
         if daemon.poll() is None:
             daemon.kill()

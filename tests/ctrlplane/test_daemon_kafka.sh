@@ -24,17 +24,19 @@ send()	# from to
 	logger -n 127.0.0.1 -P "$syslog" -d --rfc3164 "nothing special" || fail "logger"
 }
 send 1 20
-drained 30 || fail "not delivered: $("$CTL" -s "$dir/a1.sock" status)"
+received syslog 21 && received plain 20 || fail "not received"
+drained $PATIENCE || fail "not delivered: $("$CTL" -s "$dir/a1.sock" status)"
 kafka_stop
 send 21 40	# into the log: the broker is gone
+received syslog 42 && received plain 40 || fail "not received"
 "$CTL" -s "$dir/a1.sock" --json status | grep -q '"unsettled"' || fail "status"
 drained 1 && fail "delivered without a broker?"
 kafka_restart "$dir/kafka" || fail "the broker does not come back"
-drained 90 || fail "not delivered after the broker came back"
-timeout 60 kcat -b "$KAFKA_BS" -C -t syslog -o beginning -e -q >"$dir/got" || fail "kcat"
+drained 180 || fail "not delivered after the broker came back"
+timeout 120 kcat -b "$KAFKA_BS" -C -t syslog -o beginning -e -q >"$dir/got" || fail "kcat"
 [ "$(grep -c 'an ERROR .* of mine' <(sort -u "$dir/got"))" = 40 ] || fail "syslog lines: $(sort -u "$dir/got" | head -n 50)"
 [ "$(grep -c '^INFO: plain' <(sort -u "$dir/got"))" = 40 ] || fail "plain lines"
 grep -q 'nothing special' "$dir/got" && fail "the filtered line is in the topic"
-"$CTL" -s "$dir/a1.sock" drops >"$dir/drops" || fail "an account is uneven: $(cat "$dir/drops")"
+accounts_even
 agent_stop || fail "exit status after SIGTERM"
 AGENT=

@@ -55,8 +55,8 @@ while [ $done -lt $kills ]; do
 	kill -INT $gen
 	wait $gen || { cat "$dir/gen.log" >&2; fail "the generator"; }
 	gen=
-	drained 60 || fail "not drained after the last restart"
-	"$CTL" -s "$dir/a1.sock" drops >"$dir/drops" || fail "an account is uneven: $(cat "$dir/drops")"
+	drained 200 || fail "not drained after the last restart"
+	accounts_even
 	agent_stop || fail "exit status after SIGTERM"
 	AGENT=
 	"$GEN" verify --sent "$dir/sent" --seed $lot --acked "file:$dir/acked" --report "$dir/verified" "file_roll:$dir/out" ||

@@ -40,20 +40,14 @@ action(type="omfwd" target="127.0.0.1" port="$port" protocol="udp" template="RSY
 EOF
 agent_start "$dir/a.properties"
 rsyslog_start "$dir/rsyslog.conf" "$dir"
-for _ in $(seq 100); do
-	[ -S "$dir/log.sock" ] && break
-	kill -0 "$RSYSLOG_PID" 2>/dev/null || fail "rsyslogd ended at its start: $(cat "$dir/rsyslog.log")"
-	sleep 0.05
-done
+rsyslog_ready "$dir/log.sock" || fail "rsyslogd: $(cat "$dir/rsyslog.log")"
 python3 -c 'for i in range('$messages'): print("message %03d caf\u00e9 <tag> {x=y}" % i)' >"$dir/messages"
 logger -u "$dir/log.sock" --socket-errors=on -p local3.warning -t prog -f "$dir/messages" || fail "logger to rsyslogd"
 logger -n 127.0.0.1 -P "$port" -d --rfc3164 -p local3.warning -t prog -f "$dir/messages" || fail "logger --rfc3164"
 logger -n 127.0.0.1 -P "$port" -d --rfc5424 -p local3.warning -t prog -f "$dir/messages" || fail "logger --rfc5424"
-for _ in $(seq 200); do
-	[ "$(cat "$dir"/out/* 2>/dev/null | grep -c 'message ...')" -ge $((5 * messages)) ] && break
-	sleep 0.1
-done
-drained 20 || fail "the channel is not drained"
+all_stored() { [ "$(cat "$dir"/out/* 2>/dev/null | grep -c 'message ...')" -ge $((5 * messages)) ]; }
+within $PATIENCE all_stored || fail "$(cat "$dir"/out/* | grep -c 'message ...') of $((5 * messages)) messages"
+drained $PATIENCE || fail "the channel is not drained"
 cat "$dir"/out/* >"$dir/lines"
 python3 - "$dir/lines" $messages <<'EOF' || fail "what came is not what was sent"
 import collections, re, sys, time
@@ -78,7 +72,7 @@ want = {("rsyslog", None, "tag"): 2 * n, ("rsyslog", "1", "5424"): n, ("logger",
 assert forms == want, forms
 assert len(count) == n and set(count.values()) == {5}, count
 EOF
-"$CTL" -s "$dir/a1.sock" drops >"$dir/drops" || fail "an account is uneven: $(cat "$dir/drops")"
+accounts_even
 rsyslog_stop
 agent_stop || fail "exit status after SIGTERM"
 AGENT=

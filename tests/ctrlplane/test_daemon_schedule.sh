@@ -46,17 +46,14 @@ penstock.camus.bad.conf = $dir/bad
 penstock.camus.slow.schedule = 1s
 penstock.camus.slow.conf = $dir/slow
 penstock.metrics.bind = 127.0.0.1:$(free_port)
+penstock.stop_deadline = 60s
 EOF
 agent_start "$dir/a.properties"
 
 status() { "$CTL" -s "$dir/a1.sock" --json status; }
-for _ in $(seq 100); do
-	[ "$(wc -l <"$dir/good.runs" 2>/dev/null || echo 0)" -ge 3 ] && break
-	sleep 0.1
-done
-sleep 1.2	# the step after it has ended
-status >"$dir/status" || fail "status"
-python3 - "$dir/status" <<'EOF' || fail "status: $(cat "$dir/status")"
+as_wanted()
+{
+	status >"$dir/status" && python3 - "$dir/status" 2>"$dir/wrong" <<'EOF'
 import json, sys
 loads = {l["name"]: l for l in json.load(open(sys.argv[1]))["loads"]}
 good, bad, slow = loads["good"], loads["bad"], loads["slow"]
@@ -67,6 +64,8 @@ assert bad["runs"] == 1 and bad["runs_failed"] == 1 and bad["state"] == "failed"
 assert bad["unfinished_manifest"] == 4 and 3500 < bad["next_in_seconds"] <= 3600, bad
 assert slow["state"] == "running" and slow["running"] == 1 and slow["runs_skipped"] >= 2 and slow["runs"] == 0, slow
 EOF
+}
+within $PATIENCE as_wanted || fail "status: $(cat "$dir/status" "$dir/wrong")"
 "$CTL" -s "$dir/a1.sock" status >"$dir/shown" || fail "status as a table"
 grep -q 'bad .*failed .*all brokers are away' "$dir/shown" || fail "table: $(cat "$dir/shown")"
 bind=$(sed -n 's/^penstock.metrics.bind = //p' "$dir/a.properties")
@@ -84,9 +83,9 @@ trap '' TERM
 echo \$\$ >$dir/slow.pid
 exec sleep 1000
 EOF
-printf 'penstock.stop_deadline = 1s\n' >>"$dir/a.properties"
+sed -i 's/^penstock.stop_deadline = .*/penstock.stop_deadline = 1s/' "$dir/a.properties"
 agent_start "$dir/a.properties"
-for _ in $(seq 50); do [ -s "$dir/slow.pid" ] && break; sleep 0.1; done
+within $PATIENCE [ -s "$dir/slow.pid" ] || fail "the deaf run does not begin"
 agent_stop || fail "the agent did not end well beside a deaf run"
 AGENT=
 kill -0 "$(cat "$dir/slow.pid")" 2>/dev/null && fail "a deaf run outlived the agent"

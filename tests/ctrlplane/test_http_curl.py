@@ -11,10 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from agent import free_port
+from agent import PATIENCE_S, free_port, wait_for
 
 penstock, wire = sys.argv[1:3]
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -74,7 +73,7 @@ def curl(name, method="POST", path="/", headers=(), body=b"", more=()):
     """(status, reason, headers, body) of the last answer."""
     with open(f"{work}/request", "wb") as f:
         f.write(body)
-    command = ["curl", "-sS", "-m", "20", "--globoff", "--path-as-is", "-D", f"{work}/head", "-o", f"{work}/answer", *more]
+    command = ["curl", "-sS", "-m", str(PATIENCE_S), "--globoff", "--path-as-is", "-D", f"{work}/head", "-o", f"{work}/answer", *more]
     command += ["-I"] if method == "HEAD" else ["-X", method]
     if body:
         command += ["--data-binary", f"@{work}/request"]
@@ -109,10 +108,9 @@ def check(case, what, have, want):
 
 agent = subprocess.Popen([penstock, "agent", "-n", "a1", "-f", f"{work}/a.properties"], stdout=open(f"{work}/agent.log", "w"), stderr=subprocess.STDOUT)
 try:
-    end = time.monotonic() + 60
-    while " is up: " not in open(f"{work}/agent.log").read():
-        assert agent.poll() is None and time.monotonic() < end, open(f"{work}/agent.log").read()[-2000:]
-        time.sleep(0.05)
+    said = lambda: open(f"{work}/agent.log").read()[-2000:]
+    wait_for(lambda: " is up: " in said() or agent.poll() is not None, said)
+    assert agent.poll() is None, said()
     if wire == "tap":
         subprocess.run("sysctl -qw net.ipv6.conf.pcurl.disable_ipv6=1; ip addr add 192.0.2.1/24 dev pcurl && ip link set pcurl up", shell=True, check=True)
     expected = {name: [] for name in sources}
@@ -178,7 +176,7 @@ try:
     expected["json"] += [{"headers": {}, "body": "k"}] * 3
 
     agent.terminate()
-    assert agent.wait(40) == 0
+    assert agent.wait(PATIENCE_S) == 0
     for name in sources:
         if name == TINY:
             continue

@@ -12,10 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from agent import free_port
+from agent import PATIENCE_S, free_port, wait_for
 
 CACHE = os.environ.get("PENSTOCK_CACHE", os.path.expanduser("~/.cache/penstock"))
 LIB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib", "unpacked.sh")
@@ -247,6 +246,9 @@ BAD = [
 ]
 
 
+REFUSED = (0, 400, 411, 413, 414, 417, 431, 501, 505)
+
+
 def mutate(rng, request):
     """One to three changes in the head and the chunk lines."""
     data = bytearray(request)
@@ -282,27 +284,24 @@ def main():
             log = open(f"{directory}/{name}.out", "w")
             children.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
         for name, (port, _) in known.items():
-            for _ in range(200):
-                if ask(port, GOOD[0], 2) == 200:
-                    break
-                time.sleep(0.05)
-            else:
-                print(f"{name} does not answer:", open(f"{directory}/{name}.out").read()[-2000:])
-                return 1
+            wait_for(lambda: ask(port, GOOD[0], PATIENCE_S) == 200, lambda: f"{name} does not answer: " + open(f"{directory}/{name}.out").read()[-2000:])
         rng = random.Random(SEED)
         cases = GOOD + BAD + [mutate(rng, rng.choice(GOOD)) for _ in range(MUTANTS)]
-        with concurrent.futures.ThreadPoolExecutor(24) as pool:
-            answers = {name: [pool.submit(ask, port, case, 0.7) for case in cases] for name, (port, _) in known.items()}
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:    # a good request is answered; another may wait for more for ever
+            answers = {name: [pool.submit(ask, port, case, 0.7 if i >= len(GOOD) else PATIENCE_S) for i, case in enumerate(cases)] for name, (port, _) in known.items()}
             answers = {name: [future.result() for future in futures] for name, futures in answers.items()}
         refused = stricter = 0
         for i, case in enumerate(cases):
             ours = answers["penstock"][i]
             others = {name: answers[name][i] for name in known if name != "penstock"}
-            refusals = sum(status in (0, 400, 411, 413, 414, 417, 431, 501, 505) for status in others.values())
+            refusals = sum(status in REFUSED for status in others.values())
             if i < len(GOOD) and (ours != 200 or refusals):
                 print(f"a good request is refused: {case!r}: penstock {ours}, {others}")
                 failed += 1
-            if ours == 200 and refusals >= 2:
+            if ours == 200 and refusals >= 2:       # not a server that had too much to do: alone, with time, they still do
+                others = {name: ask(known[name][0], case, 20) for name in others}
+                if sum(status in REFUSED for status in others.values()) < 2:
+                    continue
                 print(f"penstock accepts what {others} refuse: {case[:300]!r}")
                 failed += 1
             refused += refusals >= 2

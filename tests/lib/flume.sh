@@ -16,6 +16,7 @@
 FLUME_VERSION=1.11.0
 FLUME_HOME="${PENSTOCK_CACHE:-$HOME/.cache/penstock}/flume-$FLUME_VERSION"
 FLUME_PID=
+FLUME_LIB=$(dirname "${BASH_SOURCE[0]}")
 
 # Without their dependencies: what the class loader opens for the flows of tests.
 FLUME_SMALL="org.apache.flume:flume-ng-node:1.11.0 org.apache.flume:flume-ng-core:1.11.0 org.apache.flume:flume-ng-sdk:1.11.0
@@ -102,8 +103,7 @@ flume_start()
 {
 	local dir=$1 file=$2 port metrics try
 	shift 2
-	metrics=$(python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || return 1
+	metrics=$(python3 "$FLUME_LIB/agent.py") || return 1
 	FLUME_METRICS=http://127.0.0.1:$metrics/metrics
 	mkdir -p "$dir" || return 1
 	cat >"$dir/log4j2.xml" <<-EOF
@@ -115,7 +115,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || re
 		-Duser.timezone=UTC -Dflume.monitoring.type=http -Dflume.monitoring.port=$metrics org.apache.flume.node.Application \
 		--conf-file "$file" --name a1 --no-reload-conf >"$dir/flume.log" 2>&1 </dev/null &
 	FLUME_PID=$!
-	for try in $(seq 600); do
+	for try in $(seq 1500); do
 		if curl -s -o /dev/null "$FLUME_METRICS"; then
 			for port in "$@"; do
 				flume_listens "$port" || continue 2

@@ -2,6 +2,7 @@
 #
 #   rsyslog_find          sets RSYSLOGD to a command line (with its OpenSSL driver); 77 when there is none and none can be had (reason on stdout)
 #   rsyslog_start CONF DIR   starts an instance of its own (own pid file, reads nothing of the machine's); sets RSYSLOG_PID
+#   rsyslog_ready SOCKET  waits until it has made that socket; 1 when it ended before, or does not in two minutes
 #   rsyslog_stop          SIGTERM, waits for the end
 # The Debian package would start a server at installation and at every boot, so it is only unpacked, into a cache outside the clone.
 
@@ -36,6 +37,15 @@ rsyslog_start()
 {
 	"$RSYSLOGD" -n -f "$1" -i "$2/rsyslog.pid" >"$2/rsyslog.log" 2>&1 &
 	RSYSLOG_PID=$!
+}
+
+rsyslog_ready()
+{
+	local end=$((SECONDS + 120))
+	until [ -S "$1" ]; do
+		kill -0 "$RSYSLOG_PID" 2>/dev/null && [ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
 }
 
 rsyslog_stop()

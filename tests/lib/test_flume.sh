@@ -12,10 +12,7 @@ fail()
 	tail -n 20 "$dir/flume.log" >&2
 	exit 1
 }
-read -r tcp udp < <(python3 -c 'import socket
-t, u = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-t.bind(("127.0.0.1", 0)); u.bind(("127.0.0.1", 0))
-print(t.getsockname()[1], u.getsockname()[1])')
+read -r tcp udp < <(python3 "$FLUME_LIB/agent.py" 2)
 mkdir "$dir/out"
 cat >"$dir/intake.properties" <<EOS
 a1.sources = r1 r2
@@ -36,7 +33,7 @@ EOS
 flume_start "$dir" "$dir/intake.properties" "$tcp" "udp:$udp" || exit 1
 python3 - "$tcp" "$udp" <<'EOS' || fail "netcat answers otherwise"
 import socket, sys
-s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20)
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 100)
 s.sendall(b"one\ntwo\n")
 answer = b""
 while len(answer) < 6:
@@ -44,9 +41,9 @@ while len(answer) < 6:
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"<13>Nov 21 07:12:01 host three", ("127.0.0.1", int(sys.argv[2])))
 sys.exit(answer != b"OK\nOK\n")
 EOS
-for _ in $(seq 100); do
+for _ in $(seq 500); do
 	[ "$(flume_metric CHANNEL.c1 EventPutSuccessCount)" = 3 ] && break
-	sleep 0.1	# until its counter says so, at most 10 s
+	sleep 0.1	# until its counter says so
 done
 [ "$(flume_metric CHANNEL.c1 ChannelSize)" = 3 ] || fail "not three events in the channel"
 flume_kill
@@ -59,9 +56,9 @@ a1.sinks.k1.sink.rollInterval = 0
 a1.sinks.k1.channel = c1
 EOS
 flume_start "$dir" "$dir/drain.properties" || exit 1
-for _ in $(seq 150); do
+for _ in $(seq 1000); do
 	[ "$(sort "$dir"/out/* 2>/dev/null | tr '\n' ' ')" = "one three two " ] && break
-	sleep 0.1	# until its sink has flushed, at most 15 s
+	sleep 0.1	# until its sink has flushed
 done
 [ "$(sort "$dir"/out/* | tr '\n' ' ')" = "one three two " ] || fail "files hold: $(cat "$dir"/out/*)"
 flume_stop

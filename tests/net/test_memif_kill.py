@@ -4,6 +4,9 @@ while the data core stands still in the middle of a burst (stopped there by ptra
 end, nothing of it is lost, and both accounts are even. Usage: test_memif_kill.py PENSTOCK CTL GEN [KILLS [SEED]]"""
 import ctypes, json, os, random, subprocess, sys, tempfile, time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import PATIENCE_S, wait_for
+
 penstock, ctl, gen = sys.argv[1:4]
 kills = int(sys.argv[4]) if len(sys.argv) > 4 else 24
 seed = int(sys.argv[5]) if len(sys.argv) > 5 else 1
@@ -53,7 +56,8 @@ class Daemon:
             file.write(AGENT.format(work=work, lcore=cpus[-1]))
         command = [penstock, "agent", "-n", "a1", "-f", f"{work}/a.properties"]
         self.child = start([*os.environ.get("WRAP", "").split(), *command], f"{work}/agent.log")
-        for _ in range(600):
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
             if self.child.poll() is not None:
                 if "DPDK does not start" in words(f"{work}/agent.log"):
                     print("SKIP: DPDK does not start here")
@@ -65,7 +69,7 @@ class Daemon:
         raise AssertionError("the agent is not up")
 
     def ask(self, *request):
-        done = subprocess.run([ctl, "-s", f"{self.work}/a1.sock", "--json", *request], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([ctl, "-s", f"{self.work}/a1.sock", "--json", *request], capture_output=True, text=True, timeout=PATIENCE_S)
         return json.loads(done.stdout) if done.stdout else None
 
     def parsed(self, when):
@@ -124,7 +128,7 @@ def main(work):
     before = inside = 0
     for kill in range(kills):
         child = daemon.generator()
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while daemon.parsed(f"at kill {kill}") == before:
             assert child.poll() is None and time.monotonic() < end, "the generator does not send: " + words(f"{work}/generator.log")
         stopped = kill % 2 and tracer.stop_in_burst()
@@ -136,21 +140,22 @@ def main(work):
             tracer.go()
             inside += 1
         before = daemon.parsed(f"at kill {kill}")
-    daemon.generator("--count", 50000).wait(60)  # leaves of itself
-    time.sleep(0.5)
-    count = 100000
-    before = daemon.parsed("when a generator left")
+    daemon.generator("--count", 50000).wait(PATIENCE_S)  # leaves of itself
+    count, left = 100000, -1
+    while left != (before := daemon.parsed("when a generator left")):  # until nothing of it comes any more
+        left = before
+        time.sleep(0.5)
     child = daemon.generator("--count", count, "--rate", 50000, "--hold", "--report", f"{work}/report")
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_S
     while (came := daemon.parsed("before a generator stays to the end") - before) < count:
         assert time.monotonic() < end, f"{came} of {count}: {words(work + '/report')} {daemon.ask('drops')}"
         time.sleep(0.05)
     child.terminate()
-    child.wait(30)
+    child.wait(PATIENCE_S)
     daemon.parsed("when a generator stayed to the end")
-    assert daemon.ask("drops")["even"]
+    wait_for(lambda: daemon.ask("drops")["even"], lambda: f"an account is uneven: {daemon.ask('drops')}", 30)
     daemon.child.terminate()
-    assert daemon.child.wait(30) == 0, f"exit status {daemon.child.returncode}: {words(f'{work}/agent.log')}"
+    assert daemon.child.wait(PATIENCE_S) == 0, f"exit status {daemon.child.returncode}: {words(f'{work}/agent.log')}"
     print(f"{kills} kills survived, {inside} of them in the middle of a burst, {before + came} events")
 
 

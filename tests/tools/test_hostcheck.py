@@ -20,7 +20,7 @@ def put(path, text):
 
 
 def run(*words):
-    done = subprocess.run([tool, *words], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([tool, *words], capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 

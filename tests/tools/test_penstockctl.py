@@ -8,6 +8,7 @@ work = tempfile.mkdtemp(prefix="penstockctl-")
 env = dict(os.environ, XDG_RUNTIME_DIR=work, HOME=work + "/home")
 path = work + "/penstock/a1.sock"
 failed = []
+PATIENCE_S = 120    # for what takes less than a second on a machine that is not in the way
 
 
 def check(what, good, got=""):
@@ -17,13 +18,14 @@ def check(what, good, got=""):
 
 
 def run(*words):
-    done = subprocess.run([ctl, *words], env=env, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([ctl, *words], env=env, capture_output=True, text=True, timeout=PATIENCE_S)
     return done.returncode, done.stdout, done.stderr
 
 
 def start(sock, name):
     process = subprocess.Popen([server, sock, f"{work}/{name}"], env=env)
-    for _ in range(500):
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end and process.poll() is None:
         if os.path.exists(f"{work}/{name}") and open(f"{work}/{name}").read().endswith("\n"):
             return process
         time.sleep(0.01)
@@ -32,7 +34,7 @@ def start(sock, name):
 
 def fetch(path, **headers):
     try:
-        with urllib.request.urlopen(urllib.request.Request(url + path, headers=headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url + path, headers=headers), timeout=PATIENCE_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -73,12 +75,11 @@ try:
     check("capture", rc == 0 and open(work + "/x.pcap").read() == "frame;" * 4, err)
     # Ended by Ctrl-C the stream ends in order, and the file is whole.
     process2 = subprocess.Popen([ctl, *sock, "capture", "p0", "-w", work + "/y.pcap"], env=env, stderr=subprocess.DEVNULL)
-    for _ in range(500):
-        if subprocess.run([ctl, *sock, "trace", "r1", "-n", "1"], env=env, capture_output=True).returncode == 1:
-            break    # one at a time: the capture runs
-        time.sleep(0.01)
+    end = time.monotonic() + PATIENCE_S
+    while subprocess.run([ctl, *sock, "trace", "r1", "-n", "1"], env=env, capture_output=True).returncode != 1 and time.monotonic() < end:
+        time.sleep(0.01)    # one at a time: then the capture runs
     process2.send_signal(signal.SIGINT)
-    check("capture, interrupted", process2.wait(20) == 0, process2.returncode)
+    check("capture, interrupted", process2.wait(PATIENCE_S) == 0, process2.returncode)
     text = open(work + "/y.pcap").read()
     check("capture, interrupted: whole", len(text) % 6 == 0, text[-20:])
     rc, out, err = run(*sock, "top", "-n", "2")
@@ -117,10 +118,10 @@ try:
         rc, out, err = run("status")
         check("two running", rc == 2 and "a1.sock" in err and "a2.sock" in err, err)
         run("-s", work + "/penstock/a2.sock", "stop")
-        check("second stopped", second.wait(20) == 0)
+        check("second stopped", second.wait(PATIENCE_S) == 0)
     rc, out, err = run(*sock, "stop")
     check("stop", rc == 0, err)
-    check("server's exit", process.wait(20) == 0)
+    check("server's exit", process.wait(PATIENCE_S) == 0)
     check("socket removed", not os.path.exists(path))
 finally:
     for p in (process, second):

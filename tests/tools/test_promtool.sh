@@ -7,9 +7,9 @@ work=$(mktemp -d)
 "$1" "$work/a1.sock" "$work/port" &
 server=$!
 trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
-for i in $(seq 500); do
+for i in $(seq 1000); do
 	[ -s "$work/port" ] && break
-	sleep 0.01
+	sleep 0.1
 done
 python3 -c 'import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())' \
 	"http://127.0.0.1:$(cat "$work/port")/metrics/prometheus" >"$work/text"

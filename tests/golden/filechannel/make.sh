@@ -6,8 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../../lib/flume.sh"
 flume_jars || exit $?
 
-port=$(python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(python3 "$FLUME_LIB/agent.py")
 
 # Accepts connections and never answers: what a sink took for it stays taken and is not committed.
 python3 -c 'import socket, time
@@ -75,7 +74,7 @@ delivered()	# directory
 	local copy=$1.copy
 	cp -a "$1" "$copy"
 	start "$copy" drain
-	flume_drained_all 60
+	flume_drained_all 120
 	flume_stop || :
 	python3 "$here/avro_lines.py" "$copy"/out/*
 	rm -rf "$copy"
@@ -96,7 +95,7 @@ make_killed()	# directory: delivered events, events that a sink took and never s
 {
 	start "$1" null
 	post 0 30 10
-	flume_drained_all 30
+	flume_drained_all 120
 	flume_stop || :
 	start "$1" mute
 	post 30 45 9
