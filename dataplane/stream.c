@@ -321,8 +321,10 @@ stream_eof(struct stream *stream)
 }
 
 void
-stream_writable(struct stream *stream)
+stream_writable(struct stream *stream, bool taken)
 {
+	if (taken)
+		stream->send_ns = 0;
 	if (!(stream->wait & STREAM_WAIT_SEND))
 		return;
 	stream->wait &= (uint8_t)~STREAM_WAIT_SEND;
@@ -372,7 +374,7 @@ void
 stream_wait(struct stream *stream, enum stream_wait why)
 {
 	bool was = stream->wait != 0;
-	if (why == STREAM_WAIT_SEND)
+	if (why == STREAM_WAIT_SEND && !stream->send_ns)
 		stream->send_ns = stream->streams->now_ns;
 	stream->wait |= (uint8_t)why;
 	if (why == STREAM_WAIT_CREDIT) {

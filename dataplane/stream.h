@@ -129,7 +129,7 @@ struct stream {
 	uint64_t wait_until_ns;		/* 0: as long as it takes */
 	uint64_t opened_ns;		/* monotonic */
 	uint64_t active_ns, frame_ns;	/* monotonic: last byte; first byte of the frame under way, or of the piece of it that must be here in time */
-	uint64_t send_ns;		/* since when the peer takes nothing of the replies (STREAM_WAIT_SEND) */
+	uint64_t send_ns;		/* since when the peer takes nothing of the replies that the source waits with (STREAM_WAIT_SEND); 0: it does */
 	uint32_t frame_bytes;		/* of that piece */
 	struct stream *wait_next;
 };
@@ -162,8 +162,8 @@ int stream_open(struct stream *stream, const struct stream_carrier *carrier, str
 uint32_t stream_feed(struct stream *stream, const uint8_t *bytes, uint32_t len);
 /* The peer's FIN, in order. */
 void stream_eof(struct stream *stream);
-/* There is room to send again. */
-void stream_writable(struct stream *stream);
+/* There may be room to send again. taken: the peer took some of the replies, or had taken all. */
+void stream_writable(struct stream *stream, bool taken);
 /* The connection is no more; counts it as lost when neither side had closed it. */
 void stream_end(struct stream *stream);
 

@@ -291,9 +291,9 @@ on_finished(void *stream)
 }
 
 static void
-on_sent(void *stream)
+on_sent(void *stream, bool taken)
 {
-	stream_writable(&((struct tcp_stream *)stream)->stream);
+	stream_writable(&((struct tcp_stream *)stream)->stream, taken);
 }
 
 static void

@@ -347,6 +347,7 @@ receive(struct kernel_stream *k)
 static void
 send_some(struct kernel_stream *k)
 {
+	uint32_t before = k->out_sent;
 	while (k->out_sent < k->out_len) {
 		ssize_t n = send(k->fd, k->out + k->out_sent, k->out_len - k->out_sent, MSG_NOSIGNAL);
 		if (n < 0) {
@@ -359,10 +360,11 @@ send_some(struct kernel_stream *k)
 		k->out_sent += (uint32_t)n;
 		k->close_ns = k->owner->streams.now_ns;
 	}
+	bool taken = k->out_sent != before || k->out_sent == k->out_len;
 	if (k->out_sent == k->out_len)
 		k->out_sent = k->out_len = 0;
 	if (!k->gone && !k->dead && k->out_len - k->out_sent <= KERNEL_STREAM_SEND_BYTES / 2)
-		stream_writable(&k->stream);
+		stream_writable(&k->stream, taken);
 }
 
 void

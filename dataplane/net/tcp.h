@@ -38,8 +38,9 @@ struct tcp_user {
 	uint32_t (*bytes)(void *stream, const uint8_t *bytes, uint32_t len);
 	/* The peer sends no more (its FIN came behind the last byte). Once. */
 	void (*finished)(void *stream);
-	/* Some of what was sent is acknowledged: there is room for more. May be NULL. */
-	void (*sent)(void *stream);
+	/* The peer acknowledges; there may be room for more. taken: bytes that it had not acknowledged before, or none are left that it has not. May
+	 * be NULL. */
+	void (*sent)(void *stream, bool taken);
 	/* Bytes wait to be acknowledged, and a hole is behind them or they came again: seal the open block. May be NULL. */
 	void (*hurry)(void *stream);
 	/* The connection is over (or in TIME-WAIT, which needs no user): conn must not be used again. 0, -ECONNRESET, -ETIMEDOUT. Once. */

@@ -218,7 +218,8 @@ input_ack(struct conn *c, const struct segment *s)
 		return false;
 	}
 	uint32_t window = s->window << c->peer_shift;
-	if (seq_lt(c->una, s->ack)) {
+	bool taken = seq_lt(c->una, s->ack);
+	if (taken) {
 		uint32_t acked = s->ack - c->una, data = acked < c->send_bytes ? acked : c->send_bytes;
 		if ((c->flags & CONN_TIMING) && seq_le(c->rtt_seq, s->ack)) {
 			c->flags &= ~(uint32_t)CONN_TIMING;
@@ -275,7 +276,7 @@ input_ack(struct conn *c, const struct segment *s)
 	if (c->una != s->ack || !c->stream || !tcp->user->sent)
 		return true;
 	conn_enter(c);
-	tcp->user->sent(c->stream);
+	tcp->user->sent(c->stream, taken || !c->send_bytes);
 	return conn_leave(c);
 }
 

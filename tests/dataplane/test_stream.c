@@ -300,7 +300,11 @@ test_slow_requests(void **state)
 		stream_rig_turn(&rig, true);
 	sweep(&rig, 9 * NS_PER_S);
 	assert_false(deaf->reset);
-	sweep(&rig, 15 * NS_PER_S);
+	for (int i = 0; i < 15; i++) {		/* it acknowledges what it has acknowledged before: a sender with a segment that it sends again */
+		if (!deaf->reset)
+			stream_writable(&deaf->stream, false);
+		sweep(&rig, NS_PER_S);
+	}
 	assert_true(deaf->reset);
 	assert_int_equal(counter_read(&rig.listener.counters.reset_send), 1);
 	rig_end(slow);

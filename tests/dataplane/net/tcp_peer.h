@@ -104,8 +104,9 @@ peer_finished(void *stream)
 }
 
 static inline void
-peer_sent(void *stream)
+peer_sent(void *stream, bool taken)
 {
+	(void)taken;
 	struct peer_stream *s = stream;
 	s->sent++;
 }

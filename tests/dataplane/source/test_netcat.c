@@ -136,7 +136,7 @@ test_peer_does_not_read(void **state)
 		if (i % 3 == 0) {
 			answered += r->out_len / 3;
 			r->out_len = 0;
-			stream_writable(&r->stream);
+			stream_writable(&r->stream, true);
 		}
 	}
 	assert_int_equal(sent, 80000);
