@@ -4,6 +4,7 @@ import errno, select, socket, struct, time
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 MAC = bytes.fromhex("02aabbccdd01")
+PATIENCE = 20		# seconds that something may take which comes in milliseconds: machines are slow, and disks pause; below the agent's idle timeout of 30 s for http
 
 
 def checksum(data):
@@ -32,11 +33,12 @@ class Segment:
 class Wire:
     def __init__(self, interface, to_ip):
         self.s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.s.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)		# SO_RCVBUFFORCE: what comes while the test waits for its CPU is not lost
         self.s.bind((interface, 0))
         self.to_ip, self.to_mac, self.got, self.ours = to_ip, None, {}, set()
 
     def mac(self, own_ip):
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while not self.to_mac:
             assert time.monotonic() < end, "nobody answers ARP"
             self.send_raw(b"\xff" * 6, 0x0806, struct.pack(">HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, MAC, socket.inet_aton(own_ip), bytes(6), socket.inet_aton(self.to_ip)))
@@ -92,6 +94,7 @@ class Peer:
         self.wire, self.to_port, self.ip, self.port = wire, port, own_ip, 20000 + Peer.number
         self.isn, self.seq, self.ack, self.window, self.ts, self.ts_base = isn, isn, 0, window, timestamps, None
         self.acked, self.data, self.reset, self.fin, self.seen, self.syn_options, self.shift = isn, b"", False, False, [], options, 0
+        self.sent = []				# (seq, data) of send() and open()
         wire.ours.add(own_ip)
 
     def raw(self, flags, data=b"", seq=None, ack=None, window=None, options=None, urgent=0, offset=None):
@@ -134,8 +137,8 @@ class Peer:
                 self.ack = (self.ack + 1) & 0xffffffff
         return new
 
-    def until(self, what, test, seconds=5, again=None):
-        """again: called every 200 ms meanwhile."""
+    def until(self, what, test, seconds=PATIENCE, again=None):
+        """again: called every 200 ms meanwhile, as a sender does whose segment was lost."""
         end, due = time.monotonic() + seconds, time.monotonic() + 0.2
         while not test():
             assert time.monotonic() < end, f"not after {seconds} s: {what}: {self.seen[-5:]}"
@@ -157,16 +160,24 @@ class Peer:
         if self.ts:
             options += b"\x01\x01\x08\x0a" + struct.pack(">II", self.ts_now() & 0xffffffff, 0)
         self.raw(SYN, options=options)
-        self.until("SYN-ACK", lambda: any(s.flags & SYN for s in self.seen))
+        self.until("SYN-ACK", lambda: any(s.flags & SYN for s in self.seen), again=lambda: self.raw(SYN, options=options))
         self.seq += 1
-        self.raw(ACK | (PSH if data else 0), data)
-        self.seq += len(data)
+        if data:
+            return self.send(data)
+        self.raw(ACK)
         return self
 
     def send(self, data):
+        self.sent.append((self.seq, data))
         self.raw(ACK | PSH, data)
         self.seq += len(data)
         return self
 
-    def acked_all(self, seconds=5, again=None):
-        return self.until(f"all up to {self.seq & 0xffffffff} acknowledged", lambda: self.acked == self.seq & 0xffffffff, seconds, again)
+    def resend(self):
+        """What send() sent and nothing has acknowledged."""
+        self.sent = [(seq, data) for seq, data in self.sent if 0 < (seq + len(data) - self.acked) & 0xffffffff < 1 << 31]
+        for seq, data in self.sent:
+            self.raw(ACK | PSH, data, seq=seq)
+
+    def acked_all(self, seconds=PATIENCE, again=None):
+        return self.until(f"all up to {self.seq & 0xffffffff} acknowledged", lambda: self.acked == self.seq & 0xffffffff, seconds, again or self.resend)

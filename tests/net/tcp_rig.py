@@ -1,6 +1,6 @@
 """tcp_rig: one penstock agent and Linux' own TCP beside it in a network namespace of the test's own, for the tests of this directory; to be imported.
 The test's arguments begin with PENSTOCK CTL RELAY MODE."""
-import ctypes, json, os, shutil, subprocess, sys, tempfile, time
+import ctypes, json, os, shutil, subprocess, sys, tempfile, threading, time
 
 penstock, ctl, relay, mode = sys.argv[1:5]
 tag = f"pt{os.getpid() % 100000}"
@@ -27,7 +27,8 @@ def sh(command, check=True):
     return subprocess.run(command, shell=True, check=check, capture_output=True, text=True)
 
 
-def until(what, test, seconds=20):
+def until(what, test, seconds=60):
+    """The bounds are against tests that hang, not a speed that is asked for: machines are slow, and disks pause."""
     end = time.monotonic() + seconds
     while not test():
         if time.monotonic() > end:
@@ -75,7 +76,7 @@ penstock.ports.p0.addresses = {ADDRESS}/24
         children.append(self.p)
 
     def up(self):
-        until("the agent is up", lambda: self.ctl("status") is not None or self.p.poll() is not None, 60)
+        until("the agent is up", lambda: self.ctl("status") is not None or self.p.poll() is not None, 120)
         if self.p.poll() is not None:
             raise AssertionError(open(f"{work}/agent.log").read()[-2000:])
 
@@ -90,12 +91,14 @@ penstock.ports.p0.addresses = {ADDRESS}/24
         return lines[:-1]
 
     def metric(self, kind, name):
-        text = subprocess.run([ctl, "-s", f"{work}/control", "metrics"], capture_output=True, text=True).stdout
+        done = subprocess.run([ctl, "-s", f"{work}/control", "metrics"], capture_output=True, text=True)
+        assert done.returncode == 0, done
+        text = done.stdout
         return sum(int(f[3]) for f in map(str.split, text.splitlines()) if len(f) > 3 and f[0] == kind and f[2] == name)
 
     def stop(self):
         self.p.terminate()
-        code = self.p.wait(40)
+        code = self.p.wait(120)
         assert code == 0, f"the agent ended with {code}"
 
 
@@ -113,25 +116,63 @@ def own_namespace():
     sh("ip link set lo up")
 
 
+def there(name):
+    until(f"{name} is there", lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{name}"), 120)
+
+
 def tap_up(name):
-    until(f"{name} is there", lambda: os.path.exists(f"/proc/sys/net/ipv4/conf/{name}"), 60)
+    there(name)
     sh(f"sysctl -qw net.ipv6.conf.{name}.disable_ipv6=1", check=False)
     sh(f"ip addr add 192.0.2.1/24 dev {name} && ip link set {name} up")
 
 
 def even(agent):
-    drops = agent.ctl("drops")
-    text = json.dumps(drops)
-    assert drops is not None and '"even": false' not in text, text
+    """When what is under way (a last ACK, a frame in a burst) has come."""
+    drops = None
+
+    def so():
+        nonlocal drops
+        drops = agent.ctl("drops")
+        return drops is not None and '"even": false' not in json.dumps(drops)
+    try:
+        until("the accounts are even", so)
+    except AssertionError:
+        raise AssertionError(f"not even: {json.dumps(drops)}")
 
 
 def on_relay(*how):
     """A relay, without loss unless told: the sender's wire stays when the agent dies. Returns the agent's device."""
     children.append(subprocess.Popen([relay, "--a", f"{tag}a", "--b", f"{tag}b", "--seed", os.environ.get("SEED", "7"), *how], stdout=subprocess.DEVNULL))
     tap_up(f"{tag}a")
+    there(f"{tag}b")
     sh(f"ip link set {tag}b up")
     sh(f"sysctl -qw net.ipv6.conf.{tag}b.disable_ipv6=1 net.ipv4.conf.{tag}b.arp_ignore=8", check=False)
     return f"net_af_packet0,iface={tag}b"
+
+
+class Control(threading.Thread):
+    """What the machine itself is late with while a test looks at times: waits 20 ms, writes a byte beside the agent's log and syncs it, over and over. Where that
+    stands still, so may the agent."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.steps, self.over = [], False		# (begin, end) of those that took long, of the clock of captures
+        self.start()
+
+    def run(self):
+        with open(f"{work}/control-of-time", "wb", 0) as f:
+            while not self.over:
+                begin = time.time()
+                time.sleep(0.02)
+                f.write(b"x")
+                os.fdatasync(f.fileno())
+                end = time.time()
+                if end - begin > 0.1:
+                    self.steps.append((begin, end))
+
+    def held(self, begin, end):
+        """The seconds between these two in which it stood still."""
+        return sum(max(0, min(end, e) - max(begin, b)) for b, e in self.steps)
 
 
 def finish():

@@ -22,12 +22,12 @@ class End:
         self.p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
         children.append(self.p)
 
-    def line(self, seconds=60):
+    def line(self, seconds=120):
         if not select.select([self.p.stdout], [], [], seconds)[0]:
             raise AssertionError("no word from wire")
         text = self.p.stdout.readline().strip()
         if not text:
-            code = self.p.wait(10)
+            code = self.p.wait(120)
             if code == 77:
                 raise Skip("EAL does not start here (or huge pages are missing)")
             raise AssertionError(f"wire ended with {code}")
@@ -43,7 +43,7 @@ class End:
         self.p.stdin.flush()
         return [int(x) for x in self.line().split()]
 
-    def until(self, taken, seconds=20):
+    def until(self, taken, seconds=60):
         end = time.monotonic() + seconds
         while self.counts()[1] < taken:
             assert time.monotonic() < end, f"not {taken} datagrams: {self.stop()}"
@@ -53,7 +53,7 @@ class End:
         self.p.stdin.write("stop\n")
         self.p.stdin.flush()
         report = json.loads(self.line())
-        self.p.wait(20)
+        self.p.wait(120)
         assert report["even"], report
         return report
 
@@ -64,7 +64,7 @@ def pair(one, other, env={}):
     receiver.ready()
     sender = End(other, "10.99.0.2/24", cpus[-1], "send", count, 6000, "10.99.0.1", 514, env={**env, "WIRE_IP6": "fd00::2/64"})
     sender.ready()
-    sent = int(sender.line(90).split()[1])
+    sent = int(sender.line(200).split()[1])
     assert sent == count, sent
     receiver.until(count)
     ours, theirs = receiver.stop(), sender.stop()
@@ -106,7 +106,7 @@ def ping(family, to, size=56):
     v4 = family == socket.AF_INET
     s = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_ICMP if v4 else socket.IPPROTO_ICMPV6)
     s.settimeout(1)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     sequence = 0
     while time.monotonic() < end:
         sequence += 1
@@ -144,7 +144,7 @@ def talk(end):
         end.until(taken)
         s = socket.socket(family, socket.SOCK_DGRAM)
         s.connect((to, 9))
-        s.settimeout(10)
+        s.settimeout(60)
         s.send(b"nobody there")
         try:
             s.recv(10)

@@ -110,7 +110,7 @@ main(int argc, char **argv)
 	       wire.port->mac[4], wire.port->mac[5]);
 	fflush(stdout);
 	if (wire.count) {
-		for (int i = 0; i < 60000 && wire.sent < wire.count; i++)
+		for (int i = 0; i < 150000 && wire.sent < wire.count; i++)
 			usleep(1000);
 		printf("sent %llu\n", (unsigned long long)wire.sent);
 		fflush(stdout);

@@ -32,16 +32,16 @@ with open(sys.argv[1], "wb") as out:
             out.write(s.recv(65536) + b"\n")
         except TimeoutError:
             break
-        s.settimeout(5)
+        s.settimeout(20)
 PY
 ip netns exec "$ns" python3 "$dir/receive.py" "$dir/out" 20000 &
 receiver=$!
-for _ in $(seq 600); do	# what is sent before its socket is there is lost
+for _ in $(seq 2400); do	# what is sent before its socket is there is lost
 	[ -e "$dir/out.bound" ] && break
 	sleep 0.05
 done
 # The TAP appears when the generator starts; it gets its address then.
-(for _ in $(seq 600); do
+(for _ in $(seq 2400); do
 	if ip -n "$ns" link show tgtap0 >/dev/null 2>&1; then
 		ip -n "$ns" addr replace 192.0.2.1/24 dev tgtap0 && ip -n "$ns" link set tgtap0 up && break
 	fi

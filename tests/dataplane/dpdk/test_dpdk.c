@@ -47,7 +47,7 @@ functions_run_on_data_cores(void **state)
 	int value = 41, returned = 0;
 	struct err err;
 	assert_int_equal(eal_launch(0, answer, &value, &err), 0);
-	assert_int_equal(eal_wait(0, 10000, &returned), 0);
+	assert_int_equal(eal_wait(0, 60000, &returned), 0);
 	assert_int_equal(returned, 42);
 	_Atomic bool stop = false;
 	assert_int_equal(eal_launch(0, linger, &stop, &err), 0);
