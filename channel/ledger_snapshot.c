@@ -4,6 +4,7 @@
  *
  * It is written while the writer goes on: a record that changes meanwhile gets a position above the snapshot's, and the scan from
  * there on brings it (or its removal) anyway. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +13,11 @@
 #include "base/log.h"
 #include "channel/ledger_impl.h"
 
-#define CHUNK_BYTES (16u << 20)	/* more than two of the largest records */
+#define CHUNK_BYTES (16u << 20)	/* more than two of the largest records; less where the whole snapshot is less */
 #define RECORD_ROOM (LEDGER_VALUE_MAX + LEDGER_KEY_MAX + 64)	/* most bytes of one record */
 #define LOCKED_BYTES (64u << 10)	/* copied in one go under the lock */
+#define RECORD_HEAD 15u			/* its position and length */
+_Static_assert(sizeof(struct ledger_item) >= RECORD_HEAD + 14, "a record takes less in a snapshot than in memory");
 
 static bool
 header_valid(const struct ringlog *log, const struct snapshot_header *h)
@@ -44,7 +47,7 @@ records_put(struct ledger_table *t, const uint8_t *at, const uint8_t *end, uint6
 }
 
 static int
-snapshot_load(struct ringlog *log, struct logio_file *file, struct snapshot_header *h, struct ledger_table *t, uint8_t *chunk)
+snapshot_load(struct ringlog *log, struct logio_file *file, struct snapshot_header *h, struct ledger_table *t, uint8_t *chunk, uint32_t chunk_bytes)
 {
 	uint64_t at = 0, count = 0;
 	uint32_t have = 0, crc = 0;
@@ -54,10 +57,10 @@ snapshot_load(struct ringlog *log, struct logio_file *file, struct snapshot_head
 		rc = 0;
 	while (at < h->bytes && !rc) {
 		uint64_t left = h->bytes - at;
-		uint32_t room = (CHUNK_BYTES - have) / 4096 * 4096, len = left < room ? (uint32_t)left : room;
+		uint32_t room = (chunk_bytes - have) / 4096 * 4096, len = left < room ? (uint32_t)left : room;
 		/* Direct reads want aligned memory: what is left of the last chunk ends where the new one begins. */
 		uint8_t *to = chunk + (have + 4095) / 4096 * 4096;
-		if (to + (len + 4095) / 4096 * 4096 > chunk + CHUNK_BYTES + 4096) {
+		if (to + (len + 4095) / 4096 * 4096 > chunk + chunk_bytes + 4096) {
 			rc = -EBADMSG;
 			break;
 		}
@@ -84,9 +87,10 @@ int
 snapshots_open(struct snapshots *s, struct ringlog *log, bool create, struct ledger_table *t, struct err *err)
 {
 	struct snapshot_header *h = aligned_alloc(4096, 2 * sizeof *h);
-	uint8_t *chunk = aligned_alloc(4096, CHUNK_BYTES + 8192);
+	uint8_t *chunk = NULL;
+	uint32_t chunk_bytes = 0;
 	bool good[2] = { false, false };
-	int rc = h && chunk ? 0 : err_set(err, ENOMEM, "no memory");
+	int rc = h ? 0 : err_set(err, ENOMEM, "no memory");
 	*s = (struct snapshots){ .log = log };
 	for (int i = 0; i < 2 && !rc; i++) {
 		char path[RINGLOG_PATH_BYTES];
@@ -100,10 +104,14 @@ snapshots_open(struct snapshots *s, struct ringlog *log, bool create, struct led
 			err_set(err, -rc, "%s: %s", path, strerror(-rc));
 		else
 			good[i] = !log->io->ops->read(log->io, s->files[i], 0, &h[i], sizeof *h) && header_valid(log, &h[i]);
+		if (good[i] && h[i].bytes > chunk_bytes)
+			chunk_bytes = h[i].bytes < CHUNK_BYTES ? (uint32_t)(h[i].bytes + 4095) / 4096 * 4096 : CHUNK_BYTES;
 	}
+	if (!rc && (good[0] || good[1]) && !(chunk = aligned_alloc(4096, chunk_bytes + 8192)))
+		rc = err_set(err, ENOMEM, "no memory");
 	while (!rc && (good[0] || good[1])) {
 		int i = good[1] && (!good[0] || h[1].serial > h[0].serial);
-		int bad = snapshot_load(log, s->files[i], &h[i], t, chunk);
+		int bad = snapshot_load(log, s->files[i], &h[i], t, chunk, chunk_bytes);
 		if (h[i].serial > s->serial)
 			s->serial = h[i].serial;
 		if (!bad) {
@@ -153,8 +161,11 @@ int
 snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *lock, uint64_t position, uint32_t previous_crc, uint64_t *bytes)
 {
 	struct snapshot_header *h = aligned_alloc(4096, sizeof *h);
-	uint8_t *chunk = aligned_alloc(4096, CHUNK_BYTES + 4096);
-	uint32_t used = 0, crc = 0;
+	pthread_mutex_lock(lock);
+	/* What a record takes there is less than what it takes in memory, and none is added below `position`. */
+	uint32_t used = 0, crc = 0, room = t->bytes < CHUNK_BYTES ? (uint32_t)(t->bytes + 4095) / 4096 * 4096 : CHUNK_BYTES;
+	pthread_mutex_unlock(lock);
+	uint8_t *chunk = aligned_alloc(4096, room + 4096);
 	uint64_t count = 0, total = 0, offset = 4096;
 	int rc = h && chunk ? 0 : -ENOMEM;
 	struct seal_stream *sealed = NULL;
@@ -176,11 +187,14 @@ snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *loc
 	}
 	while (more && !rc) {
 		uint32_t begin = used;
+		bool full = false;
 		pthread_mutex_lock(lock);
-		while ((more = t->cursors[0] && t->cursors[0]->position < position) && used - begin < LOCKED_BYTES && used + RECORD_ROOM <= CHUNK_BYTES) {
+		while ((more = t->cursors[0] && t->cursors[0]->position < position) && used - begin < LOCKED_BYTES) {
 			const struct ledger_item *i = t->cursors[0];
 			const struct state_record r = { .class = i->class, .key = i->bytes, .key_len = i->key_len, .value = i->bytes + i->key_len,
 				.value_len = i->value_len, .order = i->order };
+			if ((full = used + RECORD_HEAD + state_bytes_max(&r) > room))
+				break;
 			uint8_t digits[20], *payload, *at = varint_put(chunk + used, i->position);
 			payload = state_encode(at + 5, &r);	/* its length comes before it: 5 bytes at most */
 			uint32_t len = (uint32_t)(payload - (at + 5)), digits_len = (uint32_t)(varint_put(digits, len) - digits);
@@ -195,7 +209,8 @@ snapshot_write(struct snapshots *s, struct ledger_table *t, pthread_mutex_t *loc
 			rc = seal_stream_run(sealed, chunk + begin, used - begin);
 		crc = crc32c(crc, chunk + begin, used - begin);
 		total += used - begin;
-		if (!rc && (!more || used + RECORD_ROOM > CHUNK_BYTES))
+		assert(!full || room == CHUNK_BYTES);
+		if (!rc && (!more || full))
 			rc = chunk_flush(s, chunk, &used, &offset, !more);
 	}
 	pthread_mutex_lock(lock);
