@@ -94,19 +94,26 @@ job_stop_asked(void)
 	return stop_asked;
 }
 
-void
-kill_point(const char *name)
+static void
+signal_point(const char *name, const char *variable, int signal, _Atomic int *passed)
 {
-	static _Atomic int passed;
-	const char *at = getenv("PENSTOCK_CAMUS_KILL_AT");
+	const char *at = getenv(variable);
 	if (!at)
 		return;
 	size_t len = strlen(name);
 	if (strncmp(at, name, len) != 0 || (at[len] && at[len] != ':'))
 		return;
 	long turn = at[len] ? strtol(at + len + 1, NULL, 10) : 1;
-	if (atomic_fetch_add(&passed, 1) + 1 == turn)
-		kill(getpid(), SIGKILL);
+	if (atomic_fetch_add(passed, 1) + 1 == turn)
+		kill(getpid(), signal);
+}
+
+void
+kill_point(const char *name)
+{
+	static _Atomic int killed, held;
+	signal_point(name, "PENSTOCK_CAMUS_KILL_AT", SIGKILL, &killed);
+	signal_point(name, "PENSTOCK_CAMUS_HOLD_AT", SIGSTOP, &held);
 }
 
 json_t *

@@ -139,7 +139,8 @@ void job_stop_on_signals(void);
 bool job_stop_asked(void);
 void job_stop_ask(void);	/* as a signal does */
 
-/* A point at which a test may kill the process: PENSTOCK_CAMUS_KILL_AT=name[:n] sends SIGKILL at its n-th passing. */
+/* A point at which a test may kill the process: PENSTOCK_CAMUS_KILL_AT=name[:n] sends SIGKILL at its n-th passing;
+ * PENSTOCK_CAMUS_HOLD_AT stops it there (SIGSTOP), so that a test can do something at that moment before it lets it go on. */
 void kill_point(const char *name);
 
 /* A string for JSON. Words may have been cut within a character, or quote a stranger's bytes: then what is no ASCII becomes '?'. */

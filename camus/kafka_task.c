@@ -475,6 +475,8 @@ kafka_task_run(struct task *task)
 		if (job_stop_asked())
 			all_stop(loop);
 		kill_point("pull");
+		if (loop->records)
+			kill_point("records");
 	}
 	rd_kafka_queue_destroy(loop->queue);
 	pthread_t closer;	/* the client takes its time to end; the files take theirs */

@@ -78,13 +78,13 @@ compare() {
 	done
 	return $status
 }
-drained_all() { drained 60 || fail "not delivered: $("$CTL" -s "$dir/a1.sock" status)"; }
+drained_all() { drained 200 || fail "not delivered: $("$CTL" -s "$dir/a1.sock" status)"; }
 
 # post PORT COUNT FROM_MS STEP_MS WORD: so many events, each with its own time, 200 a request; says how many were answered 200.
 cat >"$dir/post.py" <<'EOF2'
 import http.client, json, sys
 port, count, start, step, word = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
-link, stored = http.client.HTTPConnection("127.0.0.1", port, timeout=30), 0
+link, stored = http.client.HTTPConnection("127.0.0.1", port, timeout=120), 0
 for first in range(0, count, 200):
     batch = [{"headers": {"timestamp": str(start + i * step)}, "body": "%s %d" % (word, i)} for i in range(first, min(first + 200, count))]
     try:
@@ -97,7 +97,7 @@ for first in range(0, count, 200):
     stored += len(batch)
 print(stored)
 EOF2
-post() { python3 "$dir/post.py" "$@" >"$dir/stored" || fail "post $*"; }
+post() { python3 "$dir/post.py" "$@" >"$dir/stored" && [ "$(cat "$dir/stored")" = "$2" ] || fail "post $*: $(cat "$dir/stored") stored"; }
 hour=3600000 day=1709251200000		# 2024-03-01, UTC
 # The end of a topic, by event time: windows before it can be judged.
 closing() { post "$port" 1 $((day + $1 * hour)) 0 closing; post "$avro" 1 $((day + $1 * hour)) 0 closing; }
@@ -139,9 +139,10 @@ python3 - "$dir/counts" <<-'EOF2' || fail "counts of the agent"
 # 2. Kills under load: nothing that was stored is lost, and compare is off by no more than what Kafka holds twice.
 for round in 1 2 3; do
 	agent_start "$dir/a.properties"
+	end=$(kcat -Q -b "$KAFKA_BS" -t plain:0:-1 | grep -o '[0-9]*$')
 	python3 "$dir/post.py" "$port" 60000 $((day + 3 * hour)) 60 "round$round" >"$dir/stored.$round" 2>"$dir/post.log" &
 	poster=$!
-	timeout 60 kcat -b "$KAFKA_BS" -C -t plain -o end -c $((500 * round)) -q >/dev/null 2>&1 || fail "nothing arrives"
+	timeout 200 kcat -b "$KAFKA_BS" -C -t plain -p 0 -o "$end" -c $((500 * round)) -q >/dev/null 2>&1 || fail "nothing arrives"
 	kill -9 $AGENT
 	wait $AGENT 2>/dev/null
 	wait $poster || { cat "$dir/post.log"; fail "post"; }
@@ -152,7 +153,7 @@ drained_all
 agent_stop || fail "exit status after SIGTERM"
 AGENT=
 load "after kills"
-timeout 60 kcat -b "$KAFKA_BS" -C -t plain -o beginning -e -q >"$dir/plain" || fail "kcat"
+timeout 200 kcat -b "$KAFKA_BS" -C -t plain -o beginning -e -q >"$dir/plain" || fail "kcat"
 twice=$(($(wc -l <"$dir/plain") - $(sort -u "$dir/plain" | wc -l) - 1))		# `closing` stands there twice by itself
 for round in 1 2 3; do
 	stored=$(cat "$dir/stored.$round")

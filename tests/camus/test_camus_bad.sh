@@ -138,7 +138,7 @@ compacted() {	# offsets that are left of all but the active segment, which a rec
 	local left i
 	sleep 0.2	# the segment's time
 	keyed "$2"
-	for i in $(seq 150); do left=$(offsets); [ "$left" = "$1" ] && return; sleep 0.2; done
+	for i in $(seq 600); do left=$(offsets); [ "$left" = "$1" ] && return; sleep 0.2; done
 	fail "compaction leaves $left, not $1"
 }
 keyed a b c d e f g h i j
@@ -293,9 +293,11 @@ half=150000
 head -n $half "$dir/big" | put lost 0 & p1=$!
 tail -n $half "$dir/big" | put lost 1 & p2=$!
 wait $p1 $p2
-run -D penstock.camus.memory=4m -D penstock.camus.stall_timeout=3s -D kafka.timeout.value=2000 & running=$!
-for _ in $(seq 400); do [ -n "$(find "$dir/c/out/_penstock" -name 'data*' 2>/dev/null | head -1)" ] && break; sleep 0.01; done
+PENSTOCK_CAMUS_HOLD_AT=records "$CAMUS" run -P "$dir/job.properties" --quiet -D penstock.camus.memory=4m -D penstock.camus.stall_timeout=3s -D kafka.timeout.value=2000 \
+	>"$dir/log" 2>&1 & running=$!
+held $running || fail "the run does not come to its first records"
 kafka_kill
+kill -CONT $running
 wait $running && fail "a broker lost, and the run passes"
 say 'lost:[01]'
 kafka_restart "$dir/kafka" || fail "the broker again"

@@ -36,6 +36,7 @@ if /usr/bin/python3 -c 'import avro' 2>/dev/null; then
 	{"type":"record","name":"Click","fields":[{"name":"header","type":{"type":"record","name":"Head","fields":[{"name":"time","type":"long"},{"name":"server","type":"string"},{"name":"service","type":"string"}]}},{"name":"n","type":"int"},{"name":"page","type":"string"}]}
 	EOF
 	/usr/bin/python3 "$HERE/registry_double.py" "$port" "$dir/schemas" >"$dir/registry.log" 2>&1 & registry=$!
+	within 60 curl -s -o "$dir/subjects" "http://127.0.0.1:$port/subjects" || fail "no registry"
 	/usr/bin/python3 "$HERE/avro_messages.py" latest 200 "$dir/messages" || fail "messages"
 	kcat -P -b "$KAFKA_BS" -t clicks "$dir"/messages/* || fail "kcat"
 	sed "s/kafka.example.com:9092/$KAFKA_BS/; s/registry.example.com/127.0.0.1:$port/" "$HERE/camus.properties" >"$dir/example.properties"
@@ -87,13 +88,16 @@ EOF
 run() { { "$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1; } 2>/dev/null; }
 : >"$dir/want"
 produce 0 $((records / 2))
+took=$(date +%s%N)
 run || fail "first run"
+took=$((($(date +%s%N) - took) / 1000000))	# the moments of the kills are spread over the time of a run, as long as it takes here
 killed=0
 for i in $(seq $kills); do
 	produce $i $((records / 2 / kills + 1))
 	"$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1 &
 	pid=$!
-	sleep "0.$(printf %03d $((RANDOM % 900)))"
+	moment=$((RANDOM * (took + 100) / 32768))
+	sleep "$((moment / 1000)).$(printf %03d $((moment % 1000)))"
 	{ kill -9 $pid && killed=$((killed + 1)); wait $pid; } 2>/dev/null
 done
 echo "killed $killed of $kills runs"
@@ -179,11 +183,14 @@ while kill -0 $pid 2>/dev/null; do
 	for one in $(pgrep -f "^$dir/yarn/local/.*/lib/penstock-camus task\$"); do
 		attempt=$(tr '\0' '\n' <"/proc/$one/environ" 2>/dev/null | sed -n 's/^mapreduce_task_attempt_id=//p')
 		[ -n "$attempt" ] || continue
-		# when it has data, or has had some time for it
+		# when it has data, or has had some time for it; it does not end while it is looked at
 		folder=$(tr '\0' '\n' <"/proc/$one/environ" 2>/dev/null | sed -n 's|^mapreduce_task_output_dir=[a-z]*://[^/]*||p')
 		[[ $folder != */$dead/* ]] || continue
 		for _ in $(seq 20); do
+			kill -STOP "$one" 2>/dev/null || break
 			curl -s "$HADOOP_NN/webhdfs/v1$folder?op=LISTSTATUS&user.name=root" | grep -q '"data-' && break
+			kill -CONT "$one" 2>/dev/null
+			sleep 0.01
 		done
 		kill -9 "$one" 2>/dev/null && victim=$attempt && break 2
 	done

@@ -108,9 +108,12 @@ run || fail "the run after two at once"
 judge "two at once"
 
 # A topic that is deleted and made again, and grows past the old offset: nothing skipped, nothing repeated.
+delta_gone() { [ ! -e "$dir/kafka/data/delta-0" ] && [ ! -e "$dir/kafka/data/delta-1" ]; }
+delta_there() { [ -e "$dir/kafka/data/delta-0" ] && [ -e "$dir/kafka/data/delta-1" ]; }
 topics --delete --topic delta
-sleep 1
+within 60 delta_gone || fail "the topic is not deleted"
 topics --create --topic delta --partitions 2
+within 60 delta_there || fail "the topic is not made again"
 produce 93 delta 4000
 run || fail "a topic made again"
 grep -q 'topic was made again' "$dir/log" || "$CAMUS" run -P "$dir/job.properties" --json >/dev/null 2>&1

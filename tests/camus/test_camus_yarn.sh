@@ -234,7 +234,8 @@ rm -f "$dir/double/go"
 had=$(files)
 "$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1 &
 pid=$!
-for _ in $(seq 200); do ls "$dir"/double/*.app >/dev/null 2>&1 && ls "$dir"/tree/base/_penstock/yarn-* >/dev/null 2>&1 && break; sleep 0.05; done
+at_work() { kill -0 $pid 2>/dev/null || fail "the client ended"; ls "$dir"/tree/base/_penstock/yarn-* >/dev/null 2>&1; }
+within 120 at_work || fail "no record of a job"
 echo '{"run":"other","host":"elsewhere","pid":1,"renewed":9999999999999}' >"$dir/tree/base/_penstock/lock"
 touch "$dir/double/go"
 wait $pid && fail "a client whose lock was taken over"
@@ -252,9 +253,10 @@ plan slow
 rm -f "$dir/double/go"
 "$CAMUS" run -P "$dir/job.properties" --quiet >"$dir/log" 2>&1 &
 pid=$!
-for _ in $(seq 200); do ls "$dir"/tree/base/_penstock/yarn-* >/dev/null 2>&1 && break; sleep 0.05; done
+within 120 at_work || fail "no record of a job"
 kill $pid
-for _ in $(seq 200); do ls "$dir"/tree/out/_penstock/*/stop >/dev/null 2>&1 && break; sleep 0.05; done
+stop_told() { ls "$dir"/tree/out/_penstock/*/stop >/dev/null 2>&1; }
+within 120 stop_told || fail "the tasks are not told to stop"
 touch "$dir/double/go"
 wait $pid || fail "a client that was asked to stop"
 say 'asked to stop'

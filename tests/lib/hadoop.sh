@@ -140,8 +140,8 @@ hadoop_dn_start()	# index
 hadoop_ready()	# datanodes
 {
 	local n=${1:-1} state
-	for _ in $(seq 450); do
-		state=$(curl -s -m 2 ${HADOOP_CURL_MORE-} "http://$HADOOP_HOST:$HADOOP_NN_PORT/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState" 2>/dev/null)
+	for _ in $(seq 900); do
+		state=$(curl -s -m 20 ${HADOOP_CURL_MORE-} "http://$HADOOP_HOST:$HADOOP_NN_PORT/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState" 2>/dev/null)
 		if [[ $state == *"\"NumLiveDataNodes\" : $n"* && $state == *'"FSState" : "Operational"'* ]]; then
 			return 0
 		fi
@@ -176,7 +176,7 @@ hadoop_start()	# directory [datanodes]
 	done
 	hadoop_ready $n || return 1
 	# The first write of a DataNode takes seconds of loading classes: it is no test's.
-	echo warm | curl -s -m 60 ${HADOOP_CURL_MORE-} -o /dev/null -L -X PUT -H 'Expect:' --data-binary @- "$HADOOP_NN/webhdfs/v1/warm?op=CREATE&user.name=root" || true
+	echo warm | curl -s -m 120 ${HADOOP_CURL_MORE-} -o /dev/null -L -X PUT -H 'Expect:' --data-binary @- "$HADOOP_NN/webhdfs/v1/warm?op=CREATE&user.name=root" || true
 }
 
 hadoop_share()	# directory of hadoop_start
@@ -190,7 +190,7 @@ hadoop_share()	# directory of hadoop_start
 hadoop_gone()	# pid
 {
 	local stat
-	for _ in $(seq 300); do
+	for _ in $(seq 1200); do
 		stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
 		[[ ${stat##*) } == Z* ]] && return 0
 		sleep 0.05
@@ -235,7 +235,7 @@ hadoop_shell_start()
 	# Its end of the pipe is for reading alone, so that ours is the last writer.
 	HADOOP_EXEC=exec hadoop_java "$HADOOP_LIB/HadoopShell.java" <"$HADOOP_DIR/shell.in" >"$HADOOP_DIR/shell.port" 2>"$HADOOP_DIR/shell.log" {HADOOP_SHELL_FD}>&- &
 	HADOOP_SHELL_PID=$!
-	for i in $(seq 600); do
+	for i in $(seq 3600); do
 		read -r HADOOP_SHELL_PORT <"$HADOOP_DIR/shell.port" && return 0
 		kill -0 $HADOOP_SHELL_PID 2>/dev/null || break
 		sleep 0.05

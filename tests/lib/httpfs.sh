@@ -51,8 +51,8 @@ httpfs_start()
 		-Dhttpfs.log.dir="$home/log" -Dhttpfs.temp.dir="$home/temp" -cp "$home/conf:$HADOOP_HOME/httpfs/libs/*" \
 		org.apache.hadoop.fs.http.server.HttpFSServerWebServer >>"$home/httpfs.log" 2>&1 </dev/null &
 	HTTPFS_PID=$!
-	for _ in $(seq 300); do
-		[ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$HTTPFS_PORT/webhdfs/v1/?op=GETFILESTATUS&user.name=root")" = 200 ] && return 0
+	for _ in $(seq 1800); do
+		[ "$(curl -s -m 20 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$HTTPFS_PORT/webhdfs/v1/?op=GETFILESTATUS&user.name=root")" = 200 ] && return 0
 		kill -0 "$HTTPFS_PID" 2>/dev/null || break
 		sleep 0.1
 	done

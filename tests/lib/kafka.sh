@@ -8,6 +8,7 @@
 # The broker listens on loopback only, on ports the system finds free.
 
 KAFKA_VERSION=3.9.2
+. "$(dirname "${BASH_SOURCE[0]}")/wait.sh"
 KAFKA_HOME="${PENSTOCK_CACHE:-$HOME/.cache/penstock}/kafka-$KAFKA_VERSION"
 KAFKA_PID=
 
@@ -44,7 +45,7 @@ kafka_run()	# directory
 	: >"$1/out.log"
 	setsid java -Xms256m -Xmx512m -XX:+UseSerialGC -cp "$1:$KAFKA_HOME/libs/*" kafka.Kafka "$1/server.properties" >"$1/out.log" 2>&1 </dev/null &
 	KAFKA_PID=$!
-	timeout 90 tail -n +1 -s 0.05 --pid=$KAFKA_PID -f "$1/out.log" | grep -q -m1 'Kafka Server started' ||
+	timeout 180 tail -n +1 -s 0.05 --pid=$KAFKA_PID -f "$1/out.log" | grep -q -m1 'Kafka Server started' ||
 		{ echo "Kafka does not start; its last words:" >&2; tail -n 20 "$1/out.log" >&2; return 1; }
 }
 
@@ -100,7 +101,7 @@ kafka_stop()
 {
 	[ -n "$KAFKA_PID" ] || return 0
 	kill "$KAFKA_PID" 2>/dev/null
-	timeout 30 tail --pid="$KAFKA_PID" -f /dev/null || kill -9 "$KAFKA_PID" 2>/dev/null
+	timeout 120 tail --pid="$KAFKA_PID" -f /dev/null || kill -9 "$KAFKA_PID" 2>/dev/null
 	wait "$KAFKA_PID" 2>/dev/null
 	KAFKA_PID=
 }

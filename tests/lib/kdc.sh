@@ -9,7 +9,7 @@ kdc_run()
 {
 	krb5kdc -n >>"$KDC_DIR/kdc.log" 2>&1 &
 	KDC_PID=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 1200); do
 		(exec 3<>"/dev/tcp/127.0.0.1/$KDC_PORT") 2>/dev/null && return 0
 		sleep 0.05
 	done

@@ -11,6 +11,7 @@ GET /relay?op=RENAME&kind=KIND[&count=1][&ms=0]   the next `count` calls of the 
 GET /relay                the number of calls that met a fault, then what each was for (destination, else path), a line each
 GET /relay?op=none        no faults any more
 GET /relay?op=token       the delegation token of the last call that had one
+GET /relay?op=done        how many late calls the NameNode has got
 """
 import http.client
 import os
@@ -21,7 +22,7 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 lock = threading.Lock()
-faults, hits, tokens = [], [], [""]
+faults, hits, tokens, executed = [], [], [""], []
 target = sys.argv[1]
 
 
@@ -54,6 +55,9 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             if query.get("op") == "none":
                 faults.clear()
+            elif query.get("op") == "done":
+                self.answer(200, "text/plain", str(len(executed)).encode())
+                return
             elif query.get("op") == "token":
                 self.answer(200, "text/plain", tokens[-1].encode())
                 return
@@ -83,6 +87,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(2)
             time.sleep(seconds)
             ask(self.command, self.path)
+            executed.append(self.path)
         elif kind == "hold":
             time.sleep(seconds)
             self.close_connection = True

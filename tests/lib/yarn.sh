@@ -115,8 +115,8 @@ yarn_begin()	# directory
 yarn_ready()
 {
 	local i
-	for i in $(seq 600); do
-		[[ $(curl -s -m 2 "http://$YARN_WEB/ws/v1/cluster/metrics") == *'"activeNodes":1'* ]] && return 0
+	for i in $(seq 900); do
+		[[ $(curl -s -m 20 "http://$YARN_WEB/ws/v1/cluster/metrics") == *'"activeNodes":1'* ]] && return 0
 		kill -0 $YARN_RM_PID 2>/dev/null && kill -0 $YARN_NM_PID 2>/dev/null || break
 		sleep 0.2
 	done
@@ -132,7 +132,7 @@ yarn_streaming()
 
 yarn_apps()
 {
-	curl -s -m 10 "http://$YARN_WEB/ws/v1/cluster/apps"
+	curl -s -m 60 "http://$YARN_WEB/ws/v1/cluster/apps"
 }
 
 yarn_stop()

@@ -1,5 +1,5 @@
 /* kafka_feed SERVERS TOPIC COUNT [OPTION=VALUE...]: runs the kafka sink over a fake channel with COUNT events "event 0" ... (header
- * key = the number modulo 10) until all are settled, at most 120 s. Says "feeding" first and "settled N, rolled back M" at the end. For test_kafka_real.sh. */
+ * key = the number modulo 10) until all are settled, at most 300 s. Says "feeding" first and "settled N, rolled back M" at the end. For test_kafka_real.sh. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,7 +29,7 @@ main(int argc, char **argv)
 	}
 	printf("feeding\n");
 	fflush(stdout);
-	uint64_t start_ns = clock_now_ns(&clock_system), end_ns = start_ns + 120 * NS_PER_S;
+	uint64_t start_ns = clock_now_ns(&clock_system), end_ns = start_ns + 300 * NS_PER_S;
 	while (f.channel.settled < count && clock_now_ns(&clock_system) < end_ns)
 		sink_runner_step(f.runner, 20 * NS_PER_MS);
 	printf("settled %u, rolled back %u, %llu ms\n", f.channel.settled, f.channel.rollbacks,

@@ -47,11 +47,11 @@ tear_down(void **state)
 	return 0;
 }
 
-/* Steps until so many are settled; bounded by 30 s. */
+/* Steps until so many are settled; bounded by 60 s. */
 static void
 settle_all(uint32_t settled)
 {
-	uint64_t end = clock_now_ns(&clock_system) + 30 * NS_PER_S;
+	uint64_t end = clock_now_ns(&clock_system) + 60 * NS_PER_S;
 	while (f.channel.settled < settled && clock_now_ns(&clock_system) < end)
 		sink_runner_step(f.runner, 20 * NS_PER_MS);
 	assert_int_equal(f.channel.settled, settled);
@@ -73,7 +73,7 @@ topic_read(const char *topic, int count)
 	rd_kafka_assign(consumer, list);
 	rd_kafka_topic_partition_list_destroy(list);
 	char *all = calloc(1, 1 << 16), *p = all, *all_end = all + (1 << 16);
-	uint64_t end = clock_now_ns(&clock_system) + 20 * NS_PER_S;
+	uint64_t end = clock_now_ns(&clock_system) + 60 * NS_PER_S;
 	while (count && clock_now_ns(&clock_system) < end) {
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 100);
 		if (!message)
@@ -181,7 +181,7 @@ broker_down_then_up(void **state)
 				      "kafka.producer.request.timeout.ms=200", "kafka.producer.reconnect.backoff.max.ms=200", NULL), 0);
 	rd_kafka_mock_broker_set_down(mock, 1);
 	fake_put(&f.channel, "patient", 7, NULL);
-	uint64_t end = clock_now_ns(&clock_system) + 20 * NS_PER_S;
+	uint64_t end = clock_now_ns(&clock_system) + 60 * NS_PER_S;
 	while (!f.channel.rollbacks && clock_now_ns(&clock_system) < end)
 		sink_runner_step(f.runner, 20 * NS_PER_MS);
 	assert_true(f.channel.rollbacks >= 1);
@@ -348,7 +348,7 @@ counts_are(int messages, const char *wanted)
 static void
 audit_stop(void)
 {
-	sink_runner_finish(f.runner, clock_now_ns(&clock_system) + 20 * NS_PER_S);
+	sink_runner_finish(f.runner, clock_now_ns(&clock_system) + 60 * NS_PER_S);
 	f.runner = NULL;
 }
 
@@ -463,7 +463,7 @@ audit_refused(void **state)
 	(void)state;
 	rd_kafka_mock_topic_set_error(mock, "audit", RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
 	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "useFlumeEventFormat=true", "flumeBatchSize=10",
-				      "kafka.producer.retries=0", "kafka.producer.delivery.timeout.ms=600", "kafka.producer.request.timeout.ms=500",
+				      "kafka.producer.retries=0", "kafka.producer.delivery.timeout.ms=4000", "kafka.producer.request.timeout.ms=3000",
 				      "kafka.producer.metadata.max.age.ms=500", "penstock.kafka.audit.interval=10ms", AUDIT, NULL), 0);
 	for (int i = 0; i < 500; i++)
 		fake_put(&f.channel, "x", 1, "timestamp=#1700000000000");
@@ -472,7 +472,7 @@ audit_refused(void **state)
 	assert_true(fixture_metric("audit_failed") >= 1);
 	assert_int_equal(fixture_metric("audit_told"), 0);
 	rd_kafka_mock_topic_set_error(mock, "audit", RD_KAFKA_RESP_ERR_NO_ERROR);
-	uint64_t end = clock_now_ns(&clock_system) + 20 * NS_PER_S;
+	uint64_t end = clock_now_ns(&clock_system) + 60 * NS_PER_S;
 	while (!fixture_metric("audit_told") && clock_now_ns(&clock_system) < end)
 		sink_runner_step(f.runner, 20 * NS_PER_MS);
 	audit_stop();

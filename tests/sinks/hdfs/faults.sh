@@ -2,6 +2,7 @@
 # a process of its own, with a directory, port and agent of its own; `fault` is its name, `top` the directory of all.
 HADOOP_DFSADMIN=org.apache.hadoop.hdfs.tools.DFSAdmin
 here=$(dirname "${BASH_SOURCE[0]}")
+. "$here/../../lib/wait.sh"
 fault_pids=()
 fault_ports=$((12000 + $$ % 50 * 400))	# ten for each fault, below those that the generators beside it send from
 
@@ -20,7 +21,7 @@ for port in range(int(sys.argv[1]), int(sys.argv[1]) + 10):
 
 web()	# method path query: a call as root
 {
-	curl -s -m 20 -X "$1" "$HADOOP_NN/webhdfs/v1$2?user.name=root&$3"
+	curl -s -m 60 -X "$1" "$HADOOP_NN/webhdfs/v1$2?user.name=root&$3"
 }
 
 # Environment: SINKS (k1), ROLL (1 s), FORMAT, SERVICE (where the path is). Lines may have the sink's name in front ("k2: hdfs.x = y").
@@ -62,6 +63,8 @@ conf_write()	# path line...
 	done
 }
 
+LONG=400	# seconds of a load that load_stop ends, when what it is for has happened
+
 load()	# seconds
 {
 	"$GEN" send --kernel --to "127.0.0.1:$port" --as "${AS:-syslog-udp}" --rate ${RATE:-3000} --seconds "$1" --seed 1 --report "$dir/sent" --quiet 2>"$dir/gen.log" &
@@ -85,20 +88,20 @@ metric()	# name
 	"$CTL" -s "$dir/a1.sock" metrics | awk -v n="$1" '$1 == "SINK" && $3 == n { s += $4 } END { print s + 0 }'
 }
 
-until_metric()	# name at-least seconds
+until_metric()	# name at-least: for as long as a slow cluster may take
 {
-	for _ in $(seq $(($3 * 10))); do
+	for _ in $(seq 900); do
 		[ "$(metric "$1")" -ge "$2" ] && return 0
 		sleep 0.1
 	done
-	fail "$fault: $1 is $(metric "$1") after $3 s, wanted $2"
+	fail "$fault: $1 is $(metric "$1") after 90 s, wanted $2"
 }
 
 # Prints the name of a file that is being written there.
 until_in_use()	# directory
 {
 	local use
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do
 		use=$(web GET "$1" op=LISTSTATUS | grep -o 'FlumeData[^"]*\.tmp' | head -n 1)
 		[ -n "$use" ] && { echo "$use"; return 0; }
 		sleep 0.05
@@ -108,7 +111,7 @@ until_in_use()	# directory
 
 until_none_in_use()	# directory
 {
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		web GET "$1" op=LISTSTATUS | grep -q 'FlumeData[^"]*\.tmp' || return 0
 		sleep 0.1
 	done
@@ -124,8 +127,8 @@ agent_kill()
 
 agent_done()	# drained and stopped
 {
-	drained 90 || fail "$fault: not drained: $("$CTL" -s "$dir/a1.sock" metrics | grep 'SINK')"
-	for _ in $(seq 80); do	# what an earlier run left is seen to within seconds of the start
+	drained 200 || fail "$fault: not drained: $("$CTL" -s "$dir/a1.sock" metrics | grep 'SINK')"
+	for _ in $(seq 600); do	# what an earlier run left is seen to within seconds of the start
 		[ "$(metric intents)" = 0 ] && break
 		sleep 0.1
 	done
@@ -186,34 +189,36 @@ relay_start()
 	exec 8<>"$dir/relay.in"
 	python3 "$here/../../lib/namenode_relay.py" "${HADOOP_NN#http://}" <"$dir/relay.in" >"$dir/relay.port" 2>"$dir/relay.log" 8>&- &
 	relay=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 1200); do
 		read -r RELAY <"$dir/relay.port" && { RELAY=127.0.0.1:$RELAY; return; }
 		sleep 0.05
 	done
 	fail "$fault: the relay does not start"
 }
 
-relay_order() { curl -s -m 5 "http://$RELAY/relay?$1" >"$dir/relay.last" || fail "$fault: the relay"; }	# query
+relay_order() { curl -s -m 60 "http://$RELAY/relay?$1" >"$dir/relay.last" || fail "$fault: the relay"; }	# query
 
-relay_hit()	# count seconds: waits until so many calls met the fault
+relay_hit()	# count: waits until so many calls met the fault
 {
-	for _ in $(seq $(($2 * 20))); do
+	for _ in $(seq 1200); do
 		relay_order ""
 		[ "$(head -n 1 "$dir/relay.last")" -ge "$1" ] && return 0
 		sleep 0.05
 	done
-	fail "$fault: no call met the fault within $2 s"
+	fail "$fault: fewer than $1 calls met the fault within 60 s"
 }
+
+relay_done() { relay_order "op=done"; [ "$(cat "$dir/relay.last")" -ge "$1" ]; }	# count: so many late calls were executed
 
 # The sink is killed with an INTENT durable and its rename done, but unheard. Sets `doubt`, the file, or files if the machine was slow.
 killed_at_intent()
 {
-	load 3
-	until_metric files_closed 1 20
+	load $LONG
+	until_metric files_closed 1
 	relay_order "op=RENAME&kind=mute&count=99&ms=600000"
-	relay_hit 1 20
+	relay_hit 1
 	agent_kill
-	loaded
+	load_stop
 	relay_order "op=none"
 	doubt=($(sed 1d "$dir/relay.last"))
 	local one
@@ -226,6 +231,7 @@ fault_end()
 {
 	[ -n "$AGENT" ] && kill -9 $AGENT 2>/dev/null
 	[ -n "$gen" ] && kill $gen 2>/dev/null
+	[ -n "${second-}" ] && kill $second 2>/dev/null
 	[ -n "$relay" ] && kill -9 $relay 2>/dev/null	# it may be stopped
 	return 0
 }
@@ -234,7 +240,7 @@ fault_begin()	# function: in the background
 {
 	fault_ports=$((fault_ports + 10))
 	(
-		fault=$1 dir=$top/$1 gen= relay= AGENT=
+		fault=$1 dir=$top/$1 gen= second= relay= AGENT=
 		trap fault_end EXIT
 		trap 'exit 1' TERM INT
 		mkdir -p "$dir"
@@ -260,12 +266,12 @@ faults_end()
 }
 
 # Between a fault and what is done to the cluster for several of them: the fault says that it is ready, and waits for the word.
-fault_ready() { : >"$dir/ready"; for _ in $(seq 600); do [ -e "$top/word" ] && return 0; sleep 0.05; done; fail "$fault: no word came"; }
+fault_ready() { : >"$dir/ready"; for _ in $(seq 3600); do [ -e "$top/word" ] && return 0; sleep 0.05; done; fail "$fault: no word came"; }
 faults_ready()	# fault...: all are
 {
 	local one
 	for one; do
-		for _ in $(seq 1200); do
+		for _ in $(seq 3600); do
 			[ -e "$top/$one/ready" ] && break
 			grep -q '^FAILED' "$top/$one.out" 2>/dev/null && break
 			sleep 0.05

@@ -48,7 +48,7 @@ round()
 	cp -r "$dir/data" "$dir/held"
 	agent_start "$dir/a.properties"
 	hadoop_ready 1 || fail "round $n: HDFS is not back"
-	drained 100 || fail "round $n: not drained: $("$CTL" -s "$dir/a1.sock" --json status)"
+	drained 250 || fail "round $n: not drained: $("$CTL" -s "$dir/a1.sock" --json status)"
 	agent_stop || fail "round $n: exit status after SIGTERM"
 	AGENT=
 	hadoop_fs -ls -R "/rounds/$n" >"$dir/list" || fail "round $n: hadoop fs -ls"

@@ -37,7 +37,7 @@ quota()
 	conf_write /f/quota
 	agent_start "$dir/a.properties"
 	load 2
-	until_metric files_failed 1 20
+	until_metric files_failed 1
 	hadoop_admin $HADOOP_DFSADMIN -clrQuota /f/quota || fail "clrQuota"
 	loaded
 	settled /f/quota
@@ -51,7 +51,7 @@ space_quota()
 	conf_write /f/space
 	agent_start "$dir/a.properties"
 	load 2
-	until_metric files_failed 1 20
+	until_metric files_failed 1
 	hadoop_admin $HADOOP_DFSADMIN -clrSpaceQuota /f/space || fail "clrSpaceQuota"
 	loaded
 	settled /f/space
@@ -63,7 +63,7 @@ denied()
 	web PUT /f/denied op=MKDIRS >"$dir/web.log"
 	web PUT /f/denied/1 op=MKDIRS >"$dir/web.log"
 	web PUT /f/denied/2 "op=MKDIRS&permission=777" >"$dir/web.log"
-	local other second
+	local other
 	other=$(own_port 5)
 	conf_write "/f/denied/%{bucket}" "penstock.hdfs.user = bob"
 	cat >>"$dir/a.properties" <<-EOP
@@ -83,13 +83,14 @@ denied()
 	EOP
 	sed -i '0,/^a1.sources = r1$/{/^a1.sources = r1$/d}' "$dir/a.properties"
 	agent_start "$dir/a.properties"
-	"$GEN" send --kernel --to "127.0.0.1:$other" --as syslog-udp --rate 1000 --seconds 4 --seed 2 --report "$dir/sent2" --quiet 2>"$dir/gen2.log" &
+	"$GEN" send --kernel --to "127.0.0.1:$other" --as syslog-udp --rate 1000 --seconds $LONG --seed 2 --report "$dir/sent2" --quiet 2>"$dir/gen2.log" &
 	second=$!
 	load 2
-	until_metric files_failed 1 20
+	until_metric files_failed 1
 	loaded
+	until_metric files_closed 2
+	kill -TERM $second
 	wait $second || fail "$fault: the generator"
-	until_metric files_closed 2 20
 	# Nothing of the one is there, the other's files are.
 	hadoop_fs -ls /f/denied/1 >"$dir/list1"
 	hadoop_fs -ls /f/denied/2 >"$dir/list2"
@@ -120,13 +121,14 @@ counted_two()	# directory of the first's events, of the second's
 
 directory_removed()
 {
-	ROLL=5 RATE=4000 conf_write /f/removed "penstock.hdfs.memory = 4m"
+	# It is open for as long as the machine takes to find it and to remove the directory, and ends by the load's end.
+	ROLL=600 conf_write /f/removed "penstock.hdfs.memory = 4m" "hdfs.idleTimeout = 3"
 	agent_start "$dir/a.properties"
-	RATE=4000 load 4
+	RATE=4000 load $LONG
 	until_in_use /f/removed >"$dir/use" || exit 1
 	web DELETE /f/removed "op=DELETE&recursive=true" >"$dir/web.log"
-	loaded
-	until_metric files_failed 1 20
+	load_stop
+	until_metric files_failed 1
 	settled /f/removed
 }
 
@@ -134,15 +136,21 @@ directory_removed()
 lease_held()
 {
 	local use slow
-	ROLL=4 conf_write /f/lease "penstock.hdfs.memory = 4m"
+	ROLL=600 conf_write /f/lease "penstock.hdfs.memory = 4m" "hdfs.idleTimeout = 3"
 	agent_start "$dir/a.properties"
-	RATE=4000 load 4
+	RATE=4000 load $LONG
 	use=$(until_in_use /f/lease) || exit 1
 	slow=$(web PUT "/f/lease/$use" "op=CREATE&overwrite=true&noredirect=true" | python3 -c 'import json, sys; print(json.load(sys.stdin)["Location"])')
-	{ head -c 1000000 /dev/zero; sleep 6; } | curl -s -m 30 -o "$dir/thief" -X PUT -H 'Expect:' -H 'Transfer-Encoding: chunked' -T - "$slow" &
-	local thief=$!
-	loaded
-	until_metric files_failed 1 20
+	local id thief
+	id=$(web GET "/f/lease/$use" op=GETFILESTATUS | grep -o '"fileId":[0-9]*')
+	{ head -c 1000000 /dev/zero; within 200 [ -e "$dir/enough" ]; sleep 2; } |
+		curl -s -m 300 -o "$dir/thief" -X PUT -H 'Expect:' -H 'Transfer-Encoding: chunked' -T - "$slow" &
+	thief=$!
+	stolen() { local now; now=$(web GET "/f/lease/$use" op=GETFILESTATUS | grep -o '"fileId":[0-9]*') && [ "$now" != "$id" ]; }
+	within 60 stolen || fail "$fault: the other client does not get the file"
+	load_stop
+	until_metric files_failed 1
+	: >"$dir/enough"
 	settled /f/lease
 	wait $thief
 }
@@ -241,9 +249,9 @@ rename_lost()
 	conf_write /f/lost "penstock.hdfs.http_address = $RELAY"
 	agent_start "$dir/a.properties"
 	relay_order "op=RENAME&kind=lost&count=2"
-	load 3
-	relay_hit 2 20
-	loaded
+	load $LONG
+	relay_hit 2
+	load_stop
 	settled /f/lost
 }
 
@@ -254,10 +262,10 @@ rename_late()
 	conf_write /f/late "penstock.hdfs.http_address = $RELAY"
 	agent_start "$dir/a.properties"
 	relay_order "op=RENAME&kind=late&count=2&ms=2000"
-	load 3
-	relay_hit 2 20
-	loaded
-	sleep 2		# the late ones are executed in this time
+	load $LONG
+	relay_hit 2
+	within 60 relay_done 2 || fail "$fault: the late calls are not executed"
+	load_stop
 	settled /f/late
 }
 
@@ -267,8 +275,10 @@ two_sinks()
 {
 	SINKS="k1 k2" conf_write /f/two
 	agent_start "$dir/a.properties"
-	load 3
-	loaded
+	load $LONG
+	closed_by k1 2
+	closed_by k2 2
+	load_stop
 	settled /f/two
 	[ "$(grep -c 'FlumeData\.k1\.' "$dir/list")" -gt 0 ] && [ "$(grep -c 'FlumeData\.k2\.' "$dir/list")" -gt 0 ] || fail "$fault: one sink wrote nothing"
 }
@@ -279,7 +289,7 @@ two_agents()
 	local first=$dir mine id at seed=0
 	conf_write /f/agents
 	agent_start "$dir/a.properties"
-	load 3
+	load $LONG
 	id[1]=$(until_in_use /f/agents) || exit 1
 	id[1]=${id[1]%-*}
 	mine="$AGENT $gen $port"
@@ -288,17 +298,20 @@ two_agents()
 	port=$(own_port 5)
 	conf_write /f/agents
 	agent_start "$dir/a.properties"
-	"$GEN" send --kernel --to "127.0.0.1:$port" --as syslog-udp --rate 3000 --seconds 4 --seed 2 --report "$dir/sent" --quiet 2>"$dir/gen.log" &
-	local second=$! other
-	until_metric files_closed 1 20
+	"$GEN" send --kernel --to "127.0.0.1:$port" --as syslog-udp --rate 3000 --seconds $LONG --seed 2 --report "$dir/sent" --quiet 2>"$dir/gen.log" &
+	second=$!
+	local other
+	until_metric files_closed 1
 	agent_kill
 	agent_start "$dir/a.properties"
+	until_metric files_closed 1
+	kill -TERM $second
 	wait $second || fail "$fault: the generator"
 	agent_done
 	other=$dir
 	dir=$first
 	read -r AGENT gen port <<<"$mine"
-	loaded
+	load_stop
 	agent_done
 	hadoop_fs -ls -R /f/agents >"$dir/list"
 	grep '\.tmp$' "$dir/list" && fail "$fault: files are left in use"
@@ -329,15 +342,15 @@ group_write()	# adds a failover group of k1 and k2, k1 first
 	EOP
 }
 
-closed_by()	# sink at-least seconds: so many of its files got their final names
+closed_by()	# sink at-least: so many of its files got their final names
 {
 	local closed
-	for _ in $(seq $(($3 * 10))); do
+	for _ in $(seq 900); do
 		closed=$("$CTL" -s "$dir/a1.sock" metrics | awk -v s="$1" '$1 == "SINK" && $2 == s && $3 == "files_closed" { print $4 }')
 		[ "${closed:-0}" -ge "$2" ] && return 0
 		sleep 0.1
 	done
-	fail "$fault: $1 closed ${closed:-no} files within $3 s, wanted $2: $("$CTL" -s "$dir/a1.sock" metrics | grep SINK)"
+	fail "$fault: $1 closed ${closed:-no} files within 90 s, wanted $2: $("$CTL" -s "$dir/a1.sock" metrics | grep SINK)"
 }
 
 # A failover group on one directory. The first sink's NameNode is away (it takes connections and answers nothing) from the middle of its files on,
@@ -349,13 +362,13 @@ failover_away()
 	SINKS="k1 k2" conf_write /f/group "hdfs.callTimeout = 4000" "k1: penstock.hdfs.http_address = $RELAY"
 	group_write
 	agent_start "$dir/a.properties"
-	load 60
-	closed_by k1 1 20
+	load $LONG
+	closed_by k1 1
 	kill -STOP $relay
-	closed_by k2 2 20
+	closed_by k2 2
 	# The first sink is asked again after its penalty, and is in for as long as it is not answered.
 	local want="[{'name': 'g1', 'processor': 'failover', 'sinks': [{'name': 'k1', 'out': True}, {'name': 'k2', 'out': False}]}]"
-	for _ in $(seq 150); do
+	for _ in $(seq 600); do
 		"$CTL" -s "$dir/a1.sock" --json status | python3 -c 'import json, sys
 print(json.load(sys.stdin)["sink_groups"])' >"$dir/status"
 		[ "$(cat "$dir/status")" = "$want" ] && break
@@ -365,7 +378,7 @@ print(json.load(sys.stdin)["sink_groups"])' >"$dir/status"
 	agent_kill
 	agent_start "$dir/a.properties"
 	kill -CONT $relay
-	closed_by k1 1 20
+	closed_by k1 1
 	load_stop
 	settled /f/group
 	grep -q 'SINKGROUP.*g1.*turns' "$dir/metrics" || fail "$fault: the group shows nothing: $(cat "$dir/metrics")"
@@ -382,10 +395,10 @@ failover_denied()
 	sed -i 's|sinks\.\(k[12]\)\.hdfs.path = .*/@|&\1|; s|/@k|/k|' "$dir/a.properties"
 	group_write
 	agent_start "$dir/a.properties"
-	load 60
-	closed_by k2 2 20
+	load $LONG
+	closed_by k2 2
 	web PUT /f/refused/k1 "op=SETPERMISSION&permission=777" >"$dir/web.log"
-	closed_by k1 2 20
+	closed_by k1 2
 	load_stop
 	settled /f/refused/k1 /f/refused/k2
 }
@@ -396,7 +409,7 @@ stopped_orderly()
 	agent_start "$dir/a.properties"
 	load 2
 	loaded
-	until_metric open_events 2000 20
+	until_metric open_events 2000
 	agent_stop || fail "exit status"
 	AGENT=
 	counted /f/stopped
@@ -417,7 +430,7 @@ agent_file()	# name
 file_text()
 {
 	agent_file text
-	until_metric open_events 1 20
+	until_metric open_events 1
 	agent_stop || fail "$fault: exit status"	# its last file ends with the agent
 	AGENT=
 	INUSE='/_|\.tmp$' counted /agents/text
@@ -463,10 +476,10 @@ name_node_restarted()
 {
 	ROLL=3 conf_write /f/nn "penstock.hdfs.memory = 4m"
 	agent_start "$dir/a.properties"
-	RATE=4000 load 6
+	RATE=4000 load $LONG
 	until_in_use /f/nn >"$dir/use" || exit 1
 	fault_ready
-	loaded
+	load_stop
 	settled /f/nn
 }
 
@@ -482,7 +495,7 @@ down_at_start()
 
 until_word()	# word
 {
-	for _ in $(seq 1200); do
+	for _ in $(seq 3600); do
 		[ -e "$top/$1" ] && return 0
 		sleep 0.05
 	done
@@ -493,11 +506,11 @@ safe_mode_entered()
 {
 	conf_write /f/safe
 	agent_start "$dir/a.properties"
-	load 3
-	until_metric files_closed 1 20
+	load $LONG
+	until_metric files_closed 1
 	hadoop_admin $HADOOP_DFSADMIN -safemode enter >"$dir/admin.log" || fail "safemode"
-	until_metric retries 2 20
-	loaded
+	until_metric retries 2
+	load_stop
 	hadoop_admin $HADOOP_DFSADMIN -safemode leave >"$dir/admin.log" || fail "safemode"
 	settled /f/safe
 }
@@ -505,14 +518,14 @@ safe_mode_entered()
 # It takes connections and answers nothing; what it was asked it does later, when nobody waits any more.
 name_node_hangs()
 {
-	conf_write /f/hang "hdfs.callTimeout = 1500"
+	conf_write /f/hang "hdfs.callTimeout = 3000"
 	agent_start "$dir/a.properties"
-	load 4
-	until_metric files_closed 1 20
+	load $LONG
+	until_metric files_closed 1
 	kill -STOP "$(hadoop_nn_pid)"
-	until_metric retries 2 20 || { kill -CONT "$(hadoop_nn_pid)"; exit 1; }
+	until_metric retries 2 || { kill -CONT "$(hadoop_nn_pid)"; exit 1; }
 	kill -CONT "$(hadoop_nn_pid)"
-	loaded
+	load_stop
 	settled /f/hang
 }
 
@@ -520,14 +533,18 @@ data_node_killed()
 {
 	ROLL=3 conf_write /f/dn "penstock.hdfs.memory = 4m"
 	agent_start "$dir/a.properties"
-	RATE=4000 load 5
+	RATE=4000 load $LONG
 	until_in_use /f/dn >"$dir/use" || exit 1
 	fault_ready
+	within 120 data_node_answers || fail "$fault: the DataNode does not come back"
 	SECONDS=0
-	loaded
-	settled /f/dn
+	load_stop
+	agent_done
 	[ $SECONDS -lt 60 ] || fail "$fault: $SECONDS s: the DataNode was back long before"
+	counted /f/dn
 }
+
+data_node_answers() { curl -s -m 20 -o "$dir/jmx" "http://127.0.0.1:${HADOOP_DN_HTTP[0]}/jmx?qry=Hadoop:service=DataNode,name=FSDatasetState"; }
 
 fsyncs()	# blocks that the first DataNode brought to its disk since its start, as of at most 10 s ago
 {
@@ -540,21 +557,21 @@ sync_block()
 {
 	conf_write /f/sync "penstock.hdfs.sync_block = true"
 	agent_start "$dir/a.properties"
-	load 5
-	until_metric files_closed 2 20
+	load $LONG
+	until_metric files_closed 2
 	fault_ready
 	agent_kill
-	loaded
+	load_stop
 	agent_start "$dir/a.properties"
 	settled /f/sync
 	SECONDS=0
 	until [ "$(fsyncs)" -ge 1 ]; do
-		[ $SECONDS -lt 15 ] || fail "$fault: the DataNode, started anew, synced no block of the files it got since"
+		[ $SECONDS -lt 60 ] || fail "$fault: the DataNode, started anew, synced no block of the files it got since"
 		sleep 0.2
 	done
 }
 
-# The DataNode's disk (64 MiB) is full in mid write; then there is room again.
+# The DataNode's disk (192 MiB) is full in mid write; then there is room again.
 data_node_full()
 {
 	local node=/proc/$(hadoop_dn_pid 1)/root$HADOOP_DIR/small
@@ -563,8 +580,8 @@ data_node_full()
 	sed -i 's|</configuration>|<property><name>dfs.blocksize</name><value>1048576</value></property></configuration>|' "$dir/conf/hdfs-site.xml"
 	CONF=$dir/conf ROLL=2 conf_write /f/full "penstock.hdfs.memory = 8m"
 	agent_start "$dir/a.properties"
-	RATE=5000 load 14
-	until_metric files_closed 1 40
+	RATE=5000 load 100
+	until_metric files_closed 1
 	local before
 	before=$(metric retries)
 	dd if=/dev/zero of="$node/filler" bs=64k 2>"$dir/dd.log"	# to the last byte
@@ -576,7 +593,7 @@ data_node_full()
 	done
 	[ "$(metric files_failed)" -ge 1 ] || [ "$(metric retries)" -gt "$before" ] || fail "$fault: nothing met the full disk"
 	rm "$node/filler"
-	loaded
+	load_stop
 	settled /f/full
 }
 
@@ -623,7 +640,7 @@ group_name_node()
 	hadoop_nn_kill
 	: >"$top/nn_down"
 	: >"$top/word"
-	for _ in $(seq 200); do
+	for _ in $(seq 2400); do
 		[ -s "$top/down_at_start/agent.log" ] && break
 		sleep 0.05
 	done
@@ -654,7 +671,7 @@ group_data_node()
 group_full()
 {
 	mkdir -p "$HADOOP_DIR/small"
-	printf '#!/bin/bash\nmount -t tmpfs -o size=64m penstock-test "%s" && exec "$@"\n' "$HADOOP_DIR/small" >"$top/small.sh"
+	printf '#!/bin/bash\nmount -t tmpfs -o size=192m penstock-test "%s" && exec "$@"\n' "$HADOOP_DIR/small" >"$top/small.sh"
 	HADOOP_DN_WITHIN="unshare -m bash $top/small.sh" HADOOP_DN_DIR=$HADOOP_DIR/small/data hadoop_dn_start 1
 	hadoop_ready 2 || exit 1
 	hadoop_dn_kill 0

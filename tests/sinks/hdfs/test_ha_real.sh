@@ -32,6 +32,10 @@ HADOOP_SITE_MORE=$(
 	hadoop_property dfs.client.failover.proxy.provider.ns1 org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider
 	hadoop_property dfs.ha.fencing.methods 'shell(/bin/true)'
 	hadoop_property dfs.ha.tail-edits.period 1
+	# A NameNode ends itself when its journal does not answer in time: not for a pause of the machine.
+	for call in start-segment select-input-streams write-txns; do
+		hadoop_property dfs.qjournal.$call.timeout.ms 120000
+	done
 )
 
 daemon_start()	# name class option...
@@ -45,8 +49,8 @@ daemon_start()	# name class option...
 
 until_http()	# port
 {
-	for _ in $(seq 300); do
-		curl -s -m 2 -o "$top/jmx" "http://127.0.0.1:$1/jmx?qry=Hadoop:service=NameNode,name=NameNodeStatus" && return 0
+	for _ in $(seq 1800); do
+		curl -s -m 20 -o "$top/jmx" "http://127.0.0.1:$1/jmx?qry=Hadoop:service=NameNode,name=NameNodeStatus" && return 0
 		sleep 0.1
 	done
 	fail "nothing answers at port $1: $(tail "$HADOOP_DIR"/*.log)"
@@ -65,7 +69,7 @@ hadoop_dn_start 0
 hadoop_shell_start || fail "no shell"
 until_http "${ports[3]}"
 until_http "${ports[5]}"
-for _ in $(seq 50); do
+for _ in $(seq 300); do
 	hadoop_admin $HA -transitionToActive nn2 >"$top/ha.log" 2>&1 && break
 	sleep 0.2
 done
@@ -74,19 +78,20 @@ HADOOP_NN_PORT=${ports[5]}
 hadoop_ready 1 || fail "nn2 is not active: $(cat "$top/ha.log")"
 HADOOP_NN=http://127.0.0.1:$HADOOP_NN_PORT
 rm "$HADOOP_DIR/nn.pid"
-curl -s -m 9 "http://127.0.0.1:${ports[3]}/webhdfs/v1/?op=LISTSTATUS" | grep -q StandbyException || fail "nn1 is not the standby"
+curl -s -m 60 "http://127.0.0.1:${ports[3]}/webhdfs/v1/?op=LISTSTATUS" | grep -q StandbyException || fail "nn1 is not the standby"
 
 port=$(own_port)
 SERVICE=hdfs://ns1 ROLL=3 conf_write /ha "penstock.hdfs.memory = 4m"
 agent_start "$dir/a.properties"
-RATE=4000 load 15
-until_metric files_closed 1 30		# by the second NameNode, the first one being the standby
+RATE=4000 load $LONG
+until_metric files_closed 1		# by the second NameNode, the first one being the standby
 until_in_use /ha >"$dir/use" || exit 1
 before=$(metric failovers)
 [ "$before" -ge 1 ] || fail "the standby was not passed over"
 hadoop_end "$HADOOP_DIR/nn2.pid" 9
 hadoop_admin $HA -failover nn2 nn1 >"$top/ha.log" 2>&1 || fail "failover: $(cat "$top/ha.log")"
-loaded
+until_metric files_closed $(($(metric files_closed) + 2))	# two, as one may have been under way
+load_stop
 agent_done
 [ "$(awk '$3 == "failovers" { print $4 }' "$dir/metrics")" -gt "$before" ] || fail "no failover"
 counted /ha

@@ -82,7 +82,7 @@ hadoop_fs -count /many >"$dir/count" || fail "count"
 read -r _ files bytes_many _ <"$dir/count"
 [ "$files" = "${ROUTES_BUCKETS:-100}" ] && [ "$bytes_many" = 1048600 ] || fail "many buckets: $(cat "$dir/count")"
 # More than the memory holds: the files go on by appends, and a block that is not full is gone on with.
-read -r _ calls < <("$feed" "$HADOOP_RPC/pressed/%{b}" "$dir/site" "8:20" penstock.hdfs.memory=4m hdfs.idleTimeout=1) || fail "little memory"
+read -r _ calls < <("$feed" "$HADOOP_RPC/pressed/%{b}" "$dir/site" "8:20" penstock.hdfs.memory=4m hdfs.idleTimeout=8) || fail "little memory"
 hadoop_admin org.apache.hadoop.hdfs.tools.DFSck /pressed >"$dir/fsck" || fail "fsck: $(cat "$dir/fsck")"
 blocks=$(sed -n 's/.*Total blocks (validated):[^0-9]*\([0-9]*\).*/\1/p' "$dir/fsck")
 echo "20 files beyond the memory: $calls calls, $blocks blocks"

@@ -29,9 +29,9 @@ EOP
 "$PENSTOCK" check -f "$dir/a.properties" >"$dir/check" 2>&1 || fail "check: $(cat "$dir/check")"
 grep -q "a1.sinks.k1.hdfs.rollInterval: files of 3600 s, 1 an hour and bucket: above 138 events/s they end earlier" "$dir/check" || fail "check says $(cat "$dir/check")"
 agent_start "$dir/a.properties"
-"$GEN" send --kernel --to "127.0.0.1:$port" --as syslog-udp --rate 20000 --seconds 1 --seed 1 --report "$dir/sent" --quiet 2>"$dir/gen.log" || fail "the generator"
+"$GEN" send --kernel --to "127.0.0.1:$port" --as syslog-udp --rate 5000 --seconds 4 --seed 1 --report "$dir/sent" --quiet 2>"$dir/gen.log" || fail "the generator"
 shown=
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	"$CTL" -s "$dir/a1.sock" --json status >"$dir/status"
 	shown=$(python3 - "$dir/status" <<-'EOP'
 	import json, sys
