@@ -125,17 +125,23 @@ agent_kill()
 	AGENT=
 }
 
-agent_done()	# drained and stopped
+# What an earlier run left is seen to within seconds of the start; what a busy DataNode may make late is looked for for some 42 s.
+left_removed()
 {
-	drained 200 || fail "$fault: not drained: $("$CTL" -s "$dir/a1.sock" metrics | grep 'SINK')"
-	for _ in $(seq 600); do	# what an earlier run left is seen to within seconds of the start
+	for _ in $(seq 600); do
 		[ "$(metric intents)" = 0 ] && break
 		sleep 0.1
 	done
-	for _ in $(seq 500); do	# what a busy DataNode may make late is looked for for some 42 s
+	for _ in $(seq 900); do
 		"$CTL" -s "$dir/a1.sock" --json status | grep -q '"state": *"removing"' || break
 		sleep 0.1
 	done
+}
+
+agent_done()	# drained and stopped
+{
+	drained 200 || fail "$fault: not drained: $("$CTL" -s "$dir/a1.sock" metrics | grep 'SINK')"
+	left_removed
 	"$CTL" -s "$dir/a1.sock" metrics >"$dir/metrics"
 	agent_stop || fail "$fault: exit status"
 	AGENT=

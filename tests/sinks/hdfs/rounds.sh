@@ -1,5 +1,5 @@
 # rounds.sh: a round of load from the generator through the file channel into a real HDFS while penstock and the cluster are killed and come back;
-# to be sourced after daemon.sh and hadoop.sh. `hadoop fs -text` counts: each event once, and no file is left in use.
+# to be sourced after daemon.sh, hadoop.sh and faults.sh. `hadoop fs -text` counts: each event once, and no file is left in use.
 #
 #   round N COMMAND...   COMMAND is what is done to the cluster, or to the agent (round_agent), in mid load; its moment comes out of RANDOM.
 #                        Uses $dir and $port
@@ -49,6 +49,7 @@ round()
 	agent_start "$dir/a.properties"
 	hadoop_ready 1 || fail "round $n: HDFS is not back"
 	drained 250 || fail "round $n: not drained: $("$CTL" -s "$dir/a1.sock" --json status)"
+	left_removed
 	agent_stop || fail "round $n: exit status after SIGTERM"
 	AGENT=
 	hadoop_fs -ls -R "/rounds/$n" >"$dir/list" || fail "round $n: hadoop fs -ls"

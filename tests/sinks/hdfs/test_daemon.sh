@@ -7,6 +7,7 @@ PENSTOCK=$(realpath "$1") CTL=$(realpath "$2") GEN=$(realpath "$3") RINGLOG=$(re
 dir=$(mktemp -d "${TMPDIR:-/var/tmp}/penstock-hdfsd-XXXXXX")
 . "$(dirname "$0")/../../lib/daemon.sh"
 . "$(dirname "$0")/../../lib/hadoop.sh"
+. "$(dirname "$0")/faults.sh"
 . "$(dirname "$0")/rounds.sh"
 hadoop_jars || exit $?
 gen=
