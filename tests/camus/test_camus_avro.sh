@@ -14,7 +14,7 @@ trap 'kafka_kill; [ -n "$registry" ] && kill $registry 2>/dev/null; rm -rf "$dir
 fail() { tail -n 20 "$dir/log" 2>/dev/null; echo "FAILED: $*"; exit 1; }
 kafka_start "$dir/kafka" || fail "no broker"
 mkdir "$dir/schemas"
-port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(/usr/bin/python3 "$HERE/../lib/agent.py") || fail "no port"
 registry_start() { /usr/bin/python3 "$HERE/registry_double.py" "$port" "$dir/schemas" >"$dir/registry.log" 2>&1 & registry=$!; for _ in $(seq 1200); do curl -s "http://127.0.0.1:$port/subjects" >/dev/null && return; sleep 0.05; done; fail "no registry"; }
 cat >"$dir/schemas/1.avsc" <<'EOF'
 {"type":"record","name":"Click","fields":[{"name":"header","type":{"type":"record","name":"Head","fields":[{"name":"time","type":"long"},{"name":"server","type":"string"},{"name":"service","type":"string"}]}},{"name":"n","type":"int"}]}

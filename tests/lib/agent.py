@@ -46,4 +46,7 @@ def drops(ctl, control):
 
 
 if __name__ == "__main__":
-    print(*(free_port() for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1)))
+    ports = set()    # different ones
+    while len(ports) < (int(sys.argv[1]) if len(sys.argv) > 1 else 1):
+        ports.add(free_port())
+    print(*ports)

@@ -3,7 +3,7 @@
 #   free_port            prints a free UDP and TCP port of loopback (tests/lib/agent.py says which)
 #   agent_start FILE     starts agent a1 of FILE (its control socket is $dir/a1.sock), waits until it is up; sets AGENT
 #   agent_stop           SIGTERM, waits; 1 when it did not exit 0
-#   within SECONDS CMD   waits until CMD succeeds; 1 when it does not in that time. $PATIENCE seconds suit what takes less than one on a free machine
+#   within SECONDS CMD   as wait.sh has it. $PATIENCE seconds suit what takes less than one on a free machine
 #   drained SECONDS      waits until no channel holds anything unsettled
 #   received NAME COUNT  waits until source NAME has taken in COUNT events or more
 #   accounts_even        waits until every account is even (a thread that lost its CPU between two counters leaves them uneven until it goes on),
@@ -11,6 +11,7 @@
 AGENT=
 PATIENCE=120
 DAEMON_LIB=$(dirname "${BASH_SOURCE[0]}")
+. "$DAEMON_LIB/wait.sh"
 
 fail()
 {
@@ -40,16 +41,6 @@ agent_stop()
 {
 	kill $AGENT
 	wait $AGENT
-}
-
-within()
-{
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ $SECONDS -lt $end ] || return 1
-		sleep 0.1
-	done
 }
 
 nothing_unsettled()

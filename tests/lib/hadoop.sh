@@ -54,10 +54,7 @@ hadoop_jars()
 
 hadoop_ports()	# count
 {
-	python3 -c 'import socket, sys
-s = [socket.socket() for _ in range(int(sys.argv[1]))]
-for x in s: x.bind(("127.0.0.1", 0))
-print(*[x.getsockname()[1] for x in s])' "$1"
+	python3 "$HADOOP_LIB/agent.py" "$1"
 }
 
 hadoop_java()	# [java option...] class arg...

@@ -8,7 +8,8 @@
 # The broker listens on loopback only, on ports the system finds free.
 
 KAFKA_VERSION=3.9.2
-. "$(dirname "${BASH_SOURCE[0]}")/wait.sh"
+KAFKA_LIB=$(dirname "${BASH_SOURCE[0]}")
+. "$KAFKA_LIB/wait.sh"
 KAFKA_HOME="${PENSTOCK_CACHE:-$HOME/.cache/penstock}/kafka-$KAFKA_VERSION"
 KAFKA_PID=
 
@@ -52,10 +53,7 @@ kafka_run()	# directory
 kafka_start()
 {
 	local dir="$1" ports id
-	ports=$(python3 -c 'import socket
-a, b = socket.socket(), socket.socket()
-a.bind(("127.0.0.1", 0)); b.bind(("127.0.0.1", 0))
-print(a.getsockname()[1], b.getsockname()[1])') || return 1
+	ports=$(python3 "$KAFKA_LIB/agent.py" 2) || return 1
 	local port=${ports% *} controller=${ports#* }
 	KAFKA_BS=127.0.0.1:$port
 	mkdir -p "$dir/tools"

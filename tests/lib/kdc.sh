@@ -29,8 +29,7 @@ kdc_start()
 	KDC_DIR=$1
 	shift
 	mkdir -p "$KDC_DIR"
-	KDC_PORT=$(python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	KDC_PORT=$(python3 "$(dirname "${BASH_SOURCE[0]}")/agent.py") || return 1
 	cat >"$KDC_DIR/krb5.conf" <<-CONF
 	[libdefaults]
 	 default_realm = TEST.LOCAL

@@ -5,10 +5,10 @@
 
 within()
 {
-	local end=$(($(date +%s) + $1))
+	local end=$((SECONDS + $1))
 	shift
 	until "$@"; do
-		[ "$(date +%s)" -lt $end ] || return 1
+		[ $SECONDS -lt $end ] || return 1
 		sleep 0.05
 	done
 }
@@ -27,11 +27,11 @@ held_now()	# pid
 
 held()
 {
-	local end=$(($(date +%s) + 120)) rc
+	local end=$((SECONDS + 120)) rc
 	while :; do
 		held_now "$1"
 		rc=$?
-		[ $rc = 2 ] && [ "$(date +%s)" -lt $end ] || return $rc
+		[ $rc = 2 ] && [ $SECONDS -lt $end ] || return $rc
 		sleep 0.02
 	done
 }
