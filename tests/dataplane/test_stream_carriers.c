@@ -15,6 +15,7 @@
 #include <string.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "dataplane/listen/kernel_stream.h"
@@ -60,12 +61,14 @@ kernel_open(struct stream_case *c, const struct source_ops *ops, const char *pro
 {
 	char text[512];
 	struct err err = { "" };
-	/* A free port: that of a socket which is closed again. */
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	/* A free port: that of a socket which is closed again; none of those that the kernel gives to other tests' connections meanwhile. */
+	int fd = socket(AF_INET, SOCK_STREAM, 0), rc = -1;
 	K.to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof K.to;
-	assert_int_equal(bind(fd, (struct sockaddr *)&K.to, sizeof K.to), 0);
-	getsockname(fd, (struct sockaddr *)&K.to, &len);
+	for (uint32_t i = 0; rc && i < 1000; i++) {
+		K.to.sin_port = htons((uint16_t)(10000 + ((uint32_t)getpid() * 7919 + i) % 20000));
+		rc = bind(fd, (struct sockaddr *)&K.to, sizeof K.to);
+	}
+	assert_int_equal(rc, 0);
 	close(fd);
 	snprintf(text, sizeof text, "%s=%u %s=127.0.0.1 %s", ops == &source_multiport_syslogtcp ? "ports" : "port", ntohs(K.to.sin_port),
 		 ops == &source_syslogtcp || ops == &source_multiport_syslogtcp ? "host" : "bind", properties);
@@ -84,6 +87,7 @@ kernel_turn(struct stream_case *c, bool write, uint64_t ns)
 	kernel_streams_step(&K.ks, c->rig.clock.now);
 	turn_put(&c->rig, write);
 	kernel_streams_flush(&K.ks, c->rig.clock.now);
+	sched_yield();			/* the kernel's own thread may be what brings the bytes, on this CPU */
 }
 
 static void
