@@ -36,10 +36,10 @@ config_write(const char *sync)
 		"a1.sources.r1.channels = c1\n"
 		"a1.sources.r2.type = http\na1.sources.r2.bind = 127.0.0.1\na1.sources.r2.port = %d\na1.sources.r2.channels = c1\n"
 		"a1.channels.c1.type = file\na1.channels.c1.dataDirs = /disk/data\na1.channels.c1.checkpointDir = /disk/checkpoint\n"
-		"a1.channels.c1.minimumRequiredSpace = 1048576\na1.channels.c1.checkpointInterval = 100\na1.channels.c1.penstock.segmentSize = 2m\n"
+		"a1.channels.c1.minimumRequiredSpace = 1048576\na1.channels.c1.checkpointInterval = %s\na1.channels.c1.penstock.segmentSize = 2m\n"
 		"a1.channels.c1.fsyncPerTransaction = %s\na1.channels.c1.fsyncInterval = 86400\n"
 		"a1.sinks.k1.type = file_roll\na1.sinks.k1.sink.directory = /disk/out\na1.sinks.k1.sink.rollInterval = 2\n"
-		"a1.sinks.k1.sink.batchSize = 20\na1.sinks.k1.channel = c1\n", LINES_PORT, HTTP_PORT, sync) < 0 || fclose(f))
+		"a1.sinks.k1.sink.batchSize = 20\na1.sinks.k1.channel = c1\n", LINES_PORT, HTTP_PORT, *sync == 't' ? "100" : "86400000", sync) < 0 || fclose(f))
 		guest_fail("/a.properties");
 }
 

@@ -230,7 +230,7 @@ def replay(first, log, where, states, chance, find_one):
     """Looks at up to `states` crash states (0: every prefix, and two reordered ones at each); with find_one until there is trouble. Returns
     (states looked at, events that were acknowledged at most, troubles)."""
     writes = list(entries(log))
-    points = list(range(len(writes) * 2 // 3 if find_one else 1, len(writes) + 1))	# late: much is acknowledged
+    points = list(range(len(writes) * 5 // 6 if find_one else 1, len(writes) + 1))	# late: much is acknowledged, and nothing was synced since the second opening
     plan = sorted(chance.sample(points, min(len(points), states // 2))) if states else points
     extra = 1 if states else 2
     now = bytearray(read(first))			# all writes so far
