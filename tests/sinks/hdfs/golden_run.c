@@ -74,7 +74,7 @@ sink_run(const char *sink, char (*lines)[512], int line_count, json_t *events, c
 		exit(1);
 	}
 	fixture_step(&fixture);
-	sink_runner_finish(fixture.runner, clock_now_ns(&fixture.clock.clock) + 10 * NS_PER_S);
+	sink_runner_finish(fixture.runner, clock_now_ns(&fixture.clock.clock) + 120 * NS_PER_S);
 	fixture.runner = NULL;
 	assert(fixture.channel.settled == fixture.channel.count);
 	fixture_free(&fixture);

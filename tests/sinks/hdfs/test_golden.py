@@ -40,9 +40,9 @@ def content(sink, data):
 
 with tempfile.TemporaryDirectory(prefix="penstock-golden-") as directory:
     subprocess.run([run, os.path.join(golden, "agent.conf"), os.path.join(golden, "hdfs-files.json"), *([uri, conf] if uri else [directory])], check=True,
-                   env={**os.environ, "TZ": "UTC", "HADOOP_CONF_DIR": conf}, timeout=120)
+                   env={**os.environ, "TZ": "UTC", "HADOOP_CONF_DIR": conf}, timeout=400)
     if fetch:
-        subprocess.run([*fetch.split(), directory], check=True, timeout=120)
+        subprocess.run([*fetch.split(), directory], check=True, timeout=400)
     ours, theirs = {}, {}
     sinks = {f["sink"] for f in want["files"]}
     for root, _, names in os.walk(directory):
