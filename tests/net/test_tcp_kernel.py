@@ -129,7 +129,8 @@ def plain():
 
 def loss(share):
     device = on_relay("--loss", share, "--duplicate", "0.02", "--reorder", "0.02", "--corrupt", "0.01" if float(share) else "0", "--delay", "0.2")
-    agent = Agent(device)
+    # Some losses in a row are a minute of a sender's backing off.
+    agent = Agent(device, sources={"r1": {"type": "syslogtcp", "host": ADDRESS, "port": PORT, "keepFields": "all", "penstock.frame.timeout": "300s"}})
     agent.up()
     counts = {s: 3000 if float(share) < 0.05 else 400 if float(share) < 0.15 else 100 for s in range(4)}
     begin = time.monotonic()
