@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAIT_MS 30000
+#define WAIT_MS 120000
 
 static int
 check(rd_kafka_error_t *error, const char *what)
@@ -30,7 +30,9 @@ main(int argc, char **argv)
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	snprintf(id, sizeof id, "test-%.40s-%.8s", argv[2], argv[3]);
 	if (rd_kafka_conf_set(conf, "bootstrap.servers", argv[1], text, sizeof text) != RD_KAFKA_CONF_OK ||
-	    rd_kafka_conf_set(conf, "transactional.id", id, text, sizeof text) != RD_KAFKA_CONF_OK)
+	    rd_kafka_conf_set(conf, "transactional.id", id, text, sizeof text) != RD_KAFKA_CONF_OK ||
+	    /* what is left open is to be open until the test says otherwise */
+	    rd_kafka_conf_set(conf, "transaction.timeout.ms", "600000", text, sizeof text) != RD_KAFKA_CONF_OK)
 		return 1;
 	rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
 	int rc = !client || check(rd_kafka_init_transactions(client, WAIT_MS), "init");
