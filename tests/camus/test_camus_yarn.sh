@@ -202,10 +202,10 @@ run && fail "a run beside a job that is still at work"
 say 'application_1_.* of run .*, which died, is still RUNNING after penstock.camus.yarn.wait'
 say 'yarn application -kill'
 [ -d "$dir/tree/out/_penstock/${left#yarn-}" ] || fail "swept while the job is at work"
-sed -i "s/127.0.0.1:$port/127.0.0.1:2/" "$dir/job.properties"
+sed -i "s/127.0.0.1:$port\$/127.0.0.1:2/" "$dir/job.properties"
 run && fail "nobody says whether the job has ended"
 say 'cannot be asked'
-sed -i "s/127.0.0.1:2/127.0.0.1:$port/" "$dir/job.properties"
+sed -i "s/127.0.0.1:2\$/127.0.0.1:$port/" "$dir/job.properties"
 sed -i 's/"state": "RUNNING"/"state": "KILLED"/' "$app"
 run || fail "after the end of a dead client's job"
 say "${left#yarn-}: left by run .* whose job has ended"
