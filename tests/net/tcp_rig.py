@@ -114,6 +114,8 @@ def own_namespace():
     if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):	# CLONE_NEWNET: it ends with the last process in it
         skip("no network namespaces here")
     sh("ip link set lo up")
+    # Senders that lose much send again every five seconds at least, where the kernel can be told so: else some losses in a row are minutes.
+    sh("sysctl -qw net.ipv4.tcp_rto_max_ms=5000", check=False)
 
 
 def there(name):
