@@ -571,7 +571,8 @@ a1.channels.c2.checkpointDir = {work}/checkpoint2
     agent = Agent(f"net_tap0,iface={tag}", capacity=5000)
     tap_up(tag)
     agent.up()
-    until("what was acknowledged is in the files", lambda: len(stored().get(0, [])) >= before)
+    # One of them was posted. (The connection may go on from there: its kernel sends the rest until it gives up.)
+    until("what was acknowledged is in the files", lambda: len(stored().get(0, [])) >= before - 1)
     have = {i for i, _ in stored()[0]}
     assert all(i in have for i in range(lines))
     counts = {1: 12000}			# twice the channel: it fills and drains while the sender waits
