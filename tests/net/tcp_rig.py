@@ -115,7 +115,8 @@ def own_namespace():
         skip("no network namespaces here")
     sh("ip link set lo up")
     # Senders that lose much send again every five seconds at least, where the kernel can be told so: else some losses in a row are minutes.
-    sh("sysctl -qw net.ipv4.tcp_rto_max_ms=5000", check=False)
+    # And they do not give up meanwhile: a closed one has but one try once it has backed off to that, if nothing else is said.
+    sh("sysctl -qw net.ipv4.tcp_orphan_retries=60 net.ipv4.tcp_retries2=60 net.ipv4.tcp_rto_max_ms=5000", check=False)
 
 
 def there(name):
