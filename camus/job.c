@@ -1,6 +1,7 @@
 #include "camus/complete.h"
 #include "camus/counts.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -94,26 +95,35 @@ job_stop_asked(void)
 	return stop_asked;
 }
 
+/* The variables do not change while the program runs, and points are passed at every poll. */
+static struct named_point {
+	const char *variable;
+	int signal;
+	const char *at;		/* NULL: not asked for */
+	_Atomic int passed;
+} points[] = { { .variable = "PENSTOCK_CAMUS_KILL_AT", .signal = SIGKILL }, { .variable = "PENSTOCK_CAMUS_HOLD_AT", .signal = SIGSTOP } };
+
 static void
-signal_point(const char *name, const char *variable, int signal, _Atomic int *passed)
+points_read(void)
 {
-	const char *at = getenv(variable);
-	if (!at)
-		return;
-	size_t len = strlen(name);
-	if (strncmp(at, name, len) != 0 || (at[len] && at[len] != ':'))
-		return;
-	long turn = at[len] ? strtol(at + len + 1, NULL, 10) : 1;
-	if (atomic_fetch_add(passed, 1) + 1 == turn)
-		kill(getpid(), signal);
+	for (size_t i = 0; i < sizeof points / sizeof *points; i++)
+		points[i].at = getenv(points[i].variable);
 }
 
 void
 kill_point(const char *name)
 {
-	static _Atomic int killed, held;
-	signal_point(name, "PENSTOCK_CAMUS_KILL_AT", SIGKILL, &killed);
-	signal_point(name, "PENSTOCK_CAMUS_HOLD_AT", SIGSTOP, &held);
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, points_read);
+	for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+		struct named_point *p = &points[i];
+		size_t len = strlen(name);
+		if (!p->at || strncmp(p->at, name, len) != 0 || (p->at[len] && p->at[len] != ':'))
+			continue;
+		long turn = p->at[len] ? strtol(p->at + len + 1, NULL, 10) : 1;
+		if (atomic_fetch_add(&p->passed, 1) + 1 == turn)
+			kill(getpid(), p->signal);
+	}
 }
 
 json_t *

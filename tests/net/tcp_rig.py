@@ -2,6 +2,9 @@
 The test's arguments begin with PENSTOCK CTL RELAY MODE."""
 import ctypes, json, os, shutil, subprocess, sys, tempfile, threading, time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import wait_for
+
 penstock, ctl, relay, mode = sys.argv[1:5]
 tag = f"pt{os.getpid() % 100000}"
 work = tempfile.mkdtemp(prefix="penstock-tcp-")
@@ -29,12 +32,7 @@ def sh(command, check=True):
 
 def until(what, test, seconds=60):
     """The bounds are against tests that hang, not a speed that is asked for: machines are slow, and disks pause."""
-    end = time.monotonic() + seconds
-    while not test():
-        if time.monotonic() > end:
-            log = open(f"{work}/agent.log").read()[-2000:] if os.path.exists(f"{work}/agent.log") else ""
-            raise AssertionError(f"not after {seconds} s: {what}\n{log}")
-        time.sleep(0.05)
+    wait_for(test, lambda: what + "\n" + (open(f"{work}/agent.log").read()[-2000:] if os.path.exists(f"{work}/agent.log") else ""), seconds)
 
 
 class Agent:

@@ -3,12 +3,14 @@
 usage: test_penstockctl.py PENSTOCKCTL CTL_SERVER"""
 import json, os, signal, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from agent import PATIENCE_S
+
 ctl, server = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 work = tempfile.mkdtemp(prefix="penstockctl-")
 env = dict(os.environ, XDG_RUNTIME_DIR=work, HOME=work + "/home")
 path = work + "/penstock/a1.sock"
 failed = []
-PATIENCE_S = 120    # for what takes less than a second on a machine that is not in the way
 
 
 def check(what, good, got=""):
