@@ -556,9 +556,10 @@ walk_follows(struct ringlog *log, const struct log_walk *walk, uint64_t at, uint
 }
 
 /* Where the next group may stand instead: at a fence that ends the extent here, or at the next segment's start, because it did not fit; a
- * torn group may be left here then. 0: it does not. One read a segment. */
+ * torn group may be left here then. 0: it does not; *bad: that could not be read, and is asked again while the caller is patient. Else
+ * one read a segment: what is given up there once is not waited for again at each block before it. */
 static uint64_t
-walk_ahead(struct ringlog *log, struct log_walk *walk, uint64_t limit)
+walk_ahead(struct ringlog *log, struct log_walk *walk, uint64_t limit, bool patient, bool *bad)
 {
 	uint64_t there = fence_at(log, walk->position);
 	if (!there)
@@ -569,8 +570,8 @@ walk_ahead(struct ringlog *log, struct log_walk *walk, uint64_t limit)
 			return 0;
 		const struct block_header *h = (const struct block_header *)bytes;
 		int rc = there < limit ? ringlog_read(log, there, bytes, BLOCK_ALIGN_BYTES) : -ENOENT;
-		walk->ahead = rc == -EIO ? 0 : there;	/* asked again */
-		walk->ahead_bad = rc == -EIO;
+		*bad = rc == -EIO && patient;
+		walk->ahead = *bad ? 0 : there;
 		walk->ahead_ok = rc == 0 && !header_wrong(log, h, there);
 		walk->ahead_end = h->previous_end;
 		walk->ahead_epoch = h->epoch;
@@ -602,11 +603,10 @@ ringlog_next(struct ringlog *log, struct log_walk *walk, uint64_t limit, bool pa
 		bool ok = rc == 0 && walk_follows(log, walk, at, limit, h);
 		if (rc == -EIO && patient)
 			return rc;
-		uint64_t ahead = at == from && !walk->index ? walk_ahead(log, walk, limit) : 0;
-		if (walk->ahead_bad && patient) {
-			walk->ahead_bad = false;
+		bool bad = false;
+		uint64_t ahead = at == from && !walk->index ? walk_ahead(log, walk, limit, patient, &bad) : 0;
+		if (bad)
 			return -EIO;
-		}
 		if (ahead && (!ok || walk->ahead_epoch > h->epoch)) {
 			if ((rc = header_read(log, ahead, header, run)) == 0 && walk_follows(log, walk, ahead, limit, h)) {
 				at = ahead;

@@ -127,7 +127,7 @@ struct log_walk {
 	uint32_t epoch, index, count;
 	uint64_t ahead, ahead_end;	/* what the first block there says that it follows */
 	uint32_t ahead_epoch;
-	bool crc_known, crc_whole, lost, ahead_ok, ahead_bad;
+	bool crc_known, crc_whole, lost, ahead_ok;
 };
 
 /* The header (BLOCK_ALIGN_BYTES read into `header`) of the next block below `limit`, where all was durable once; fenced stretches and

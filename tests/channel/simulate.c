@@ -432,10 +432,12 @@ look(void)
 	struct span *spans[4000];
 	uint32_t count = 0, dry = 0;
 	uint64_t events = 0, unsettled = w.ops->unsettled(w.channel), newest[LINKS] = { 0, 0 };
+	/* A sector that cannot be read is waited for at most ten times as a block's beginning and ten as the next segment's. */
+	uint64_t dry_most = 3 + 20 * logio_mem_counts(w.mem)->made_bad;
 	snprintf(w.what, sizeof w.what, "look");
 	for (uint32_t id = 0; id < model.next; id++)
 		model.ids[id].seen = false;
-	while (dry < (damage ? 200 : 3) && count < 4000) {
+	while (dry < dry_most && count < 4000) {
 		struct span *s = take(0, 200);
 		if (!s) {
 			dry++;

@@ -253,9 +253,40 @@ test_cut_not_hole(void **state)
 	logio_mem_free(mem);
 }
 
+/* A segment whose beginning cannot be read is waited for once, not at each of the blocks before it: a sink's pauses between tries are seconds. */
+static void
+test_patience(void **state)
+{
+	(void)state;
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	begin(&mem, &c, &r);
+	fill(&r, 200);		/* of 12 KiB: 85 in the first segment */
+	rig_close(&r);
+	logio_mem_bad(mem, "/d/segment-0000000000000001", 0);
+	rig_open(&r, &c, 0);
+	uint32_t taken = 0, in_vain = 0;
+	struct taker *t = taker_open(&r);
+	for (struct span *s; taken < 1990 && in_vain < 1000;)
+		if (r.channel->ops->take(t, 10, UINT64_MAX, 0, &s) || !s)
+			in_vain++;
+		else {
+			taken += s->events;
+			r.channel->ops->settle(t, s, SETTLE_COMMIT, NULL, 0);
+		}
+	assert_int_equal(taken, 1990);
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "damaged_events"), 10);
+	assert_in_range(in_vain, 1, 20);
+	r.channel->ops->taker_close(t);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_start), cmocka_unit_test(test_hours), cmocka_unit_test(test_cut_not_hole) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_start), cmocka_unit_test(test_hours), cmocka_unit_test(test_cut_not_hole),
+					    cmocka_unit_test(test_patience) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
