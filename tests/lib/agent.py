@@ -1,23 +1,34 @@
 """agent: what the Python tests of a whole agent share; to be imported, with this directory on sys.path. As a program it prints free_port()."""
-import json, random, socket, subprocess, sys, time
+import fcntl, json, os, random, socket, subprocess, sys, time
 
 PATIENCE_S = 120    # how long a test waits for what takes less than a second on a machine that is not in the way
 
 
 def free_port():
     """A port of loopback that nothing has at the moment, for UDP and TCP. From below those that the kernel gives to whoever names none: else another's
-    connection may sit on it before it is bound, or a client that tries again and again may meet itself there."""
+    connection may sit on it before it is bound, or a client that tries again and again may meet itself there. And each time another one, whoever asks, until
+    all had their turn: what was given out before may not be bound yet, or be of a server that is down to come back."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
         first = int(file.read().split()[0])
-    for _ in range(1000):
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            try:
-                port = random.SystemRandom().randrange(10000, first) if first > 11000 else 0
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", tcp.getsockname()[1]))
-                return tcp.getsockname()[1]
-            except OSError:
-                pass
+    low = 12000    # those from 10000 on are test_stream_carriers' own
+    if first < low + 1000:
+        low, first = 1024, 65536    # the kernel keeps none free: what it gives away meanwhile is only unlikely then
+    with os.fdopen(os.open(f"/tmp/penstock-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "r+") as last:
+        fcntl.flock(last, fcntl.LOCK_EX)
+        text = last.read(10)
+        port = int(text) if text.isdecimal() else random.SystemRandom().randrange(low, first)
+        for _ in range(first - low):
+            port = port + 1 if low <= port < first - 1 else low
+            with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+                try:
+                    tcp.bind(("127.0.0.1", port))
+                    udp.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            last.seek(0)
+            last.truncate()
+            last.write(str(port))
+            return port
     raise AssertionError("no port is free")
 
 
@@ -46,7 +57,4 @@ def drops(ctl, control):
 
 
 if __name__ == "__main__":
-    ports = set()    # different ones
-    while len(ports) < (int(sys.argv[1]) if len(sys.argv) > 1 else 1):
-        ports.add(free_port())
-    print(*ports)
+    print(*(free_port() for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 1)))
