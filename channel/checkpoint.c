@@ -55,6 +55,39 @@ ringlog_checkpoints_open(struct ringlog *log, struct err *err)
 }
 
 int
+ringlog_backup_again(struct ringlog *log, struct err *err)
+{
+	const struct logio_ops *ops = log->io->ops;
+	struct checkpoint *old = aligned_alloc(4096, CHECKPOINT_BYTES);
+	char path[RINGLOG_PATH_BYTES];
+	int rc = old ? 0 : err_set(err, ENOMEM, "no memory");
+	for (int i = 0; i < 2 && !rc; i++) {
+		struct logio_file *file = NULL;
+		snprintf(path, sizeof path, "%s/checkpoint-%d", log->backup_dir, i);
+		if (!ringlog_gone(log, path, log->backup_files[i]))
+			continue;
+		rc = ops->file_open(log->io, path, CHECKPOINT_BYTES, LOGIO_CREATE, &file);
+		if (!rc && (rc = ops->read(log->io, file, 0, old, CHECKPOINT_BYTES)) == 0) {
+			if ((rc = checkpoint_look(log, path, old, err)) < 0) {	/* another directory, and in use */
+				ops->file_close(log->io, file);
+				break;
+			}
+			rc = ops->write(log->io, file, 0, log->checkpoint, CHECKPOINT_BYTES, true);
+		}
+		if (rc) {
+			if (file)
+				ops->file_close(log->io, file);
+			err_set(err, -rc, "%s: %s", path, strerror(-rc));
+			break;
+		}
+		ops->file_close(log->io, log->backup_files[i]);
+		log->backup_files[i] = file;
+	}
+	free(old);
+	return rc;
+}
+
+int
 ringlog_checkpoint(struct ringlog *log, bool sync)
 {
 	struct checkpoint *c = log->checkpoint;
@@ -76,7 +109,8 @@ ringlog_checkpoint(struct ringlog *log, bool sync)
 		log->checkpoint_position = c->position;
 		log->checkpoint_turn ^= 1;
 	}
-	if (sync && log->backup_dir && log->io->ops->write(log->io, log->backup_files[which], 0, c, CHECKPOINT_BYTES, true))
+	if (sync && log->backup_dir && (atomic_load(&log->backup_gone) ||
+					log->io->ops->write(log->io, log->backup_files[which], 0, c, CHECKPOINT_BYTES, true)))
 		atomic_fetch_add(&log->backup_errors, 1);
 	return 0;
 }

@@ -72,7 +72,7 @@ refresh(struct metric_set *set)
 		counter_set(&c->backup_error, atomic_load(&e->log->backup_errors));
 		counter_set(&c->read_bytes, atomic_load(&e->log->read_bytes));
 		counter_set(&c->damage, e->log->damage_count + e->damage_found);
-		counter_set(&c->files_gone, atomic_load(&e->log->gone) || atomic_load(&e->log->segments_gone));
+		counter_set(&c->files_gone, atomic_load(&e->log->gone) || atomic_load(&e->log->segments_gone) || atomic_load(&e->log->backup_gone));
 		counter_set(&c->disk_full, atomic_load(&e->log->no_space) || e->park_ns);
 	}
 }

@@ -82,6 +82,7 @@ struct ringlog {
 	uint32_t looked;		/* segments before this place were looked at in this round */
 	_Atomic unsigned gone;		/* RINGLOG_GONE_*, as ringlog_look finds; the writer takes GONE_SEGMENT back when it has left the extent */
 	_Atomic uint64_t segments_gone;
+	_Atomic bool backup_gone;	/* backup checkpoints are not where a start looks for them */
 	_Atomic bool no_space;
 	_Atomic uint64_t checkpoint_errors, backup_errors, read_bytes;
 	uint64_t damage_count, damage_bytes, cut_bytes;
@@ -148,12 +149,17 @@ int ringlog_read_begin(struct ringlog *log, struct logio_reader *reader, uint64_
 int ringlog_checkpoints_open(struct ringlog *log, struct err *err);
 /* Stores the checkpoint (number, position, previous_crc, ranges, clean are filled in). */
 int ringlog_checkpoint(struct ringlog *log, bool sync);
+/* The backup copies that are not there any more are made anew, with the newest checkpoint, where their directory is back. */
+int ringlog_backup_again(struct ringlog *log, struct err *err);
 /* What somebody did to the files while they are open. GONE_DIR: a directory of the log or its checkpoints is not the one that was opened, or was
  * emptied: what is written now is not found at the next start, so nothing may be acknowledged until it is back. GONE_SEGMENT: a segment at
- * `position` or behind it, which is written now or will be: the log must go on elsewhere. Older ones are told and counted. Tend's thread. */
+ * `position` or behind it, which is written now or will be: the log must go on elsewhere. Older ones are told and counted, as are
+ * backup checkpoints, which nothing waits for. Tend's thread. */
 enum { RINGLOG_GONE_DIR = 1, RINGLOG_GONE_SEGMENT = 2 };
 int ringlog_metas_hold(struct ringlog *log, struct err *err);
 void ringlog_look(struct ringlog *log, uint64_t position);
+/* The file that is open does not stand under this name any more. */
+bool ringlog_gone(struct ringlog *log, const char *path, struct logio_file *file);
 void ringlog_segment_path(const struct ringlog *log, uint64_t index, char *path);	/* RINGLOG_PATH_BYTES */
 
 /* Makes the next segment, out of one that is not needed any more or new; of those not needed some more ahead, for a writer in haste. */

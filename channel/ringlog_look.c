@@ -9,8 +9,8 @@
 
 #define LOOK_OLDER 64u		/* segments with nothing but what was stored before, looked at in one call: they take turns */
 
-static bool
-gone(struct ringlog *log, const char *path, struct logio_file *file)
+bool
+ringlog_gone(struct ringlog *log, const char *path, struct logio_file *file)
 {
 	int rc = log->io->ops->there(log->io, path, file);
 	return rc == -ENOENT || rc == -ESTALE;	/* anything else says nothing */
@@ -42,12 +42,12 @@ dir_gone(struct ringlog *log)
 	char path[RINGLOG_PATH_BYTES];
 	for (uint32_t i = 0; i < log->dir_count; i++) {
 		meta_path(log, i, path);
-		if (log->metas[i] && gone(log, path, log->metas[i]))
+		if (log->metas[i] && ringlog_gone(log, path, log->metas[i]))
 			return log->dirs[i];
 	}
 	for (int i = 0; i < 2 && log->checkpoint_dir; i++) {
 		snprintf(path, sizeof path, "%s/checkpoint-%d", log->checkpoint_dir, i);
-		if (log->checkpoint_files[i] && gone(log, path, log->checkpoint_files[i]))
+		if (log->checkpoint_files[i] && ringlog_gone(log, path, log->checkpoint_files[i]))
 			return log->checkpoint_dir;
 	}
 	return NULL;
@@ -74,7 +74,7 @@ segments_look(struct ringlog *log, uint64_t position)
 		struct logio_file *file = s->file;
 		pthread_mutex_unlock(&log->lock);
 		ringlog_segment_path(log, s->index, path);
-		if (s->gone || !gone(log, path, file))
+		if (s->gone || !ringlog_gone(log, path, file))
 			continue;
 		found |= !old;
 		if (lost++ == 0)
@@ -92,11 +92,38 @@ segments_look(struct ringlog *log, uint64_t position)
 	return found;
 }
 
+/* Checkpoints go on without their backup: told, counted, and made anew. */
+static void
+backup_look(struct ringlog *log)
+{
+	char path[RINGLOG_PATH_BYTES];
+	bool lost = false;
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof path, "%s/checkpoint-%d", log->backup_dir, i);
+		lost |= ringlog_gone(log, path, log->backup_files[i]);
+	}
+	if (!lost)
+		return;
+	if (!atomic_exchange(&log->backup_gone, true))
+		log_error("%s: was removed, emptied or replaced while it is in use: checkpoints have no backup until it is back", log->backup_dir);
+	struct err err = { "" };
+	static struct log_limit limit;
+	int rc = ringlog_backup_again(log, &err);
+	if (!rc) {
+		atomic_store(&log->backup_gone, false);
+		log_info("%s: backup checkpoints are written again", log->backup_dir);
+	} else if (rc != -ENOENT) {
+		log_limited(&limit, LOG_ERROR, "%s", err.text);
+	}
+}
+
 void
 ringlog_look(struct ringlog *log, uint64_t position)
 {
 	if (!log->io->ops->there)
 		return;
+	if (log->backup_dir)
+		backup_look(log);
 	const char *dir = dir_gone(log);
 	bool was = atomic_load(&log->gone) & RINGLOG_GONE_DIR;
 	if (dir && !was) {
