@@ -428,7 +428,8 @@ conn_input(struct conn *c, const struct segment *s, bool *taken)
 
 	uint32_t seq = s->seq, len = s->len, end = seq + len;
 	bool fin = s->flags & TCP_FIN;
-	if ((c->flags & CONN_TS) && !(s->flags & TCP_RST)) {
+	/* Not of a SYN: a peer that began anew counts from anywhere, and only a challenge ACK tells it that the old connection still stands here. */
+	if ((c->flags & CONN_TS) && !(s->flags & (TCP_RST | TCP_SYN))) {
 		if (!s->has_ts)
 			return DROP_TCP_PAWS;
 		if (!(c->flags & CONN_RESUMED) && seq_lt(s->ts_val, c->ts_recent) && tcp->now_ns - c->ts_recent_ns < PAWS_IDLE_NS) {

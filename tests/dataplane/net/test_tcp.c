@@ -479,6 +479,40 @@ paws(void **state)
 	assert_int_equal(s->got, 30);
 }
 
+/* A peer that was started anew comes from the same port, its clock of timestamps anywhere: each of its SYNs is answered with a challenge ACK, its RST ends
+ * the old connection, and the next SYN begins one. */
+static void
+peer_begins_anew(void **state)
+{
+	(void)state;
+	static const struct { bool ts; uint32_t val; } syns[] = { { true, 1 }, { true, 0x70000000 }, { false, 0 } };
+	for (uint32_t i = 0; i < sizeof syns / sizeof *syns; i++) {
+		P.ts = true;
+		P.ts_val = 1000000;
+		struct peer_stream *s = peer_connect();
+		peer_data(0, 10, 0);
+		peer_turn();
+		peer_wait(50 * NS_PER_MS);
+		ACKED(10);
+		uint64_t challenges = COUNT(challenge_acks);
+		P.ts = syns[i].ts;
+		P.ts_val = syns[i].val;
+		P.seq += 500000;
+		P.b.now_ns += NS_PER_S;
+		peer_syn();
+		peer_turn();
+		assert_int_equal(COUNT(challenge_acks), challenges + 1);
+		ACKED(10);
+		peer_put(TCP_RST, P.s_ack, 0, NULL, 0);
+		assert_int_equal(s->gone, 1);
+		P.ts = true;
+		P.ts_val = syns[i].val + 1000;
+		peer_connect();
+		P.from.port++;
+		P.seq += 1000;
+	}
+}
+
 /* In durable mode Last.ACK.sent is `durable`: the echoed timestamp is that of the segment the next ACK begins with, so the peer's measured
  * round trip has the commit in it. */
 static void
@@ -673,7 +707,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(received_mode_delays_and_joins_acks), T(durable_mode_withholds), T(fin_is_acknowledged_last), T(late_commit_shuts_the_window),
 		T(hole_is_told_when_durable_reaches_it), T(hole_inside_a_frame), T(split_at_every_byte), T(overlaps_old_and_future), T(fin_out_of_order), T(resets),
-		T(every_flag_in_every_state), T(paws), T(timestamp_echo_follows_durable), T(half_open_and_refused), T(limits_are_as_said), T(flood_of_syns),
+		T(every_flag_in_every_state), T(paws), T(peer_begins_anew), T(timestamp_echo_follows_durable), T(half_open_and_refused), T(limits_are_as_said), T(flood_of_syns),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
