@@ -49,8 +49,17 @@ conn_time_wait(struct conn *c)
 void
 conn_settle(struct conn *c)
 {
-	if (!(c->flags & CONN_FIN_GIVEN) || !(c->flags & CONN_FIN_ACKED) || conn_edge(c) != c->received)
+	if (!(c->flags & CONN_FIN_GIVEN) || !(c->flags & CONN_FIN_ACKED))
 		return;
+	if (conn_edge(c) != c->received) {
+		/* A commit is due; or what is left will never be durable (what failed as TLS, a record without its end): the peer shall not take it for
+		 * acknowledged, and the place is not kept for it. */
+		if (conn_settled(c)) {
+			conn_emit(c, TCP_RST | TCP_ACK, c->nxt, 0);
+			tcp_conn_gone(c, -ECONNRESET);
+		}
+		return;
+	}
 	if (c->state != TCP_TIME_WAIT)
 		conn_time_wait(c);
 }
@@ -167,6 +176,8 @@ answer_old(struct conn *c, const struct segment *s)
 	if (edge != c->received && seq_lt(edge, end) && s->len + !!(s->flags & TCP_FIN)) {
 		if (!conn_stalled(c) && !(c->queue && conn_settled(c))) {
 			counter_add(&tcp->counters.held, 1);
+			if (c->flags & CONN_FIN_ACKED)
+				conn_list(c);	/* conn_settle looks again */
 			if (tcp->user->hurry && c->stream)
 				tcp->user->hurry(c->stream);
 			return;

@@ -694,6 +694,41 @@ test_tls_record(void **state)
 	L.flight_max = 0;
 }
 
+/* Bytes that can never be durable (no TLS, a record without its end) do not hold a connection that both sides have closed: its place is free soon. */
+static void
+test_tls_never_durable(void **state)
+{
+	(void)state;
+	char bytes[64] = "";
+	T.carrier = &lcore;
+	tls.durable = true;
+	tls.open(&tls, &source_syslogtcp, "");
+	/* One that speaks no TLS at all: it is closed, and closes. */
+	int raw = lcore.dial(&tls);
+	for (int n = 0; n < 5; n++)
+		tls.turn(&tls, true, NS_PER_MS);
+	lcore.send(&tls, raw, "<13>this is not TLS\n", 20);
+	for (int n = 0; n < 5; n++)
+		tls.turn(&tls, true, NS_PER_MS);
+	assert_int_equal(lcore.recv(&tls, raw, bytes, sizeof bytes), 0);
+	lcore.finish(&tls, raw);
+	/* One that ends in the middle of a record. */
+	int i = tls.dial(&tls);
+	for (int n = 0; n < 20; n++)
+		tls.turn(&tls, true, NS_PER_MS);
+	assert_true(SSL_is_init_finished(T.clients[i].ssl));
+	lcore.send(&tls, T.clients[i].inner, "\x17\x03\x03\x01\x00half", 9);
+	lcore.finish(&tls, T.clients[i].inner);
+	for (int n = 0; n < 1000; n++)
+		tls.turn(&tls, true, NS_PER_MS);
+	assert_int_equal(counter_read(&tls.counters(&tls)->open), 0);
+	struct tcp_counters *tcp = tcp_counters(L.carrier.tcp);
+	assert_int_equal(counter_read(&tcp->connections), counter_read(&tcp->time_wait));
+	assert_int_equal(counter_read(&tls.counters(&tls)->reset_tls), 1);
+	L.clients[raw].used = L.clients[T.clients[i].inner].used = false;
+	tls.close(&tls);
+}
+
 static void
 test_kernel(void **state)
 {
@@ -724,7 +759,7 @@ main(void)
 		cmocka_unit_test(test_kernel), cmocka_unit_test(test_lcore_received), cmocka_unit_test(test_lcore_durable),
 		cmocka_unit_test(test_tls_kernel),
 		cmocka_unit_test(test_tls_lcore_received), cmocka_unit_test(test_tls_lcore_durable),
-		cmocka_unit_test(test_tls_record),
+		cmocka_unit_test(test_tls_record), cmocka_unit_test(test_tls_never_durable),
 	};
 	return cmocka_run_group_tests_name("stream_carriers", tests, NULL, NULL);
 }

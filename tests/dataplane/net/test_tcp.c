@@ -92,6 +92,36 @@ fin_is_acknowledged_last(void **state)
 	assert_int_equal(COUNT(chunks_used), 0);
 }
 
+/* Both sides have closed, and what is not durable will never be (the user says that nothing waits for a commit): no reason to keep the place. */
+static void
+closed_and_never_durable(void **state)
+{
+	(void)state;
+	P.durable = true;
+	struct peer_stream *s = peer_connect();
+	peer_data(0, 500, 0);
+	conn_durable(s->conn, 100);
+	peer_turn();
+	ACKED(100);
+	conn_finish(s->conn);
+	peer_turn();
+	assert_true(peer_take());
+	P.ack = P.s_seq + 1;
+	DROPPED(peer_data(500, 0, TCP_FIN), DROP_NONE);
+	peer_turn();
+	ACKED(100);
+	assert_int_equal(s->gone, 0);	/* a commit is due still */
+	P.settled = true;
+	peer_data(500, 0, TCP_FIN);	/* the peer asks again */
+	peer_turn();
+	assert_true(peer_take());
+	assert_true(P.flags & TCP_RST);
+	assert_int_equal(s->gone, 1);
+	assert_int_equal(s->why, -ECONNRESET);
+	assert_int_equal(COUNT(connections), 0);
+	assert_int_equal(COUNT(chunks_used), 0);
+}
+
 static void
 late_commit_shuts_the_window(void **state)
 {
@@ -705,7 +735,7 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(received_mode_delays_and_joins_acks), T(durable_mode_withholds), T(fin_is_acknowledged_last), T(late_commit_shuts_the_window),
+		T(received_mode_delays_and_joins_acks), T(durable_mode_withholds), T(fin_is_acknowledged_last), T(closed_and_never_durable), T(late_commit_shuts_the_window),
 		T(hole_is_told_when_durable_reaches_it), T(hole_inside_a_frame), T(split_at_every_byte), T(overlaps_old_and_future), T(fin_out_of_order), T(resets),
 		T(every_flag_in_every_state), T(paws), T(peer_begins_anew), T(timestamp_echo_follows_durable), T(half_open_and_refused), T(limits_are_as_said), T(flood_of_syns),
 	};
