@@ -6,9 +6,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define BUCKETS 4096		/* the cache's limit: one answer a bucket, kept for good */
 #define QUEUE 1024
+#define AGAIN_S 60		/* after which a question is asked again that no server could answer */
 
 static _Atomic(struct resolved *) cache[BUCKETS][2];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -27,19 +29,31 @@ bucket_of(const struct address *a)
 	return (h ^ h >> 13) % BUCKETS;
 }
 
+static uint32_t
+now_s(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint32_t)now.tv_sec;
+}
+
 const struct resolved *
 resolve_name(const struct address *a)
 {
 	uint32_t b = bucket_of(a);
 	bool full = true;
-	for (int way = 0; way < 2; way++) {
-		struct resolved *r = atomic_load_explicit(&cache[b][way], memory_order_acquire);
+	const struct resolved *known = NULL;
+	for (int way = 0; way < 2 && !known; way++) {
+		const struct resolved *r = atomic_load_explicit(&cache[b][way], memory_order_acquire);
 		if (r && memcmp(r->ip, a->ip, 16) == 0)
-			return r;
+			known = r;
 		full &= r != NULL;
 	}
-	if (full || pthread_mutex_trylock(&lock))
-		return NULL;
+	uint32_t again_s = known ? atomic_load_explicit(&known->again_s, memory_order_relaxed) : 0;
+	if (known ? !again_s || now_s() < again_s : full)
+		return known;
+	if (pthread_mutex_trylock(&lock))
+		return known;
 	bool waiting = !running;
 	for (uint32_t i = queue_head; i != queue_tail && !waiting; i++)
 		waiting = memcmp(queue[i % QUEUE].ip, a->ip, 16) == 0;
@@ -48,7 +62,7 @@ resolve_name(const struct address *a)
 		pthread_cond_signal(&wake);
 	}
 	pthread_mutex_unlock(&lock);
-	return NULL;
+	return known;
 }
 
 static void
@@ -61,6 +75,23 @@ answer(const struct address *a)
 	memcpy(&v6.sin6_addr, a->ip, 16);
 	int rc = address_is_v4(a) ? getnameinfo((struct sockaddr *)&v4, sizeof v4, name, sizeof name, NULL, 0, 0)
 				  : getnameinfo((struct sockaddr *)&v6, sizeof v6, name, sizeof name, NULL, 0, 0);
+	/* An address without a name is no error, but its text. */
+	uint32_t b = bucket_of(a), again_s = rc ? now_s() + AGAIN_S : 0;
+	int at = -1;
+	for (int way = 0; way < 2; way++) {
+		struct resolved *r = atomic_load(&cache[b][way]);
+		if (r && memcmp(r->ip, a->ip, 16) == 0)
+			at = way;
+		if (!r && at < 0)
+			at = way;
+	}
+	if (at < 0)
+		return;
+	struct resolved *known = atomic_load(&cache[b][at]);
+	if (known && rc) {
+		atomic_store_explicit(&known->again_s, again_s, memory_order_relaxed);
+		return;
+	}
 	if (rc)
 		address_ip_text(a, name, sizeof name);
 	size_t len = strlen(name);
@@ -70,13 +101,9 @@ answer(const struct address *a)
 	memcpy(r->ip, a->ip, 16);
 	r->len = (uint32_t)len;
 	memcpy(r->name, name, len);
-	uint32_t b = bucket_of(a);
-	for (int way = 0; way < 2; way++) {
-		struct resolved *none = NULL;
-		if (atomic_compare_exchange_strong(&cache[b][way], &none, r))
-			return;
-	}
-	free(r);
+	atomic_init(&r->again_s, again_s);
+	/* The text that stood for it, if any, stays: events under way may point to it. Once an address. */
+	atomic_store_explicit(&cache[b][at], r, memory_order_release);
 }
 
 static void *

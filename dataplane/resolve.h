@@ -1,5 +1,5 @@
 /* resolve: host names of addresses, looked up away from the hot path and cached with a limit. Until a name is known the address
- * stands in its place; an address without a name keeps its text. */
+ * stands in its place; an address without a name keeps its text. A name server that cannot tell now is asked again a minute later. */
 #ifndef PENSTOCK_DATAPLANE_RESOLVE_H
 #define PENSTOCK_DATAPLANE_RESOLVE_H
 
@@ -8,6 +8,7 @@
 struct resolved {
 	uint8_t ip[16];
 	uint32_t len;
+	_Atomic uint32_t again_s;	/* nobody could tell: its text for now, to be asked again then; 0: an answer for good */
 	char name[];
 };
 
