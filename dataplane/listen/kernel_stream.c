@@ -21,6 +21,7 @@
 #define UNREAD_NS (120 * NS_PER_S)	/* of a connection that we close, for the answers it has not taken */
 #define LINGER_NS (5 * NS_PER_S)	/* after our FIN, for the peer's */
 #define SEND_FIRST 4096u
+#define BUFFERS_IDLE_NS NS_PER_S	/* of one that is quiet again: it gives back what a full channel, or a peer that read slowly, made it hold */
 
 struct kernel_stream {
 	struct stream stream;		/* first */
@@ -404,14 +405,30 @@ kernel_streams_flush(struct kernel_streams *ks, uint64_t now_ns)
 	}
 }
 
+static void
+buffers_free(struct kernel_stream *k)
+{
+	if (k->left && !k->left_len) {
+		free(k->left);
+		k->left = NULL;
+	}
+	if (k->out && !k->out_len) {
+		free(k->out);
+		k->out = NULL;
+		k->out_room = 0;
+	}
+}
+
 uint32_t
 kernel_streams_step(struct kernel_streams *ks, uint64_t now_ns)
 {
 	if (ks->epoll_fd < 0)
 		return 0;
+	if (now_ns >= ks->refused_until_ns)
+		ks->refused_until_ns = 0;
 	for (uint32_t i = 0; i < ks->listen_count; i++) {
 		struct kernel_stream_listen *l = ks->listens[i];
-		bool want = !ks->stopping && now_ns >= ks->refused_until_ns;
+		bool want = !ks->stopping && !ks->refused_until_ns;
 		struct epoll_event event = { .events = EPOLLIN, .data.u64 = (uint64_t)i << 1 | 1 };
 		if (want != l->armed && epoll_ctl(ks->epoll_fd, want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, l->fd, &event) == 0)
 			l->armed = want;
@@ -439,8 +456,10 @@ kernel_streams_step(struct kernel_streams *ks, uint64_t now_ns)
 		if (!k->reading && events[i].events & EPOLLHUP)
 			k->gone = true, make_dirty(k);
 	}
-	/* Peers that never say goodbye. */
+	/* Peers that never say goodbye, and buffers of those that are quiet. */
 	for (struct kernel_stream *k = ks->all; ks->streams.swept_ns == now_ns && k; k = k->next) {
+		if (now_ns - k->stream.active_ns > BUFFERS_IDLE_NS)
+			buffers_free(k);
 		if (k->shut && now_ns - k->shut_ns > LINGER_NS)
 			k->gone = true, make_dirty(k);
 		else if (k->closing && !k->shut && now_ns - k->close_ns > UNREAD_NS)

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
@@ -736,6 +737,64 @@ test_kernel(void **state)
 	stream_conformance(&kernel);
 }
 
+/* Bytes of the heap in use; 0 under a sanitizer's. */
+static size_t
+in_use(void)
+{
+	struct mallinfo2 info = mallinfo2();
+	return info.uordblks + info.hblkhd;
+}
+
+/* What a connection held while the channel was full it gives back when it is quiet. */
+static void
+test_kernel_buffers(void **state)
+{
+	(void)state;
+	enum { SENDERS = 8, EACH = 2 << 20, LINE = 100 };
+	char line[LINE + 1];
+	int clients[SENDERS];
+	size_t sent[SENDERS] = { 0 }, all = 0;
+	snprintf(line, sizeof line, "<13>%095d\n", 7);
+	kernel.open(&kernel, &source_syslogtcp, "");
+	for (int i = 0; i < SENDERS; i++)
+		clients[i] = kernel.dial(&kernel);
+	for (int n = 0; n < 20; n++)
+		kernel.turn(&kernel, true, NS_PER_MS);
+	size_t quiet = in_use();
+	for (int n = 0; n < 3000 && (n < 500 || all < SENDERS * (size_t)EACH); n++) {
+		for (int i = 0; i < SENDERS; i++)
+			while (sent[i] < EACH) {
+				ssize_t took = kernel.send(&kernel, clients[i], line + sent[i] % LINE, LINE - sent[i] % LINE);
+				if (took <= 0)
+					break;
+				sent[i] += (size_t)took;
+				all += (size_t)took;
+			}
+		kernel.turn(&kernel, n > 400, NS_PER_MS);	/* nobody writes for a while: the channel is full */
+		if (n == 400 && quiet)
+			assert_true(in_use() > quiet + SENDERS * 65536);
+		if (n > 400)
+			rig_stored(&kernel.rig);
+	}
+	for (int n = 0; n < 400; n++) {
+		kernel.turn(&kernel, true, 10 * NS_PER_MS);
+		rig_stored(&kernel.rig);
+	}
+	assert_int_equal(counter_read(&kernel.counters(&kernel)->bytes_in), all);
+	size_t again = in_use();
+	for (int i = 0; i < SENDERS; i++)
+		kernel.cut(&kernel, clients[i]);
+	for (int n = 0; n < 20; n++)
+		kernel.turn(&kernel, true, NS_PER_MS);
+	assert_true(again - in_use() <= SENDERS * 4096);
+	/* Nor does it wake more often for ever because files were once used up. */
+	K.ks.refused_until_ns = kernel.rig.clock.now + 100 * NS_PER_MS;
+	assert_int_equal(kernel_streams_wait_ms(&K.ks, 1000), 50);
+	kernel.turn(&kernel, true, 200 * NS_PER_MS);
+	assert_int_equal(kernel_streams_wait_ms(&K.ks, 1000), 1000);
+	kernel.close(&kernel);
+}
+
 static void
 test_lcore_received(void **state)
 {
@@ -757,7 +816,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kernel), cmocka_unit_test(test_lcore_received), cmocka_unit_test(test_lcore_durable),
-		cmocka_unit_test(test_tls_kernel),
+		cmocka_unit_test(test_tls_kernel), cmocka_unit_test(test_kernel_buffers),
 		cmocka_unit_test(test_tls_lcore_received), cmocka_unit_test(test_tls_lcore_durable),
 		cmocka_unit_test(test_tls_record), cmocka_unit_test(test_tls_never_durable),
 	};
