@@ -94,6 +94,7 @@ file_broken(struct open_file *file, const char *words)
 	file->state = BROKEN;
 	file->current = false;
 	writer->unfinished--;
+	chunks_free(&file->queue);	/* or it would wait for room that nothing makes any more */
 }
 
 static void
@@ -125,6 +126,7 @@ write_done(void *context, const struct fs_answer *answer)
 		return;
 	}
 	file->writer->requests--;
+	chunks_free(&file->queue);	/* empty, but for the memory that it keeps: too much with thousands of files */
 	if (answer->status.file_id && answer->status.length == file->data.length) {	/* it was looked at already */
 		file->data.file_id = answer->status.file_id;
 		file->state = WHOLE;
