@@ -103,14 +103,18 @@ commit_publish(struct fs *fs, const struct manifest *manifest, bool again, struc
 	for (size_t i = 0; i < manifest->file_count; i++)
 		round.files[i] = (struct publishing){ &round, &manifest->files[i], false, false };
 	qsort(round.files, manifest->file_count, sizeof *round.files, by_final);
+	int rc = 0;
 	if (again) {
 		struct fs_answer answer;
 		void *memory = NULL;
 		struct fs_request request = { .op = FS_STAT, .path = manifest->folder };
-		round.folder_there = fs_call_wait(fs, &request, &answer, &memory) == FS_OK;
+		enum fs_class class = fs_call_wait(fs, &request, &answer, &memory);
+		round.folder_there = class == FS_OK;
+		if (class != FS_OK && class != FS_MISSING)	/* not known: what a consumer took would count as lost, for good */
+			rc = err_set(err, EAGAIN, "%s: cannot be looked at: %s: %s", manifest->folder, fs_class_name(class), answer.text);
 		free(memory);
 	}
-	int rc = folders_make(fs, round.files, manifest->file_count, err);
+	rc = rc ? rc : folders_make(fs, round.files, manifest->file_count, err);
 	for (size_t i = 0; !rc && (i < manifest->file_count || round.open); ) {
 		if (i < manifest->file_count && round.open < AT_ONCE) {
 			const struct manifest_file *file = round.files[i].file;

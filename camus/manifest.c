@@ -277,7 +277,12 @@ manifest_put(struct fs_batch *batch, const char *state, uint64_t number, const c
 	struct err trouble = { "" };
 	if (manifest_read(fs, state, number, &there, &trouble)) {
 		manifest_free(&there);
-		return err_set(err, EIO, "%s: the manifest could not be given its name: %s", path, words[0] ? words : trouble.text);
+		/* A rename without an answer (or with a gateway's) may have been done, or be done later: not any more once its source is gone by our hand. */
+		struct fs_request removal = { .op = FS_DELETE, .path = temporary };
+		bool open = (class == FS_UNKNOWN || class == FS_BUSY) && !(fs_call_wait(fs, &removal, &answer, NULL) == FS_OK && answer.yes);
+		return open ? err_set(err, EINPROGRESS, "%s: the NameNode did not say whether the manifest got its name (%s), and it cannot be looked at (%s): "
+			"the data stays, and the next run goes on from what it finds", path, words, trouble.text)
+			: err_set(err, EIO, "%s: the manifest could not be given its name: %s", path, words[0] ? words : trouble.text);
 	}
 	int rc = strcmp(there.run, run) == 0 ? 0 : err_set(err, EEXIST, "%s: run %s was first", path, there.run);
 	manifest_free(&there);

@@ -39,7 +39,8 @@ int manifest_read(struct fs *fs, const char *state, uint64_t number, struct mani
 int manifest_saved(const struct manifest *manifest, struct job *job, struct err *err);
 /* The job's outcome as text; free it. `command` is what made it: run, reset, import ...; counts: audit counts instead of the job's; NULL. */
 char *manifest_text(const struct job *job, const char *command, uint64_t number, const char *folder, json_t *counts);
-/* Puts the text as manifest `number`, when all that the batch has is there. 0; -EEXIST: another run was first; -errno. */
+/* Puts the text as manifest `number`, when all that the batch has is there. 0; -EEXIST: another run was first; -EINPROGRESS: whether it stands is not
+ * known, so that nothing it names may go; -errno: it does not stand, and will not. */
 int manifest_put(struct fs_batch *batch, const char *state, uint64_t number, const char *run, const char *text, struct err *err);
 int manifest_done(struct fs *fs, const char *state, uint64_t number, struct err *err);
 /* Files that were found missing are written down, so that a later life does not take them for taken by a consumer; and read again. */

@@ -297,7 +297,7 @@ run_backfill(const struct camus_conf *conf, const struct run_options *options, c
 		rc = rc ? rc : pulled_whole(job, err);
 		rc = rc ? rc : steps_judge(job, err);
 		rc = rc ? rc : steps_decide(job, &command.place, name, folder, NULL, &command.report, err);
-		if (!rc || !command.report.manifest)	/* what an unfinished manifest needs stays */
+		if (!rc || (!command.report.manifest && !command.report.in_doubt))	/* what an unfinished manifest needs stays */
 			commit_clean(command.place.fs, folder);
 	}
 	uint64_t records = 0;
@@ -450,7 +450,7 @@ run_redo(const struct camus_conf *conf, const struct run_options *options, uint6
 		root = json_loads(manifest.text, 0, NULL);
 		rc = steps_decide(job, place, name, folder, json_object_get(root, "counts"), &command.report, err);
 	}
-	if (command.locked && (!rc || !command.report.manifest))	/* what an unfinished manifest needs stays */
+	if (command.locked && (!rc || (!command.report.manifest && !command.report.in_doubt)))	/* what an unfinished manifest needs stays */
 		commit_clean(place->fs, folder);
 	if (!rc) {
 		commit_clean(place->fs, manifest.folder);

@@ -13,6 +13,7 @@ struct run_report {
 	uint32_t tasks;
 	uint64_t task_min_ns, task_max_ns, task_sum_ns, kafka_ns, decode_ns, write_ns;
 	bool hook_failed;
+	bool in_doubt;			/* whether its manifest stands is not known: what it names stays */
 	uint64_t unfinished;		/* manifest that is decided and not carried out; 0: none */
 	char refused[400];		/* of a sweep's manifest: as in commit_result */
 	char failure[512];		/* why the run as a whole failed; "" */

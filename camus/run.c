@@ -117,7 +117,7 @@ run_job(const struct camus_conf *conf, const struct run_options *options)
 		decided = true;
 	} else if (!rc && !nothing_new(&job)) {
 		rc = steps_decide(&job, &place, "run", folder, NULL, &report, &err);
-		decided = report.manifest != 0 && rc;
+		decided = rc && (report.manifest != 0 || report.in_doubt);
 	}
 	if (rc)
 		snprintf(report.failure, sizeof report.failure, "%.500s", err.text);
@@ -125,7 +125,7 @@ run_job(const struct camus_conf *conf, const struct run_options *options)
 	if (pulled && !decided && place.fs)
 		commit_clean(place.fs, folder);
 	char built[FS_PATH_BYTES];
-	if (rc && locked && !report.manifest && fs_path_join(built, sizeof built, place.state, job.run) == 0)
+	if (rc && locked && !report.manifest && !report.in_doubt && fs_path_join(built, sizeof built, place.state, job.run) == 0)
 		commit_clean(place.fs, built);
 	if (locked)
 		place_unlock(&place);

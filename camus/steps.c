@@ -225,6 +225,7 @@ steps_decide(struct job *job, struct place *place, const char *command, const ch
 	}
 	char *text = manifest_text(job, command, job->number + 1, folder, counts);
 	rc = manifest_put(&batch, place->state, job->number + 1, job->run, text, err);
+	report->in_doubt = rc == -EINPROGRESS;
 	struct manifest manifest = { 0 };
 	if (!rc) {
 		report->manifest = report->unfinished = ++job->number;

@@ -354,7 +354,7 @@ run_sweep(const struct camus_conf *conf, const struct run_options *options, bool
 		if (locked)
 			place_lock_renew(&place, job.run);
 	}
-	if (*folder && locked && !dry && sweep.plan_count && !report.unfinished)
+	if (*folder && locked && !dry && sweep.plan_count && !report.unfinished && !report.in_doubt)
 		commit_clean(place.fs, folder);
 	if (locked)
 		place_unlock(&place);
