@@ -88,9 +88,12 @@ complete_load(struct job *job, const struct manifest *manifest)
 	json_array_foreach(json_object_get(root, "open"), i, one)
 		folder_add(complete, pool_text(&job->pool, text_of(one, "topic"), strlen(text_of(one, "topic"))), text_of(one, "folder"),
 			json_integer_value(json_object_get(one, "end")), false);
-	json_array_foreach(json_object_get(root, "until"), i, one)
-		until_set(complete, pool_text(&job->pool, text_of(one, "topic"), strlen(text_of(one, "topic"))),
-			json_integer_value(json_object_get(one, "ms")));
+	/* A task on YARN has it from its run. */
+	int64_t begun = job->started_ns ? (int64_t)(job->started_ns / NS_PER_MS) : INT64_MAX;
+	json_array_foreach(json_object_get(root, "until"), i, one) {
+		int64_t ms = json_integer_value(json_object_get(one, "ms"));
+		until_set(complete, pool_text(&job->pool, text_of(one, "topic"), strlen(text_of(one, "topic"))), ms > begun ? begun : ms);
+	}
 	json_decref(root);
 	complete_free(job->complete);
 	job->complete = complete;
@@ -122,9 +125,8 @@ complete_part_time(const struct job *job, const struct part *part)
 	const struct saved *saved = left || !part->now.known ? &part->saved : &part->now;
 	int64_t next = saved->known ? saved->next : part->start, begun = (int64_t)(job->started_ns / NS_PER_MS);
 	bool at_end = !left && !part->trouble && !part->more && part->latest >= 0 && next >= part->latest;
-	if (at_end && part->records == 0 && saved->event_ms < begun)
-		return begun;
-	return saved->event_ms;
+	/* A time from the future says nothing of what comes: one wrong clock would complete a topic's folders for years, and make all records late. */
+	return (at_end && part->records == 0) || saved->event_ms > begun ? begun : saved->event_ms;
 }
 
 static int

@@ -1,7 +1,8 @@
 /* complete: which folders have everything, and what came after that.
  *
  * A topic is complete up to the lowest event time its partitions have committed, less penstock.camus.complete_delay. A partition that was read to its
- * end and had nothing new counts by the clock at the beginning of the run: a record made before that would have been there. A folder whose last bucket
+ * end and had nothing new counts by the clock at the beginning of the run: a record made before that would have been there; later than that nothing
+ * is complete, whatever records say of their time. A folder whose last bucket
  * ends by then gets `_SUCCESS`; a record that comes for it later is late. What is open, and how far each topic is complete, goes from manifest to
  * manifest; the folders a manifest completes stand in it and are marked after its files are published, again if need be.
  * The run's thread; complete_until also the tasks', while nothing else changes it. */

@@ -87,7 +87,7 @@ const struct option camus_options[] = {
 	{ "camus.message.decoder.class", OPT_STRING, AT(decoder), "KafkaAvroMessageDecoder", .help = "Decoder of all topics." },
 	{ "camus.message.decoder.class.", OPT_FAMILY, AT(decoders), .help = "Decoder of one topic." },
 	{ "max.decoder.exceptions.to.print", OPT_U32, AT(decode_errors_written), "10", .unit = "records",
-	  .help = "Failing records kept whole in the error file, per task; all are listed with their offset." },
+	  .help = "Failing records kept whole in the error file, per task; up to 50000 of a task are listed with their offset." },
 	{ "camus.message.timestamp.field", OPT_STRING, AT(time_field), "timestamp", .help = "Top-level field of a JSON record." },
 	{ "camus.message.timestamp.format", OPT_STRING, AT(time_format), "[dd/MMM/yyyy:HH:mm:ss Z]",
 	  .help = "unix_seconds, unix_milliseconds, ISO-8601 or a pattern of SimpleDateFormat." },

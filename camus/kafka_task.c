@@ -18,6 +18,7 @@
 #define WAIT_MS 50
 #define BUSY_MS 2		/* while a file is on its way: its server is not kept waiting for bytes that lie here */
 #define KEPT_BYTES 4096		/* of key and value of the last record; a longer one is summed up at once */
+#define ERRORS_LISTED 50000u	/* bad records of a task, some 10 MB */
 #define GRACE_RECORDS 5		/* of each partition that is left when a task's minutes are over */
 
 struct active {
@@ -61,6 +62,13 @@ struct loop {
 static void
 error_note(struct task *task, const struct part *part, const rd_kafka_message_t *message, int64_t offset, const char *words)
 {
+	char last[400];
+	if (message && task->error_count >= ERRORS_LISTED)
+		return;		/* a topic that the wrong decoder reads would fill all memory */
+	if (message && task->error_count == ERRORS_LISTED - 1) {
+		snprintf(last, sizeof last, "%.250s (behind this one the task's bad records are counted, not listed)", words);
+		words = last;
+	}
 	if (task->error_count == task->error_room) {
 		task->error_room = task->error_room ? task->error_room * 2 : 32;
 		task->errors = realloc(task->errors, task->error_room * sizeof *task->errors);
@@ -266,8 +274,8 @@ record_take(struct loop *loop, struct active *active, const rd_kafka_message_t *
 		part->skipped_old++;
 		return last;
 	}
-	if (conf->pull_hours >= 0 && active->time_end == INT64_MAX)
-		active->time_end = out.time_ms + conf->pull_hours * 3600000;
+	if (conf->pull_hours >= 0 && active->time_end == INT64_MAX && __builtin_add_overflow(out.time_ms, conf->pull_hours * 3600000, &active->time_end))
+		active->time_end = INT64_MAX;	/* a time from nowhere: as far away as can be */
 	if (!active->bucket_known || out.time_ms < active->bucket || out.time_ms >= active->bucket_end) {
 		active->bucket = route_bucket(active->route, out.time_ms);
 		active->bucket_end = route_bucket_end(active->route, active->bucket);

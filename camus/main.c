@@ -1,5 +1,6 @@
 /* penstock-camus: Kafka topics into dated folders, as LinkedIn's Camus does, each record once. */
 #include <malloc.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,6 +167,7 @@ main(int argc, char **argv)
 {
 	static struct asked asked;
 	int at = 1, used;
+	signal(SIGCHLD, SIG_DFL);	/* who ignores it hands that down, and nobody hears how a hook or a job's client ended */
 	/* Answers of brokers and chunks of files are megabytes that come and go all the time: kept, not given back to the kernel and zeroed by it anew. */
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);

@@ -14,13 +14,14 @@ kafka_start "$dir/kafka" || fail "no broker"
 topic() { java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$dir/kafka/tools:$KAFKA_HOME/libs/*" org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BS" --create "$@" >>"$dir/topics.log" 2>&1 || fail "topic"; }
 topic --topic t --partitions 2 &
 topic --topic slow --partitions 1 &
-wait %2 %3
+for name in kill-complete kill-hook agent; do topic --topic $name --partitions 2 & done
+wait %2 %3 %4 %5 %6
 
 # put PARTITION HH:MM... : one record each, with that event time of $day, UTC
-day=2024-03-01
+day=2024-03-01 TOPIC=t
 put() {
 	local partition=$1; shift
-	for at; do echo "{\"timestamp\":$(date -ud "$day $at" +%s)000,\"at\":\"$at\"}"; done | kcat -P -b "$KAFKA_BS" -t t -p "$partition" || fail "kcat"
+	for at; do echo "{\"timestamp\":$(date -ud "$day $at" +%s)000,\"at\":\"$at\"}"; done | kcat -P -b "$KAFKA_BS" -t "$TOPIC" -p "$partition" || fail "kcat"
 }
 cat >"$dir/hook" <<EOF
 #!/bin/bash
@@ -82,31 +83,32 @@ expect "10 11 12 13" "late records move no marks"
 grep -q 'penstock_camus_records_late{job="completeness"} 1$' "$dir/metrics" || fail "metrics: $(cat "$dir/metrics")"
 promtool check metrics <"$dir/metrics" >"$dir/promtool" 2>&1 || ! command -v promtool >/dev/null || fail "promtool: $(cat "$dir/promtool")"
 
-# Killed before a mark and before the hook: the next run does both.
-day=2040-03-01	# not complete by the clock
-n=10
+# Killed before a mark and before the hook: the next run does both. Each with a topic and a state of its own: where nothing is new the clock completes all.
+fresh() { TOPIC=$1; FRESH="-Dkafka.whitelist.topics=$1 -Detl.execution.base.path=$dir/$1 -Detl.execution.history.path=$dir/$1/history"; }
 for point in complete hook; do
-	put 0 $n:10
-	put 1 $n:12
-	run || fail "before the kill at $point"
-	put 0 $((n + 2)):01
-	put 1 $((n + 2)):02
-	PENSTOCK_CAMUS_KILL_AT=$point run
+	fresh kill-$point
+	put 0 10:10
+	put 1 10:12
+	run $FRESH || fail "before the kill at $point"
+	[ ! -e "$dir/out/$TOPIC/hourly/2024/03/01/10/_SUCCESS" ] || fail "marked before the kill at $point"
+	put 0 12:01
+	put 1 12:02
+	PENSTOCK_CAMUS_KILL_AT=$point run $FRESH
 	[ $? = 137 ] || fail "not killed at $point"
 	calls=$(wc -l <"$dir/hook.calls")
-	run || fail "after the kill at $point"
-	[ -e "$dir/out/t/hourly/2040/03/01/$n/_SUCCESS" ] || fail "not marked after a kill at $point"
+	run $FRESH || fail "after the kill at $point"
+	[ -e "$dir/out/$TOPIC/hourly/2024/03/01/10/_SUCCESS" ] || fail "not marked after a kill at $point"
 	[ "$(wc -l <"$dir/hook.calls")" -gt "$calls" ] || fail "hook not called after a kill at $point"
-	n=$((n + 3))
 done
 # A hook that fails is told of and does not stop the next run.
 touch "$dir/hook.fails"
 put 0 17:00
-run; [ $? = 1 ] || fail "a failing hook is no failure"
+run $FRESH; [ $? = 1 ] || fail "a failing hook is no failure"
 said 'r["hook_failed"] and r["unfinished_manifest"] == 0 and r["files"] == 1'
 rm "$dir/hook.fails"
 put 0 17:01
-run || fail "after a failing hook"
+run $FRESH || fail "after a failing hook"
+TOPIC=t
 
 # Asked to stop: what was read is committed, the rest comes next time.
 python3 -c 'for i in range(400000): print("{\"timestamp\":%d,\"n\":%d}" % (1709300000000 + i, i))' | kcat -P -b "$KAFKA_BS" -t slow -X linger.ms=20 || fail "kcat"
@@ -134,13 +136,15 @@ a1.sources.r1.channels = c1
 a1.channels.c1.type = memory
 a1.sinks.k1.type = null
 a1.sinks.k1.channel = c1
-penstock.camus.t.conf = $dir/job.properties
+penstock.camus.t.conf = $dir/agent.job
 penstock.camus.t.schedule = 2s
 EOF
+fresh agent
+{ grep -vE '^(kafka.whitelist|etl.execution)' "$dir/job.properties"; for one in $FRESH; do echo "${one#-D}"; done; } >"$dir/agent.job"
 put 0 20:30 22:30
 put 1 20:31 22:31
 agent_start "$dir/a.properties"
-within 120 [ -e "$dir/out/t/hourly/2040/03/01/20/_SUCCESS" ] || fail "the agent's schedule loaded nothing"
+within 120 [ -e "$dir/out/agent/hourly/2024/03/01/20/_SUCCESS" ] || fail "the agent's schedule loaded nothing"
 # A later run has nothing to do.
 for _ in $(seq 1200); do
 	"$CTL" -s "$dir/a1.sock" --json status >"$dir/status" || fail "status"
