@@ -47,6 +47,7 @@ struct entries {			/* a ring; sequence numbers only grow */
 	uint32_t mask;
 };
 
+#define ENGINE_GROUPS (LOGIO_GROUPS_MAX + 1)	/* one is for state records that pass by all others, parked */
 struct group {
 	struct memory *blocks[LOGIO_WRITES_MAX];
 	uint32_t count, bytes;
@@ -98,7 +99,7 @@ struct engine {
 	uint32_t links_max, link_turn;
 
 	/* writer */
-	struct group groups[LOGIO_GROUPS_MAX];
+	struct group groups[ENGINE_GROUPS];
 	uint32_t group_first, group_count, groups_max;	/* groups_max: on the device at a time */
 	uint32_t group_bytes;		/* of one group, as far as what must lie in one fits */
 	uint64_t appended;		/* number of the next event */

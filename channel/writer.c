@@ -107,6 +107,13 @@ takers_tell(struct engine *e)
 	return UINT64_MAX;
 }
 
+/* The i-th of the groups that have not been completed, oldest first. */
+static struct group *
+group_at(const struct engine *e, uint32_t i)
+{
+	return (struct group *)&e->groups[(e->group_first + i) % ENGINE_GROUPS];
+}
+
 /* The oldest group has ended, well or for good. */
 static void
 group_complete(struct engine *e, struct group *g)
@@ -195,7 +202,7 @@ groups_again(struct engine *e)
 {
 	int rc = -EIO;
 	for (uint32_t i = 0; i < e->group_count; i++) {
-		struct group *g = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+		struct group *g = group_at(e, i);
 		if (g->status) {
 			rc = g->status;
 			break;
@@ -205,7 +212,7 @@ groups_again(struct engine *e)
 	if (e->fence_tries++ < FENCE_TRIES && !e->closing && (rc = fence(e)) == 0) {
 		bool parked = false;	/* behind one that waits for room all wait: numbers are given in order */
 		for (uint32_t i = 0; i < e->group_count; i++) {
-			struct group *g = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+			struct group *g = group_at(e, i);
 			if (parked) {
 				g->parked = true;
 				g->ended = false;
@@ -220,7 +227,7 @@ groups_again(struct engine *e)
 	store_failed(e, rc);
 	e->appended = atomic_load(&e->durable);
 	for (uint32_t i = 0; i < e->group_count; i++) {
-		struct group *g = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+		struct group *g = group_at(e, i);
 		g->status = rc;
 		g->ended = true;
 		g->parked = false;
@@ -241,7 +248,7 @@ groups_end(struct engine *e)
 			if (!g->status && e->log && atomic_load_explicit(&e->log->gone, memory_order_relaxed))
 				g->status = -ESTALE;	/* it is on the disk, where nobody finds it */
 			if (BROKEN(ACK_EARLY))
-				e->groups[(g - e->groups + 1) % LOGIO_GROUPS_MAX].ended = true;
+				e->groups[(g - e->groups + 1) % ENGINE_GROUPS].ended = true;
 		}
 	}
 	while (e->group_count && e->groups[e->group_first].ended) {
@@ -250,7 +257,7 @@ groups_end(struct engine *e)
 			e->fencing = true;
 			bool all = true;
 			for (uint32_t i = 0; i < e->group_count; i++) {
-				struct group *other = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+				struct group *other = group_at(e, i);
 				all &= other->ended || other->parked;
 			}
 			if (!all)
@@ -260,7 +267,7 @@ groups_end(struct engine *e)
 			continue;
 		}
 		group_complete(e, g);
-		e->group_first = (e->group_first + 1) % LOGIO_GROUPS_MAX;
+		e->group_first = (e->group_first + 1) % ENGINE_GROUPS;
 		e->group_count--;
 		did++;
 	}
@@ -301,7 +308,7 @@ groups_room(const struct engine *e)
 {
 	uint32_t under_way = 0;
 	for (uint32_t i = 0; i < e->group_count; i++)
-		under_way += !e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX].ended;
+		under_way += !group_at(e, i)->ended;
 	return e->group_count < LOGIO_GROUPS_MAX && under_way < e->groups_max;
 }
 
@@ -503,7 +510,7 @@ groups_unpark(struct engine *e)
 	if (clock_now_ns(e->clock) < e->park_ns && !e->closing)
 		return false;
 	for (uint32_t i = 0; i < e->group_count; i++) {
-		struct group *g = &e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX];
+		struct group *g = group_at(e, i);
 		if (!g->parked)
 			continue;
 		group_write(e, g);
@@ -520,39 +527,47 @@ groups_unpark(struct engine *e)
 	return true;
 }
 
-/* Groups of events wait for room on the disk: state records pass them by, into the reserve; they are what makes room. */
+/* Groups of events wait for room on the disk: state records pass them by, into the reserve; they are what makes room. The oldest of them first, also
+ * one that waits among the events it was gathered with: of a key the last one counts. */
 static int
 state_first(struct engine *e)
 {
-	uint32_t parked = 0;
-	if (e->group_count == LOGIO_GROUPS_MAX)
-		return 0;
-	while (parked < e->group_count && !e->groups[(e->group_first + parked) % LOGIO_GROUPS_MAX].parked)
+	uint32_t parked = 0, with;
+	while (parked < e->group_count && !group_at(e, parked)->parked)
 		parked++;
 	for (uint32_t i = parked; i < e->group_count; i++)
-		if (!e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX].parked)
+		if (!group_at(e, i)->parked)
 			return 0;
 	if (parked == e->group_count)
 		return 0;
-	struct group *g = &e->groups[(e->group_first + parked) % LOGIO_GROUPS_MAX];
-	if (g->count == 1 && g->blocks[0]->is_state)
-		return 0;		/* no room for it either: it is tried again with the others */
-	struct memory *state = g->blocks[0]->is_state ? g->blocks[0] : NULL;
-	uint64_t seq = g->ledger_seq - 1;
-	if (state) {		/* it does not wait with the events that it was gathered with */
-		memmove(&g->blocks[0], &g->blocks[1], --g->count * sizeof g->blocks[0]);
-		g->bytes -= ((struct block_header *)state->block.bytes)->bytes;
-		atomic_fetch_sub_explicit(&e->pending_blocks, 1, memory_order_relaxed);
-	} else {
-		if (!ledger_pending(e->ledger) || !(state = ledger_gather(e->ledger, true)))
+	for (with = parked; with < e->group_count && !group_at(e, with)->blocks[0]->is_state; with++)
+		;
+	struct group state = { .count = 0 };
+	if (with < e->group_count && group_at(e, with)->count == 1) {
+		if (with == parked)
+			return 0;	/* no room for it either: it is tried again with the others */
+		state = *group_at(e, with);
+	} else if (e->group_count == ENGINE_GROUPS)
+		return 0;
+	else {
+		struct group *from = with < e->group_count ? group_at(e, with) : NULL;
+		struct memory *block = from ? from->blocks[0] : ledger_pending(e->ledger) ? ledger_gather(e->ledger, true) : NULL;
+		if (!block)
 			return 0;
-		seq = e->ledger->done_seq;	/* what is parked came before and ends after it */
+		/* What is parked came before and ends after it. */
+		state = (struct group){ .blocks = { block }, .count = 1, .bytes = ((struct block_header *)block->block.bytes)->bytes,
+			.ledger_seq = e->ledger->done_seq };
+		if (from) {
+			memmove(&from->blocks[0], &from->blocks[1], --from->count * sizeof from->blocks[0]);
+			from->bytes -= state.bytes;
+		} else
+			atomic_fetch_add_explicit(&e->pending_blocks, 1, memory_order_relaxed);
+		with = e->group_count++;
 	}
-	for (uint32_t i = e->group_count; i > parked; i--)
-		e->groups[(e->group_first + i) % LOGIO_GROUPS_MAX] = e->groups[(e->group_first + i - 1) % LOGIO_GROUPS_MAX];
-	*g = (struct group){ .blocks = { state }, .count = 1, .bytes = ((struct block_header *)state->block.bytes)->bytes, .ledger_seq = seq };
-	e->group_count++;
-	atomic_fetch_add_explicit(&e->pending_blocks, 1, memory_order_relaxed);
+	for (uint32_t i = with; i > parked; i--)
+		*group_at(e, i) = *group_at(e, i - 1);
+	struct group *g = group_at(e, parked);
+	*g = state;
 	group_write(e, g);
 	return !g->parked;
 }
@@ -581,7 +596,7 @@ gather(struct engine *e)
 	if (!groups_unpark(e))
 		return did + (e->closing ? 0 : state_first(e));
 	while (groups_room(e)) {
-		struct group *g = &e->groups[(e->group_first + e->group_count) % LOGIO_GROUPS_MAX];
+		struct group *g = group_at(e, e->group_count);
 		group_gather(e, g);
 		if (!g->count)
 			break;

@@ -298,6 +298,64 @@ full_disk(void **state)
 	play_end(p);
 }
 
+/* A write fails, and behind the fence only the first of four groups finds room on the disk. The records that were gathered with the events of the others pass
+ * these by, each in its turn: what is noted later comes behind them. */
+static void
+full_disk_order(void **state)
+{
+	(void)state;
+	static struct play play;
+	struct play *p = &play;
+	static const uint32_t blocks[] = { 4, 4, 4, 0 };
+	uint64_t left, failed = metrics_sum("LEDGER", "c1", "failed");
+	play_segment_bytes = 8 * 16384;
+	play_begin(p);
+	const struct channel_ops *ops = p->r.channel->ops;
+	struct logio *io = logio_mem_io(p->mem);
+	note_key(p, 1, 1);
+	settle_down(p);
+	logio_mem_hold(p->mem, true);
+	for (uint32_t g = 0; g < 4; g++) {
+		note_key(p, 1, 2 + g);
+		for (uint32_t i = 0; i < blocks[g]; i++)
+			assert_int_equal(rig_put(&p->r, 15, 1000), 15);
+		(void)ops->writer_step(p->r.channel, 0);
+	}
+	assert_int_equal(io->ops->free_bytes(io, "/d", &left), 0);
+	logio_mem_space(p->mem, (UINT64_C(1) << 40) - left + 8 * 16384 + 4096);	/* a segment more */
+	logio_mem_fail_nth(p->mem, LOGIO_MEM_SYNC | LOGIO_MEM_WRITE, 0);
+	while (logio_mem_complete(p->mem, 0))
+		;
+	assert_true(logio_mem_fired(p->mem));
+	logio_mem_hold(p->mem, false);
+	for (int i = 0; i < 20; i++) {
+		settle_down(p);
+		rig_reap(&p->r);
+	}
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "fences"), 1);
+	assert_int_equal(metrics_sum("CHANNEL", "c1", "disk_full"), 1);
+	assert_int_equal(p->r.done, 4 * 15);
+	check_key(p, 1, 5);
+	note_key(p, 1, 6);
+	settle_down(p);
+	check_key(p, 1, 6);
+	assert_int_equal(p->r.done, 4 * 15);
+	logio_mem_space(p->mem, UINT64_C(1) << 40);
+	for (int i = 0; i < 400 && p->r.done < p->r.put; i++) {
+		(void)ops->writer_step(p->r.channel, NS_PER_MS);
+		rig_reap(&p->r);
+	}
+	assert_int_equal(p->r.done, 12 * 15);
+	assert_int_equal(metrics_sum("LEDGER", "c1", "failed"), failed);
+	check_key(p, 1, 6);
+	play_close(p);
+	play_open(p);
+	check_key(p, 1, 6);
+	assert_int_equal(p->r.channel->ops->unsettled(p->r.channel), 12 * 15);
+	play_end(p);
+	play_segment_bytes = 0;
+}
+
 static void
 memory_channel(void **state)
 {
@@ -334,6 +392,6 @@ main(void)
 {
 	log_set_level(LOG_ERROR);
 	const struct CMUnitTest tests[] = { cmocka_unit_test(sets), cmocka_unit_test(large), cmocka_unit_test(million), cmocka_unit_test(limit), cmocka_unit_test(full_disk),
-					    cmocka_unit_test(memory_channel) };
+					    cmocka_unit_test(full_disk_order), cmocka_unit_test(memory_channel) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
