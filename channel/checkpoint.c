@@ -7,6 +7,16 @@
 #include "base/crc32c.h"
 #include "channel/ringlog.h"
 
+/* A read that fails once is no news, and an older copy knows less. */
+static int
+checkpoint_read(struct ringlog *log, struct logio_file *file, struct checkpoint *c)
+{
+	int rc = -EIO;
+	for (int i = 0; i < 3 && rc; i++)
+		rc = log->io->ops->read(log->io, file, 0, c, CHECKPOINT_BYTES);
+	return rc;
+}
+
 /* 1: one of ours; 0: torn, never written; -errno with the error told: must not be written over. */
 static int
 checkpoint_look(const struct ringlog *log, const char *path, const struct checkpoint *c, struct err *err)
@@ -38,7 +48,7 @@ ringlog_checkpoints_open(struct ringlog *log, struct err *err)
 		rc = log->io->ops->file_open(log->io, path, CHECKPOINT_BYTES, LOGIO_CREATE, file);
 		if (rc)
 			err_set(err, -rc, "%s: %s", path, strerror(-rc));
-		else if (!log->io->ops->read(log->io, *file, 0, c, CHECKPOINT_BYTES) && (rc = checkpoint_look(log, path, c, err)) > 0) {
+		else if (!checkpoint_read(log, *file, c) && (rc = checkpoint_look(log, path, c, err)) > 0) {
 			rc = 0;
 			if (i < 2 && c->serial > synced) {
 				synced = c->serial;
