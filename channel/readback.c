@@ -21,14 +21,24 @@ holds(const struct buffer *b, uint64_t position, uint32_t bytes)
 	return b->len && position >= b->position && position + bytes <= b->position + b->len;
 }
 
+/* A read over a bad sector costs the disk seconds: once, not for each block before it. */
+static void
+run_broken(struct readback *r, uint64_t position, uint32_t bytes)
+{
+	r->broken = position;
+	r->broken_end = position + bytes;
+}
+
 /* What was on its way has come. */
 static void
 buffer_wait(struct readback *r, struct buffer *b)
 {
 	if (b->status == LOGIO_READING)
 		r->engine->io->ops->reader_wait(r->reader, &b->status);
-	if (b->status)
+	if (b->status) {
+		run_broken(r, b->position, b->len);
 		b->len = 0;
+	}
 	b->status = 0;
 }
 
@@ -39,13 +49,15 @@ run_most(const struct readback *r)
 	return segment < RUN_BYTES ? (uint32_t)segment : RUN_BYTES;
 }
 
-/* All that is to be read from `position` on up to the limit, as far as one run goes. */
+/* All that is to be read from `position` on up to the limit, as far as one run goes; 0: nothing in one. */
 static uint32_t
 run_length(const struct readback *r, uint64_t position, uint64_t limit)
 {
 	uint64_t segment = r->engine->log->segment_bytes, end = (position / segment + 1) * segment;
 	if (end > limit)
 		end = limit;
+	if (position < r->broken_end && end > r->broken)
+		end = r->broken;
 	return end <= position ? 0 : end - position < RUN_BYTES ? (uint32_t)(end - position) : RUN_BYTES;
 }
 
@@ -181,17 +193,18 @@ ahead(struct readback *r, const struct buffer *run)
 		if (!limit)
 			limit = log_end(r->engine);
 		uint32_t bytes = run_length(r, position, limit);
-		if (bytes < RUN_BYTES && position + bytes == limit)
+		if (!bytes || (bytes < RUN_BYTES && position + bytes == limit))
 			return;		/* it still grows, and what is there is in memory most likely */
 		if (!r->reader && ops->reader_open && ops->reader_open(r->engine->io, &r->reader)) {
 			r->reader = NULL;
 			r->no_ahead = true;
 			return;
 		}
-		if (!(b = buffer_pick(r, false, &trouble)) || !room_allowed(r, b, bytes) || buffer_room(r, b, bytes, true) ||
-		    ringlog_read_begin(r->engine->log, r->reader, position, b->bytes, bytes, &b->status)) {
-			if (b)
-				b->status = 0;
+		if (!(b = buffer_pick(r, false, &trouble)) || !room_allowed(r, b, bytes) || buffer_room(r, b, bytes, true))
+			return;
+		if (ringlog_read_begin(r->engine->log, r->reader, position, b->bytes, bytes, &b->status)) {
+			b->status = 0;
+			run_broken(r, position, bytes);
 			return;
 		}
 		b->position = b->checked = position;
@@ -225,8 +238,12 @@ readback_get(struct readback *r, uint64_t position, uint32_t bytes, int *trouble
 	*trouble = -ENOMEM;
 	if (buffer_room(r, b, run, run > bytes))
 		return NULL;
-	if (ringlog_read(r->engine->log, position, b->bytes, run) &&
-	    (run == bytes || ringlog_read(r->engine->log, position, b->bytes, run = bytes))) {
+	int rc = ringlog_read(r->engine->log, position, b->bytes, run);
+	if (rc && run > bytes) {
+		run_broken(r, position, run);
+		rc = ringlog_read(r->engine->log, position, b->bytes, run = bytes);
+	}
+	if (rc) {
 		*trouble = -EIO;
 		return NULL;
 	}
@@ -253,8 +270,12 @@ readback_run(struct readback *r, uint64_t position, uint64_t limit)
 	if (!b || !b->len) {
 		uint32_t run = run_length(r, position, limit);
 		b = buffer_pick(r, true, &trouble);
-		if (!b || !run || !room_allowed(r, b, run) || buffer_room(r, b, run, true) || ringlog_read(r->engine->log, position, b->bytes, run))
+		if (!b || !run || !room_allowed(r, b, run) || buffer_room(r, b, run, true))
 			return NULL;
+		if (ringlog_read(r->engine->log, position, b->bytes, run)) {
+			run_broken(r, position, run);
+			return NULL;
+		}
 		b->position = b->checked = position;
 		b->len = run;
 	}

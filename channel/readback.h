@@ -27,6 +27,7 @@ struct readback {
 	uint64_t next_position;		/* behind the block read back last */
 	struct logio_reader *reader;	/* made with the first read ahead; NULL before, or when this disk has none */
 	bool no_ahead;			/* it could not be made */
+	uint64_t broken, broken_end;	/* a run over this could not be read: its blocks are read one by one */
 };
 
 /* The buffer that holds the block at `position`, read where need be, one more reference to it. NULL with *trouble: -EAGAIN when open spans
