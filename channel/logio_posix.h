@@ -8,6 +8,8 @@ struct logio_file {
 	int fd;
 };
 
+/* A log has a file for each segment: as many descriptors as the process may have. */
+void posix_files_allow(void);
 int posix_file_open(struct logio *io, const char *path, uint64_t bytes, unsigned flags, struct logio_file **file);
 void posix_file_close(struct logio *io, struct logio_file *file);
 int posix_read(struct logio *io, struct logio_file *file, uint64_t offset, void *bytes, uint32_t len);

@@ -304,6 +304,7 @@ logio_uring_open(struct logio **io, int wake_fd, struct err *err)
 	u->vector_fixed = probe && io_uring_opcode_supported(probe, WRITEV_FIXED);
 	io_uring_free_probe(probe);
 	u->io.ops = &ops;
+	posix_files_allow();
 	*io = &u->io;
 	return 0;
 }
