@@ -43,7 +43,7 @@ struct logio_ops {
 		      bool sync, void *context);
 	/* What has ended, in any order; never waits (the wake descriptor given at open tells of it). */
 	int (*reap)(struct logio *io, struct logio_done *done, int max);
-	int (*read)(struct logio *io, struct logio_file *file, uint64_t offset, void *bytes, uint32_t len);	/* whole or -errno */
+	int (*read)(struct logio *io, struct logio_file *file, uint64_t offset, void *bytes, uint32_t len);	/* whole or -errno, any of them */
 	/* Reads that go on meanwhile, of one thread. *status is LOGIO_READING until `wait` for it, then 0 or -errno (a short one: -EIO). At most
 	 * LOGIO_READS_MAX at a time; the bytes stay until then. NULL ops: a disk without. */
 	int (*reader_open)(struct logio *io, struct logio_reader **reader);
@@ -102,7 +102,7 @@ void logio_mem_space(struct logio_mem *mem, uint64_t bytes);	/* of the whole dis
 void logio_mem_abort(struct logio_mem *mem);
 /* What is not synced is lost, but for what a seed chooses. The disk works again, without faults. */
 void logio_mem_power_off(struct logio_mem *mem, uint64_t seed);
-/* Bit rot and latent errors in what was synced: flips bits of a byte; makes 4096 bytes unreadable until they are written. */
+/* Bit rot and latent errors in what was synced: flips bits of a byte; makes 4096 bytes unreadable (-ENODATA) until they are written. */
 void logio_mem_rot(struct logio_mem *mem, const char *path, uint64_t offset, uint8_t bits);
 void logio_mem_bad(struct logio_mem *mem, const char *path, uint64_t offset);
 /* What was done to what was written so far: each of the faults is proven to happen. Of a power cut: writes that were not synced and arrived not

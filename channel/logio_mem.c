@@ -357,7 +357,7 @@ read_file(struct logio *io, struct logio_file *file, uint64_t offset, void *byte
 	for (uint64_t at = offset / BAD_BYTES; file->bad && at <= (offset + len - 1) / BAD_BYTES; at++)
 		if (file->bad[at]) {
 			m->counts.bad_reads++;
-			return -EIO;
+			return -ENODATA;	/* as a direct read on Linux */
 		}
 	memcpy(bytes, file->cache + offset, len);
 	return 0;

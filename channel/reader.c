@@ -404,6 +404,8 @@ engine_take(struct taker *t, uint32_t max_events, uint64_t max_bytes, uint64_t w
 		span_pick(e, s, max_events, max_bytes);
 	pthread_mutex_unlock(&e->lock);
 	if (!s->span.events) {
+		if (trouble == -EIO)
+			counter_add(&e->counters.take_error, 1);
 		span_give_back(t, s);
 		return trouble;
 	}

@@ -223,6 +223,19 @@ segment_begin_look(struct scan *scan, struct segment *segment)
 	}
 }
 
+/* What somebody can mend is no damage: nothing of the log is given up for it. Else (a file system that is damaged) it is as if its sectors could
+ * not be read. */
+static int
+segment_refused(struct ringlog *log, uint64_t index, struct err *err)
+{
+	struct logio_file *file;
+	int rc = ringlog_segment_open(log, index, &file);
+	if (rc != -EACCES && rc != -EPERM && rc != -EMFILE && rc != -ENFILE && rc != -ENOMEM)
+		return 0;
+	return err_set(err, -rc, "%s/segment-%016" PRIx64 ": cannot be opened: %s%s", log->dirs[index % log->dir_count], index, strerror(-rc),
+		       rc == -EMFILE ? " (the log has a file for each segment; see ulimit -n, LimitNOFILE=)" : "");
+}
+
 /* Looks at the first block of every segment: finds the fences, refuses segments of other logs. */
 static int
 segments_look(struct scan *scan, struct err *err)
@@ -236,6 +249,8 @@ segments_look(struct scan *scan, struct err *err)
 	for (uint32_t i = 0; i < log->segment_count && !rc; i++) {
 		uint64_t at = log->segments[i].index * log->segment_bytes;
 		const struct block_header *h = (const struct block_header *)scan->search;
+		if ((rc = segment_refused(log, log->segments[i].index, err)))
+			return rc;
 		segment_begin_look(scan, &log->segments[i]);
 		if (ringlog_read(log, at, scan->search, BLOCK_ALIGN_BYTES))
 			continue;
@@ -271,15 +286,17 @@ group_search(struct scan *scan, uint64_t from, uint32_t epoch, bool durable)
 		uint64_t begin = log->segments[i].index * log->segment_bytes, end = begin + log->segment_bytes;
 		if (end <= from)
 			continue;
+		uint64_t alone = 0;	/* up to there block by block: a bad sector is in it */
 		for (uint64_t at = begin > from ? begin : from; at < end;) {
 			uint32_t len = end - at < SEARCH_BYTES ? (uint32_t)(end - at) : SEARCH_BYTES;
+			if (at < alone)
+				len = BLOCK_ALIGN_BYTES;
 			if (ringlog_read(log, at, scan->search, len)) {
-				if (len > BLOCK_ALIGN_BYTES)	/* a bad sector: go round it */
-					len = BLOCK_ALIGN_BYTES;
-				if (ringlog_read(log, at, scan->search, len)) {
+				if (len > BLOCK_ALIGN_BYTES)
+					alone = at + len;
+				else
 					at += len;
-					continue;
-				}
+				continue;
 			}
 			for (uint32_t o = 0; o < len; o += BLOCK_ALIGN_BYTES) {
 				const struct block_header *h = (const struct block_header *)(scan->search + o);
@@ -613,8 +630,10 @@ ringlog_next(struct ringlog *log, struct log_walk *walk, uint64_t limit, bool pa
 				ok = true;
 			} else if (rc == -EIO && patient)
 				return rc;
-			else if (ok)
-				ok = header_read(log, at, header, run) == 0;
+			else if (ok && (rc = header_read(log, at, header, run)) == -EIO && patient)
+				return rc;
+			else
+				ok = ok && rc == 0;
 		}
 		if (!ok) {
 			walk->lost = true;

@@ -55,22 +55,31 @@ segment_insert(struct ringlog *log, uint64_t index, struct logio_file *file)
 	return 0;
 }
 
-/* The file of a segment; NULL when there is none. */
-struct logio_file *
-ringlog_segment(struct ringlog *log, uint64_t index)
+int
+ringlog_segment_open(struct ringlog *log, uint64_t index, struct logio_file **file)
 {
-	struct logio_file *file = NULL;
+	int rc = -ENOENT;
+	*file = NULL;
 	pthread_mutex_lock(&log->lock);
 	uint32_t i = segment_at(log, index);
 	if (i < log->segment_count && log->segments[i].index == index) {
+		rc = 0;
 		if (!log->segments[i].file) {
 			char path[PATH_BYTES];
 			ringlog_segment_path(log, index, path);
-			(void)log->io->ops->file_open(log->io, path, 0, 0, &log->segments[i].file);
+			rc = log->io->ops->file_open(log->io, path, 0, 0, &log->segments[i].file);
 		}
-		file = log->segments[i].file;
+		*file = log->segments[i].file;
 	}
 	pthread_mutex_unlock(&log->lock);
+	return rc;
+}
+
+struct logio_file *
+ringlog_segment(struct ringlog *log, uint64_t index)
+{
+	struct logio_file *file;
+	(void)ringlog_segment_open(log, index, &file);
 	return file;
 }
 
@@ -328,15 +337,17 @@ ringlog_begin(struct ringlog *log, uint64_t position, uint32_t previous_crc, boo
 	return true;
 }
 
+/* A direct read answers with what the device said: ENODATA for a bad sector, EILSEQ, ETIMEDOUT, ENOLINK ... To all above they are one. */
 int
 ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len)
 {
-	struct logio_file *file = ringlog_segment(log, position / log->segment_bytes);
+	struct logio_file *file;
+	int rc = ringlog_segment_open(log, position / log->segment_bytes, &file);
 	uint64_t offset = position % log->segment_bytes;
-	if (!file || offset + len > log->segment_bytes)
+	if (rc == -ENOENT || offset + len > log->segment_bytes)
 		return -ENOENT;
 	atomic_fetch_add_explicit(&log->read_bytes, len, memory_order_relaxed);
-	return log->io->ops->read(log->io, file, offset, bytes, len);
+	return rc || log->io->ops->read(log->io, file, offset, bytes, len) ? -EIO : 0;
 }
 
 int
@@ -344,10 +355,11 @@ ringlog_read_begin(struct ringlog *log, struct logio_reader *reader, uint64_t po
 {
 	if (!reader)
 		return *status = ringlog_read(log, position, bytes, len);
-	struct logio_file *file = ringlog_segment(log, position / log->segment_bytes);
+	struct logio_file *file;
+	int rc = ringlog_segment_open(log, position / log->segment_bytes, &file);
 	uint64_t offset = position % log->segment_bytes;
-	if (!file || offset + len > log->segment_bytes)
-		return -ENOENT;
+	if (rc || offset + len > log->segment_bytes)
+		return rc ? rc : -ENOENT;
 	atomic_fetch_add_explicit(&log->read_bytes, len, memory_order_relaxed);
 	return log->io->ops->reader_begin(reader, file, offset, bytes, len, status);
 }

@@ -102,8 +102,9 @@ bool ringlog_begin(struct ringlog *log, uint64_t position, uint32_t previous_crc
 int ringlog_recover(struct ringlog *log, bool repair, void (*visit)(const struct block_header *block, const uint8_t *bytes, void *context),
 		    void (*damage)(uint64_t from, uint64_t to, const char *what, void *context), void *context, struct err *err);
 
-/* The file of a segment, opened when first needed; NULL when there is none. */
+/* The file of a segment, opened when first needed; NULL when there is none, or it cannot be opened. */
 struct logio_file *ringlog_segment(struct ringlog *log, uint64_t index);
+int ringlog_segment_open(struct ringlog *log, uint64_t index, struct logio_file **file);	/* the same, and why; -ENOENT: there is none */
 
 /* What recovery saw at a segment's start; false: nothing of this log. */
 bool ringlog_segment_begin(struct ringlog *log, uint64_t index, uint64_t *end, uint32_t *epoch);
@@ -141,6 +142,7 @@ int ringlog_next(struct ringlog *log, struct log_walk *walk, uint64_t limit, boo
 /* Where a group of so many bytes goes, with its file; moves on. _state: one of state records alone, which may use the reserve on a full disk. */
 int ringlog_place(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
 int ringlog_place_state(struct ringlog *log, uint32_t bytes, uint64_t *position, struct logio_file **file, uint64_t *offset);
+/* 0; -EIO whatever the disk says; -ENOENT: no such segment. */
 int ringlog_read(struct ringlog *log, uint64_t position, void *bytes, uint32_t len);
 /* The same in the background; reader NULL: at once. See logio.h. */
 int ringlog_read_begin(struct ringlog *log, struct logio_reader *reader, uint64_t position, void *bytes, uint32_t len, int *status);

@@ -1,0 +1,312 @@
+/* What fails and stays failed, or fails once at a bad moment: what it costs, and that nothing is given up for what can be mended. */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "channel/engine.h"
+#include "channel/ledger.h"
+#include "tests/channel/file_case.h"
+
+#define BLOCK_ON_DISK 12288u	/* of ten events of 1000 bytes: 85 in a segment */
+
+static const char *dirs[] = { "/d" };
+static const struct channel_file_config config = { .checkpoint_dir = "/c", .data_dirs = { 1, dirs }, .capacity = 1000000, .sync = true,
+	.required_space = 1, .max_file_size = 1u << 30, .transaction_capacity = 100000, .checkpoint_interval_ms = 1000, .sync_interval_s = 5,
+	.segment_size = 1u << 20, .spare_bytes = 1u << 21, .ledger_bytes = 1u << 20 };
+static struct clock_manual manual;
+static struct file_place place = { .config = &config, .clock = &manual.clock };
+
+/* The disk in memory behind a table of our own, for what it cannot do. */
+static const struct logio_ops *real;
+static struct logio_ops mine;
+static const char *refused;	/* a file whose opening fails, */
+static int refused_rc;		/* so */
+static const char *broken;	/* files whose writing fails: the beginning of their paths */
+static struct logio_file *broken_files[4];
+static uint32_t broken_count, broken_writes;
+
+static int
+my_open(struct logio *io, const char *path, uint64_t bytes, unsigned flags, struct logio_file **file)
+{
+	if (refused && !strcmp(path, refused))
+		return refused_rc;
+	int rc = real->file_open(io, path, bytes, flags, file);
+	if (!rc && broken && !strncmp(path, broken, strlen(broken)) && broken_count < 4)
+		broken_files[broken_count++] = *file;
+	return rc;
+}
+
+static int
+my_write(struct logio *io, struct logio_file *file, uint64_t offset, const void *bytes, uint32_t len, bool sync)
+{
+	for (uint32_t i = 0; broken && i < broken_count; i++)
+		if (file == broken_files[i]) {
+			broken_writes++;
+			return -ENOSPC;
+		}
+	return real->write(io, file, offset, bytes, len, sync);
+}
+
+static void
+begin(struct logio_mem **mem, struct channel_case *c, struct rig *r)
+{
+	place.mem = *mem = logio_mem_new();
+	struct logio *io = logio_mem_io(*mem);
+	real = io->ops;
+	mine = *real;
+	mine.file_open = my_open;
+	mine.write = my_write;
+	io->ops = &mine;
+	refused = broken = NULL;
+	broken_count = broken_writes = 0;
+	*c = file_case(&place);
+	clock_manual_init(&manual, NS_PER_S, NS_PER_S);
+	rig_open(r, c, 0);
+}
+
+static void
+step(struct rig *r, uint32_t times)
+{
+	for (uint32_t i = 0; i < times; i++) {
+		(void)r->channel->ops->writer_step(r->channel, 0);
+		rig_reap(r);
+	}
+}
+
+static void
+fill(struct rig *r, uint32_t blocks)
+{
+	for (uint32_t i = 0; i < blocks; i++) {
+		step(r, 1);
+		assert_int_equal(rig_put(r, 10, 1000), 10);
+		rig_settle_down(r);
+	}
+}
+
+static void
+pass(struct rig *r, uint32_t seconds)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		clock_manual_advance(&manual, seconds * NS_PER_S);
+		step(r, 2);
+	}
+}
+
+static void
+die(struct rig *r, struct logio_mem *mem)
+{
+	logio_mem_abort(mem);
+	logio_mem_cut_after(mem, 0);
+	rig_close(r);
+	logio_mem_power_off(mem, 0);	/* all that was written arrives */
+}
+
+static uint64_t
+gauge(const char *name)
+{
+	return metrics_sum("CHANNEL", "c1", name);
+}
+
+/* Takes and commits all there is, in order from `first` on; takes in vain are allowed so often. Returns how many events there were. */
+static uint64_t
+drain(struct rig *r, uint64_t first, uint32_t in_vain)
+{
+	struct taker *t;
+	struct span *s;
+	struct err err;
+	uint64_t seen = 0, next = first;
+	assert_int_equal(r->channel->ops->taker_open(r->channel, "k", &t, &err), 0);
+	for (uint32_t vain = 0; vain <= in_vain;) {
+		if (r->channel->ops->take(t, 10, UINT64_MAX, 0, &s) || !s) {
+			vain++;
+			continue;
+		}
+		struct span_cursor cursor = { { 0 } };
+		struct event_view e;
+		while (r->channel->ops->span_next(s, &cursor, &e)) {
+			uint64_t value = event_value(&e);
+			assert_true(in_vain ? value >= next : value == next);
+			next = value + 1;
+			seen++;
+		}
+		assert_int_equal(r->channel->ops->settle(t, s, SETTLE_COMMIT, NULL, 0), 0);
+	}
+	r->channel->ops->taker_close(t);
+	return seen;
+}
+
+static int
+try_open(struct channel **channel, struct err *err)
+{
+	struct channel_env env = { .name = "c1", .clock = &manual.clock, .block_bytes = 16384, .blocks = 16, .links_max = 2 };
+	return channel_file_open_on(channel, &config, &env, logio_mem_io(place.mem), err);
+}
+
+/* A segment that is there and cannot be opened (rights, too few descriptors) is no damage: the start is refused, nothing is given up. */
+static void
+test_open_refused(void **state)
+{
+	(void)state;
+	static const int reasons[] = { -EACCES, -EMFILE };
+	for (int i = 0; i < 4; i++) {
+		struct logio_mem *mem;
+		struct channel_case c;
+		struct rig r;
+		struct channel *channel;
+		struct err err = { "" };
+		begin(&mem, &c, &r);
+		fill(&r, 200);
+		pass(&r, 2);
+		rig_close(&r);
+		refused = i / 2 ? "/d/segment-0000000000000002" : "/d/segment-0000000000000001";	/* where the log ends; in its backlog */
+		refused_rc = reasons[i % 2];
+		assert_int_equal(try_open(&channel, &err), reasons[i % 2]);
+		assert_non_null(strstr(err.text, refused));
+		assert_non_null(strstr(err.text, strerror(-refused_rc)));
+		refused = NULL;
+		rig_open(&r, &c, 0);
+		assert_int_equal(drain(&r, 0, 0), 2000);
+		assert_int_equal(gauge("damage"), 0);
+		rig_close(&r);
+		logio_mem_free(mem);
+	}
+}
+
+/* A log has an open file for each segment, and a backlog has many: more than a process is allowed at first (1024, mostly). */
+static void
+test_many_segments(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/penstock-failing-XXXXXX", checkpoint[64], data[64], command[96];
+	struct rlimit before, few;
+	assert_non_null(mkdtemp(dir));
+	snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", dir);
+	snprintf(data, sizeof data, "%s/data", dir);
+	const char *items[] = { data };
+	struct channel_file_config on_disk = config;
+	on_disk.checkpoint_dir = checkpoint;
+	on_disk.data_dirs.items = items;
+	on_disk.segment_size = 1;	/* the least: 8 blocks */
+	on_disk.spare_bytes = 0;
+	on_disk.io = FILE_IO_PWRITE;
+	struct file_place there = { .config = &on_disk };
+	struct channel_case c = file_case(&there);
+	struct rig r;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = before;
+	few.rlim_cur = 48;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	rig_open(&r, &c, 0);
+	fill(&r, 800);
+	assert_int_equal(r.done, 8000);
+	rig_close(&r);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	rig_open(&r, &c, 0);
+	assert_int_equal(drain(&r, 0, 0), 8000);
+	rig_close(&r);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	snprintf(command, sizeof command, "rm -rf '%s'", dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* A log with a backlog, a settled part, and a failed write that arrived all the same, behind a fence again. */
+static void
+fenced(struct logio_mem **mem, struct channel_case *c, struct rig *r, uint64_t seed)
+{
+	begin(mem, c, r);
+	fill(r, 3);
+	assert_int_equal(drain(r, 0, 0), 30);
+	clock_manual_advance(&manual, NS_PER_S);	/* one checkpoint knows of it */
+	step(r, 1);
+	fill(r, 2);
+	logio_mem_faults(*mem, &(struct logio_mem_faults){ .seed = seed });
+	logio_mem_fail_nth(*mem, LOGIO_MEM_WRITE, 0);
+	fill(r, 1);
+	assert_int_equal(gauge("fences"), 1);
+	fill(r, 3);
+	assert_int_equal(r->done, 90);
+	die(r, *mem);
+	uint64_t len;
+	uint8_t *soft = logio_mem_bytes(*mem, "/c/checkpoint-soft", &len);
+	assert_non_null(soft);
+	memset(soft, 0, len);		/* it was never synced */
+}
+
+/* A read at the start that fails once is no news, whichever it is: the same is there, nothing twice, nothing lost, no damage. */
+static void
+test_start_read_once(void **state)
+{
+	(void)state;
+	uint32_t fired = 0;
+	for (uint64_t seed = 1; seed < 4; seed++)	/* the first: all of it arrives */
+		for (uint64_t n = 0, more = 1; more; n++) {
+			struct logio_mem *mem;
+			struct channel_case c;
+			struct rig r;
+			struct channel *channel;
+			struct err err = { "" };
+			fenced(&mem, &c, &r, seed);
+			logio_mem_fail_nth(mem, LOGIO_MEM_READ, n);
+			int rc = try_open(&channel, &err);
+			more = logio_mem_fired(mem);
+			fired += more != 0;
+			logio_mem_fail_nth(mem, 0, 0);
+			if (rc) {
+				assert_true(more);
+				rig_open(&r, &c, 0);
+			} else {
+				assert_true(((struct engine *)channel)->log->first_position < 1u << 20);	/* it read over the fence */
+				r.channel = channel;
+				assert_int_equal(block_scratch_init(&r.scratch, 16384), 0);
+			}
+			assert_int_equal(gauge("damage"), 0);
+			assert_int_equal(drain(&r, 30, 0), 60);
+			assert_int_equal(gauge("damaged_events"), 0);
+			rig_close(&r);
+			logio_mem_free(mem);
+		}
+	assert_true(fired > 20);
+}
+
+/* A bad sector costs a disk seconds each time: it is not asked for at each block before it, nor at each step of a search. */
+static void
+test_bad_sector_costs(void **state)
+{
+	(void)state;
+	for (uint32_t sector = 0; sector < 2; sector++) {	/* a block's header; its bodies */
+		struct logio_mem *mem;
+		struct channel_case c;
+		struct rig r;
+		begin(&mem, &c, &r);
+		fill(&r, 200);
+		pass(&r, 2);
+		rig_close(&r);
+		logio_mem_bad(mem, "/d/segment-0000000000000001", 60 * BLOCK_ON_DISK + sector * 4096);
+		logio_mem_bad(mem, "/d/segment-0000000000000003", 900 << 10);	/* made ahead: where the start looks for more */
+		rig_open(&r, &c, 0);
+		assert_in_range(logio_mem_counts(mem)->bad_reads, 1, 8);
+		assert_int_equal(drain(&r, 0, 50), 1990);
+		assert_int_equal(gauge("damaged_events"), 10);
+		assert_in_range(logio_mem_counts(mem)->bad_reads, 10, 40);
+		assert_true(gauge("EventTakeErrorCount") >= 9);
+		rig_close(&r);
+		logio_mem_free(mem);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_open_refused), cmocka_unit_test(test_many_segments), cmocka_unit_test(test_start_read_once), cmocka_unit_test(test_bad_sector_costs),
+	};
+	return cmocka_run_group_tests_name("failing", tests, NULL, NULL);
+}
