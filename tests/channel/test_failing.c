@@ -205,12 +205,12 @@ test_many_segments(void **state)
 	few.rlim_cur = 48;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 	rig_open(&r, &c, 0);
-	fill(&r, 800);
-	assert_int_equal(r.done, 8000);
+	fill(&r, 600);
+	assert_int_equal(r.done, 6000);
 	rig_close(&r);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 	rig_open(&r, &c, 0);
-	assert_int_equal(drain(&r, 0, 0), 8000);
+	assert_int_equal(drain(&r, 0, 0), 6000);
 	rig_close(&r);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	snprintf(command, sizeof command, "rm -rf '%s'", dir);
