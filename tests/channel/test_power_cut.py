@@ -232,7 +232,7 @@ def replay(first, log, where, states, chance, find_one):
     writes = list(entries(log))
     points = list(range(len(writes) * 5 // 6 if find_one else 1, len(writes) + 1))	# late: much is acknowledged, and nothing was synced since the second opening
     plan = sorted(chance.sample(points, min(len(points), states // 2))) if states else points
-    extra = 1 if states else 2
+    extra = 3 if find_one else 1 if states else 2	# what was not synced may be whole by chance
     now = bytearray(read(first))			# all writes so far
     flushed, since = bytes(now), []			# what the last flush holds, and the writes behind it
     acked = taken = done = 0			# of the daemon: lines, and events of requests
