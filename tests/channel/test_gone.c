@@ -327,7 +327,7 @@ test_real(void **state)
 	static const char *const removed[] = { "data", "checkpoint" };
 	static const enum channel_file_io ways[] = { FILE_IO_PWRITE, FILE_IO_AUTO };
 	for (int n = 0; n < 6; n++) {
-		char dir[] = "/tmp/penstock-gone-XXXXXX", checkpoint[64], data[64], backup[64], command[160];
+		char dir[] = "/tmp/penstock-gone-XXXXXX", checkpoint[64], data[64], backup[64], command[192];
 		assert_non_null(mkdtemp(dir));
 		snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", dir);
 		snprintf(data, sizeof data, "%s/data", dir);
@@ -348,7 +348,8 @@ test_real(void **state)
 		if (n % 3 == 2)		/* at once: one that is being emptied is filled again meanwhile */
 			snprintf(command, sizeof command, "mv '%s' '%s.away'", backup, backup);
 		else
-			snprintf(command, sizeof command, "rm -rf '%s/%s'", dir, removed[n % 3]);
+			/* twice: what the helper makes between its two steps is in the way of the first */
+			snprintf(command, sizeof command, "rm -rf '%s/%s' || rm -rf '%s/%s'", dir, removed[n % 3], dir, removed[n % 3]);
 		assert_int_equal(system(command), 0);
 		uint64_t end = clock_now_ns(&clock_system) + 100 * NS_PER_S;
 		while (!gauge("files_gone") && clock_now_ns(&clock_system) < end)
