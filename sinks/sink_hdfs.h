@@ -123,6 +123,8 @@ struct hdfs_file {
 	uint64_t events, body_bytes;	/* Flume's roll counters */
 	uint64_t opened_ns, last_event_ns, request_ns, ending_ns, settle_at_ns, retry_ns;
 	uint32_t tries, looks;
+	bool nothing;			/* failed before anything of it was sent: there is nothing to be removed */
+	bool refused;			/* failed because we may not make it there */
 	bool late;			/* failed, and what should make it was not answered: it may be made yet */
 	uint64_t note;			/* ledger number awaited */
 	uint32_t folder_len, folder_hash;	/* of in_use: what is in front of the last slash */

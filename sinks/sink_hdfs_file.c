@@ -239,7 +239,7 @@ file_fail(struct hdfs_file *file, enum fs_class why, const char *text)
 	file->failed = true;
 	file->why = why;
 	/* A DataNode that was not waited for any longer may make it later, when it has been removed. */
-	file->late = !file->made && !file->intended && (file->request || why == FS_UNKNOWN);
+	file->late = !file->made && !file->intended && !file->nothing && (file->request || why == FS_UNKNOWN);
 	if (sink->out_file == file) {
 		sink->out_file = NULL;
 		out_reset(sink->out, -1, 0);
@@ -261,6 +261,8 @@ file_fail(struct hdfs_file *file, enum fs_class why, const char *text)
 	chunks_free(&file->waiting);
 	chunks_free(&file->flight);
 	bytes_counted(file);
+	format_free(file->format);	/* a codec's memory: it may be long until the file can be removed */
+	file->format = NULL;
 	if (file->intended) {
 		file->state = FILE_REMOVE;	/* first it is proved that nothing was ever visible */
 		return;
@@ -271,7 +273,7 @@ file_fail(struct hdfs_file *file, enum fs_class why, const char *text)
 	/* What was settled in it is published; a name that another file had before is not ours to remove. */
 	if (file->made && !sink->exactly_once)
 		file->state = FILE_PUBLISH;
-	else if (why == FS_EXISTS && !sink->exactly_once)
+	else if (file->nothing || (why == FS_EXISTS && !sink->exactly_once))
 		file->state = FILE_RESOLVE;	/* nothing of it is anywhere */
 	else
 		file->state = FILE_REMOVE;
@@ -293,6 +295,8 @@ request_ended(void *context, const struct fs_answer *answer)
 			log_warn("sink %s: %s takes no append (%s): files end early where a request has to end", sink->env->name, file->in_use, answer->text);
 			sink->no_append = true;
 		}
+		file->nothing = !file->made && answer->untouched;
+		file->refused = !file->made && answer->class == FS_DENIED && answer->exception[0];
 		file_fail(file, answer->class, answer->text);
 		return;
 	}
@@ -431,7 +435,9 @@ removed(void *context, const struct fs_answer *answer)
 {
 	struct hdfs_file *file = context;
 	file->call = NULL;
-	if (answer->class != FS_OK && answer->class != FS_MISSING && answer->class != FS_INVALID) {
+	/* Where nothing may be made nothing may be removed either, as long as that lasts: each new try would leave one more file to be asked about. */
+	bool refused = file->refused && !file->intended && answer->class == FS_DENIED && answer->exception[0];
+	if (answer->class != FS_OK && answer->class != FS_MISSING && answer->class != FS_INVALID && !refused) {
 		later(file, "removed", answer->text);
 		return;
 	}

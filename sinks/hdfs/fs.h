@@ -83,6 +83,7 @@ struct fs_answer {
 	size_t len;
 	struct fs_summary summary;
 	uint32_t replicas;		/* FS_REPLICAS; UINT32_MAX: it has no block */
+	bool untouched;			/* of a file that failed: nothing of it was sent anywhere, so the file system has nothing of it */
 	const char *exception;		/* of the server, or "" */
 	const char *text;		/* in words, one line; "" with FS_OK */
 };

@@ -462,6 +462,7 @@ again:
 			snprintf(text, sizeof text, "cannot be %s: %s", file->what, strerror(file->error));
 			answer.class = errno_class(file->error);
 			answer.text = text;
+			answer.untouched = file->fd < 0;
 		}
 		fs_done *done = file->write.done;
 		void *context = file->write.context;

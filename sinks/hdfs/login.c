@@ -48,6 +48,7 @@ struct login {
 	uint64_t token_at_ns;		/* when it is renewed */
 	uint64_t expiry_ms;		/* as the last renewal said */
 	uint64_t pause_until_ns;
+	char trouble[300];		/* the last */
 	bool fixed;			/* a token that was given: never renewed */
 	bool none;			/* the cluster gives no tokens: it has no security */
 };
@@ -94,6 +95,7 @@ pause_begin(struct login *login, uint64_t now_ns, const char *what, const char *
 	uint64_t pause_ns = PAUSE_NS << (login->failures < 5 ? login->failures : 5);
 	login->failures++;
 	login->pause_until_ns = now_ns + (pause_ns < PAUSE_MAX_NS ? pause_ns : PAUSE_MAX_NS);
+	snprintf(login->trouble, sizeof login->trouble, "%s: %.250s", what, why);
 	log_limited(&limit, LOG_WARN, "Kerberos: %s for %s: %s; it is tried again", what, login->principal, why);
 }
 
@@ -138,7 +140,8 @@ token_ended(void *context, const struct http_answer *http)
 		if (class == FS_BUSY || class == FS_UNKNOWN)
 			webhdfs_failover(login->w, login->w->active);
 		pause_begin(login, now_ns, call == CALL_GET ? "no delegation token" : "the delegation token is not renewed", text);
-		if (call == CALL_RENEW && class != FS_BUSY && class != FS_UNKNOWN) {
+		/* 401: it is we who could not log in (the ticket is over, the KDC away); the token is good until somebody says that it is not. */
+		if (call == CALL_RENEW && class != FS_BUSY && class != FS_UNKNOWN && http->status != 401) {
 			free(login->token);	/* its last day, or not known any more */
 			login->token = NULL;
 		}
@@ -250,6 +253,12 @@ login_refused(struct login *login, uint64_t now_ns)
 		login->token_at_ns = now_ns;
 	}
 	return true;
+}
+
+const char *
+login_trouble(const struct login *login)
+{
+	return login->trouble[0] ? login->trouble : "the KDC or the NameNode has not answered yet";
 }
 
 /* ---- begin and end ---- */

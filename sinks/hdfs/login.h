@@ -16,6 +16,7 @@ int login_open(struct login **login, const struct fs_config *config, const struc
 int login_query(struct login *login, uint64_t now_ns, char *query, size_t room, bool *spnego);
 /* A call was refused for who we are. True: it is worth another try (a new token is on its way). */
 bool login_refused(struct login *login, uint64_t now_ns);
+const char *login_trouble(const struct login *login);	/* what keeps it, in words */
 uint64_t login_step(struct login *login, uint64_t now_ns);	/* ns until the next */
 void login_close(struct login *login);
 

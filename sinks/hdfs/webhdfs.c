@@ -259,7 +259,8 @@ call_again(struct fs_call *call, enum fs_class class, const char *exception)
 	bool again = class == FS_BUSY || (class == FS_UNKNOWN && op_repeatable(call->op));
 	if (!again || call->once)
 		return false;
-	if (class == FS_UNKNOWN || retry_elsewhere(exception) || !exception[0])
+	/* Of a DataNode's trouble the NameNode is innocent. */
+	if (retry_elsewhere(exception) || (!call->location && (class == FS_UNKNOWN || !exception[0])))
 		webhdfs_failover(w, call->namenode);
 	uint64_t pause_ns = retry_pause_ns(++call->tries, &w->seed);
 	/* The other NameNode is asked at once, once each. */
@@ -388,6 +389,16 @@ webhdfs_may_call(struct webhdfs *w, uint64_t now_ns)
 	return true;
 }
 
+bool
+webhdfs_login_over(const struct webhdfs *w, uint64_t begun_ns, uint64_t now_ns, char *text)
+{
+	uint64_t most_ns = w->retry_ns ? w->retry_ns : w->call_ns;
+	if (now_ns - begun_ns < most_ns)
+		return false;
+	snprintf(text, TEXT_BYTES, "no login within %llu s: %.400s", (unsigned long long)(most_ns / NS_PER_S), login_trouble(w->login));
+	return true;
+}
+
 int
 webhdfs_url(struct webhdfs *w, char *url, const char *path, const char *op, bool *spnego)
 {
@@ -465,6 +476,12 @@ again:
 			break;
 		}
 		if (!call_start(call)) {
+			char text[TEXT_BYTES];
+			if (webhdfs_login_over(w, call->begun_ns, now_ns, text)) {
+				call_unlink(call);
+				call_fail(call, FS_LOGIN, "", text);
+				goto again;
+			}
 			due_ns = due_ns < 20 * NS_PER_MS ? due_ns : 20 * NS_PER_MS;
 			break;
 		}

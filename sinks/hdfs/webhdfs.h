@@ -42,6 +42,8 @@ enum fs_class webhdfs_first_class(const struct http_answer *answer, char *except
 void webhdfs_failover(struct webhdfs *w, uint32_t tried);
 /* "<NameNode>/webhdfs/v1<path>?op=<op>&<who>" into url (URL_BYTES), spnego tells how to log in. The length, or -ENOSPC, -EAGAIN (no login now). */
 int webhdfs_url(struct webhdfs *w, char *url, const char *path, const char *op, bool *spnego);
+/* No login has come for so long that what began then ends without one; text (TEXT_BYTES) says why. */
+bool webhdfs_login_over(const struct webhdfs *w, uint64_t begun_ns, uint64_t now_ns, char *text);
 /* False: the limit of calls a second says not yet. */
 bool webhdfs_may_call(struct webhdfs *w, uint64_t now_ns);
 /* Body {"Location": ...} or the header. */

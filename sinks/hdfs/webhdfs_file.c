@@ -29,6 +29,7 @@ struct fs_file {
 	enum file_step step;
 	struct http_call *http;
 	bool ending, near;		/* near: sent to the DataNode of another one's answer */
+	bool sent;			/* a DataNode was asked */
 	bool ours;			/* a try of ours has made it, and failed behind that: the next one may overwrite it */
 	uint32_t tries, namenode, logins;
 	uint64_t begun_ns, due_ns, moved_ns;
@@ -155,7 +156,7 @@ file_pull(void *context, void *to, size_t room)
 static void
 file_tell(struct fs_file *file, enum fs_class class, const char *exception, const char *text)
 {
-	struct fs_answer answer = { .class = class, .exception = exception, .text = text, .status = { .name = "", .owner = "" } };
+	struct fs_answer answer = { .class = class, .exception = exception, .text = text, .untouched = !file->sent, .status = { .name = "", .owner = "" } };
 	fs_done *done = file->write.done;
 	void *context = file->write.context;
 	file->http = NULL;
@@ -406,6 +407,7 @@ file_send(struct fs_file *file)
 	static const char *const headers[] = { "Content-Type: application/octet-stream", NULL };
 	struct webhdfs *w = file->w;
 	file->step = STEP_SEND;
+	file->sent = true;
 	file->total = file->look_ns = file->looks = 0;
 	file->http = http_begin(w->http, &(struct http_request){
 		.method = file->write.append ? "POST" : "PUT", .url = file->location, .headers = headers, .body = file_pull, .stall_ns = w->call_ns,
@@ -447,8 +449,12 @@ file_ask(struct fs_file *file, uint64_t now_ns)
 	bool spnego = false;
 	int n = url ? webhdfs_url(w, url, file->path, write->append ? "APPEND" : "CREATE", &spnego) : -ENOMEM;
 	if (n == -EAGAIN) {
-		file->due_ns = now_ns + 20 * NS_PER_MS;
+		char text[TEXT_BYTES];
 		free(url);
+		if (webhdfs_login_over(w, file->begun_ns, now_ns, text))
+			file_tell(file, FS_LOGIN, "", text);
+		else
+			file->due_ns = now_ns + 20 * NS_PER_MS;
 		return;
 	}
 	if (n > 0) {

@@ -53,6 +53,22 @@ begin_hasty(void **state)
 	return 0;
 }
 
+/* Two NameNodes, which are one. */
+static int
+begin_two(void **state)
+{
+	struct fs *fs;
+	struct err err;
+	char uri[96], both[140], path[FS_PATH_BYTES];
+	double_order("/reset");
+	snprintf(uri, sizeof uri, "hdfs://%s/", double_address);
+	snprintf(both, sizeof both, "%s,%s", double_address, double_address);
+	struct fs_config config = { .uri = uri, .http_address = both, .conf_dir = "/", .user = "me", .call_ns = 10 * NS_PER_S, .retry_ns = 10 * NS_PER_S };
+	assert_int_equal(fs_open(&fs, &config, &clock_system, path, &err), 0);
+	*state = fs;
+	return 0;
+}
+
 static int
 end(void **state)
 {
@@ -141,6 +157,23 @@ test_other_types(void **state)
 	}
 }
 
+/* A DataNode that is not there is no reason to leave the NameNode. */
+static void
+test_datanode_away(void **state)
+{
+	struct fs *fs = *state;
+	struct fs_answer answer;
+	struct err err;
+	void *memory;
+	assert_int_equal(fs_put_wait(fs, "/a", "bytes", 5, false, NULL, &err), FS_OK);
+	order("OPEN", "kind=raw&body={\"Location\":\"http://127.0.0.1:1/dn/a\"}&count=2");
+	assert_int_equal(fs_call_wait(fs, &(struct fs_request){ .op = FS_READ, .path = "/a" }, &answer, &memory), FS_OK);
+	assert_int_equal(answer.len, 5);
+	free(memory);
+	assert_int_equal(double_order("/count?op=OPEN"), 3);
+	assert_int_equal(fs->counters.failovers, 0);
+}
+
 /* Bytes that keep coming are no answer. */
 static void
 test_drops(void **state)
@@ -160,6 +193,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(test_token_refused_by_datanode), T(test_redirect_is_no_file), T(test_other_types),
+		cmocka_unit_test_setup_teardown(test_datanode_away, begin_two, end),
 		cmocka_unit_test_setup_teardown(test_drops, begin_hasty, end) };
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }

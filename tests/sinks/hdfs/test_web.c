@@ -233,11 +233,56 @@ test_calls(void **state)
 	assert_in_range(double_order("/count?op=CREATE"), 5, 40);
 }
 
+/* Trouble that stays: each new try is a new file, and those before it must not become ever more work. */
+static void
+trouble(struct sink_fixture *f, const char *fault, const char *then)
+{
+	OPEN(f, "hdfs.rollInterval=2", "penstock.hdfs.conf=/");
+	double_order(fault);
+	double_order(then);
+	put_many(f, 3);
+	for (int i = 0; i < 4000 && fixture_metric("files_failed") < 12; i++) {
+		clock_manual_advance(&f->clock, NS_PER_S);
+		sink_runner_step(f->runner, NS_PER_MS);
+		usleep(1000);
+	}
+	assert_int_equal(fixture_metric("files_failed"), 12);
+}
+
+/* No NameNode takes anything: nothing was made, so nothing is to be removed when it is back. */
+static void
+test_no_namenode(void **state)
+{
+	struct sink_fixture *f = *state;
+	trouble(f, "/fault?op=CREATE&kind=retriable&count=1000000", "/fault?op=DELETE&kind=retriable&count=1000000");
+	assert_int_equal(double_order("/count?op=DELETE"), 0);
+	double_order("/calm");
+	run(f, 50, 3);
+	assert_int_equal(double_order("/in_use"), 0);
+}
+
+/* We may not write there, and so may not remove: each file that failed is asked about once. */
+static void
+test_denied(void **state)
+{
+	struct sink_fixture *f = *state;
+	trouble(f, "/fault?op=SEND&kind=denied&count=1000000", "/fault?op=DELETE&kind=denied&count=1000000");
+	assert_in_range(double_order("/count?op=DELETE"), 11, 12);
+	double_order("/calm");
+	run(f, 50, 3);
+	assert_int_equal(double_order("/in_use"), 0);
+	for (int i = 0; i < 200 && fixture_metric("oldest_unsettled_s"); i++) {
+		clock_manual_advance(&f->clock, 10 * NS_PER_MS);
+		sink_runner_step(f->runner, NS_PER_MS);
+	}
+	assert_int_equal(fixture_metric("oldest_unsettled_s"), 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { T(test_site), T(test_replicas), T(test_side_by_side), T(test_side_by_side_trouble), T(test_no_place_for_a_block), T(test_no_append), T(test_calls) };
+	const struct CMUnitTest tests[] = { T(test_site), T(test_replicas), T(test_side_by_side), T(test_side_by_side_trouble), T(test_no_place_for_a_block), T(test_no_append), T(test_calls), T(test_no_namenode), T(test_denied) };
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }
