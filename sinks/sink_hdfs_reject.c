@@ -164,6 +164,10 @@ rejects_step(struct hdfs_sink *sink, uint64_t now_ns)
 		return r->retry_ns - now_ns;
 	switch (r->state) {
 	case REJECTS_IDLE: {
+		struct stat stat;
+		/* What an earlier run had only begun to write was there when the file was opened, and has been cut off: no hole stands for it. */
+		if (fstat(r->fd, &stat) == 0 && (uint64_t)stat.st_size < r->length)
+			r->length = (uint64_t)stat.st_size;
 		struct run_set empty = r->writing_set;
 		r->writing_set = r->gathered_set;
 		r->gathered_set = empty;
