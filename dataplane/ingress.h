@@ -134,6 +134,10 @@ int ingress_commit(struct ingress_source *in);
 /* How long a request may wait for credit before its client is told: the longest keep-alive of the channels that must have its events. */
 uint64_t ingress_keep_alive_ns(const struct ingress_source *in);
 void ingress_abort(struct ingress_source *in);
+/* The set that was committed last found no room, and is not tried again: its events are counted as refused, once. */
+void ingress_refused(struct ingress_source *in);
+/* Free blocks of the required channel that has the fewest: after -ENOSPC, a set like it wants more than are there now. */
+uint32_t ingress_credit(const struct ingress_source *in);
 
 /* Interceptors, selector, blocks: ends the batch. */
 void ingress_put(struct ingress *ingress);

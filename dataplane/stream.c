@@ -386,9 +386,10 @@ stream_wait(struct stream *stream, enum stream_wait why)
 }
 
 void
-stream_wait_until(struct stream *stream, uint64_t until_ns)
+stream_wait_until(struct stream *stream, uint64_t until_ns, uint32_t blocks)
 {
 	stream_wait(stream, STREAM_WAIT_CREDIT);
+	stream->wait_blocks = blocks;
 	stream->wait_until_ns = until_ns;
 }
 

@@ -127,6 +127,7 @@ struct stream {
 	uint32_t tail_len, tail_room;
 	uint32_t ticket_first, ticket_last, ticket_open;	/* open: that of stream_ticket */
 	uint64_t wait_until_ns;		/* 0: as long as it takes */
+	uint32_t wait_blocks;		/* not before so many are free */
 	uint64_t opened_ns;		/* monotonic */
 	uint64_t active_ns, frame_ns;	/* monotonic: last byte; first byte of the frame under way, or of the piece of it that must be here in time */
 	uint64_t send_ns;		/* since when the peer takes nothing of the replies that the source waits with (STREAM_WAIT_SEND); 0: it does */
@@ -222,8 +223,9 @@ uint32_t stream_send_room(const struct stream *stream);
 void stream_close(struct stream *stream);
 void stream_reset(struct stream *stream);
 void stream_wait(struct stream *stream, enum stream_wait why);
-/* For credit, but not beyond that time (monotonic, streams->now_ns): on_bytes is then called again all the same. */
-void stream_wait_until(struct stream *stream, uint64_t until_ns);
+/* For so many free blocks of each required channel (ingress_credit), but not beyond that time (monotonic, streams->now_ns): on_bytes is then called again
+ * all the same. */
+void stream_wait_until(struct stream *stream, uint64_t until_ns, uint32_t blocks);
 /* The source holds the beginning of a frame whose bytes it has eaten (a body being collected): limits.frame_ns counts, and
  * begins again with each 16 KiB of it. frame: 0 none, else a number that the one before did not have. */
 void stream_frame(struct stream *stream, uint8_t frame);

@@ -115,7 +115,10 @@ resume_waiting(struct streams *streams)
 		if (!late && (stream->in == dry || !ingress_ready(stream->in, 0))) {
 			dry = stream->in;
 			streams_wait(stream);
+		} else if (!late && stream->wait_blocks && ingress_credit(stream->in) < stream->wait_blocks) {
+			streams_wait(stream);	/* others may want less */
 		} else {
+			stream->wait_blocks = 0;
 			stream->wait &= (uint8_t)~STREAM_WAIT_CREDIT;
 			stream->wait_until_ns = 0;
 			stream_resume(stream);

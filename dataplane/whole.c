@@ -129,16 +129,33 @@ ingress_abort(struct ingress_source *in)
 		counter_set(&channel->counters.offered, counter_read(&channel->counters.offered) - channel->held_pending);
 		intake_set_pending(channel, -(int64_t)channel->held_pending);
 	}
-	/* The source's account goes back to where it was: these events were received and refused. */
-	const uint32_t events = ingress->whole.events;
+	/* The source's account goes back to where it was: it may try again, and says (ingress_refused) when it does not. */
 	in->counters = ingress->whole.counters;
-	counter_add(&in->counters.received, events);
-	counter_add(&in->counters.channel_write_fail, events);
 	batch_clear(&ingress->batch);
 	in->ready_bytes = in->ready_events = 0;
 	ingress->current = NULL;
 	ingress->whole.in = NULL;
 	ingress->whole.status = 0;
+}
+
+void
+ingress_refused(struct ingress_source *in)
+{
+	const uint32_t events = in->ingress->whole.events;
+	counter_add(&in->counters.received, events);
+	counter_add(&in->counters.channel_write_fail, events);
+}
+
+uint32_t
+ingress_credit(const struct ingress_source *in)
+{
+	uint32_t least = UINT32_MAX;
+	for (uint64_t left = in->spec->required; left; left &= left - 1) {
+		const struct ingress_channel *channel = &in->ingress->channels[__builtin_ctzll(left)];
+		uint32_t blocks = channel->spare_count + (channel->link ? (uint32_t)spsc_count(&channel->link->credit) : 0);
+		least = blocks < least ? blocks : least;
+	}
+	return least;
 }
 
 uint64_t

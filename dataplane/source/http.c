@@ -386,6 +386,7 @@ handle(struct http *s, struct stream *stream, const char *body, uint32_t len, ui
 	which = s->ops->run(s->handler, r, body, len, t->ticket);
 	if (which != HTTP_OK) {
 		ingress_abort(s->in);
+		counter_add(&s->in->counters.read_fail, 1);
 		return answer(stream, which, at), true;
 	}
 	int rc = ingress_commit(s->in);
@@ -394,9 +395,11 @@ handle(struct http *s, struct stream *stream, const char *body, uint32_t len, ui
 	if (wait_ns && (!t->full_ns || now_ns - t->full_ns < wait_ns)) {
 		if (!t->full_ns)
 			t->full_ns = now_ns;
-		stream_wait_until(stream, t->full_ns + wait_ns);
+		stream_wait_until(stream, t->full_ns + wait_ns, ingress_credit(s->in) + 1);
 		return false;
 	}
+	if (rc)
+		ingress_refused(s->in);
 	answer(stream, rc == 0 ? HTTP_OK : rc == -EMSGSIZE ? HTTP_TOO_LARGE : HTTP_FULL, at);
 	return true;
 }

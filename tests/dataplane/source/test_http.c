@@ -308,6 +308,79 @@ post(char *out, const char *fields, const void *body, size_t len)
 	return n + len;
 }
 
+/* A request that waits for more blocks than are free is not read anew at each turn, and counted once, when it is refused; one that is no request of its handler
+ * is no fault of the channel. */
+static void
+test_waits_for_blocks(void **state)
+{
+	(void)state;
+	static char bytes[2 << 20], body[2 << 20], text[4096];
+	struct stream_rig rig;
+	stream_rig_open(&rig, &source_http, "port=80", NOW, 16);
+	rig.seen = count_event;
+	atomic_store(&rig.channel->keep_alive_s, 3);
+	struct source_counters *counters = &rig.ingress.sources[0].counters;
+	struct rig_stream *r = rig_connect(&rig, false, 80);
+	size_t n = 1, len;
+	body[0] = '[';
+	for (int i = 0; i < 10; i++) {		/* five blocks and a bit */
+		n += (size_t)snprintf(body + n, 100, "%s{\"body\":\"", i ? "," : "");
+		memset(body + n, 'x', 120000);
+		n += 120000;
+		n += (size_t)snprintf(body + n, 100, "\"}");
+	}
+	body[n++] = ']';
+	len = post(bytes, "", body, n);
+	uint32_t tries = 0, accepted = 0;
+	for (int answered = 200; answered == 200; tries++) {
+		events_seen = 0;
+		uint64_t received = counter_read(&counters->received);
+		for (size_t at = 0; at < len;) {
+			at += stream_feed(&r->stream, (const uint8_t *)bytes + at, (uint32_t)(len - at < 60000 ? len - at : 60000));
+			stream_rig_turn(&rig, true);
+		}
+		for (int k = 0; k < 2000 && !r->out_len; k++) {
+			clock_manual_advance(&rig.clock, 5 * NS_PER_MS);
+			stream_rig_turn(&rig, true);
+		}
+		assert_int_equal(statuses(r, text), 1);
+		sscanf(text, "%d", &answered);
+		accepted += answered == 200;
+		assert_int_equal(counter_read(&counters->received), received + 10);
+		r->out_len = 0;
+	}
+	assert_string_equal(text, "503 ");
+	assert_true(accepted >= 1 && tries <= 8);
+	assert_true(events_seen <= 4 * 10);		/* 600 turns went by */
+	assert_int_equal(counter_read(&counters->accepted), 10 * accepted);
+	assert_int_equal(counter_read(&counters->channel_write_fail), 10);
+	assert_int_equal(counter_read(&counters->read_fail), 0);
+	/* Drained: it goes in. */
+	(void)rig_stored(&rig);
+	for (size_t at = 0; at < len;) {
+		at += stream_feed(&r->stream, (const uint8_t *)bytes + at, (uint32_t)(len - at < 60000 ? len - at : 60000));
+		stream_rig_turn(&rig, true);
+	}
+	for (int k = 0; k < 100 && !r->out_len; k++) {
+		stream_rig_turn(&rig, true);
+	}
+	assert_int_equal(statuses(r, text), 1);
+	assert_string_equal(text, "200 ");
+	r->out_len = 0;
+	uint64_t received = counter_read(&counters->received);
+	len = post(bytes, "", "[{\"body\":\"y\"},{\"body\":", 22);
+	feed(r, bytes, len);
+	for (int k = 0; k < 10 && !r->out_len; k++)
+		stream_rig_turn(&rig, true);
+	statuses(r, text);
+	assert_string_equal(text, "400 ");
+	assert_int_equal(counter_read(&counters->received), received);
+	assert_int_equal(counter_read(&counters->channel_write_fail), 10);
+	assert_int_equal(counter_read(&counters->read_fail), 1);
+	rig_end(r);
+	stream_rig_close(&rig);
+}
+
 /* 503 when there is no credit for the whole of it, and nothing of it has entered. */
 static void
 test_full(void **state)
@@ -469,7 +542,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden), cmocka_unit_test(test_requests), cmocka_unit_test(test_full), cmocka_unit_test(test_gzip_large_expect),
+		cmocka_unit_test(test_golden), cmocka_unit_test(test_requests), cmocka_unit_test(test_full), cmocka_unit_test(test_waits_for_blocks), cmocka_unit_test(test_gzip_large_expect),
 		cmocka_unit_test(test_pipelined),
 	};
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);
