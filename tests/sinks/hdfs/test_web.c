@@ -283,6 +283,7 @@ test_denied(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { T(test_site), T(test_replicas), T(test_side_by_side), T(test_side_by_side_trouble), T(test_no_place_for_a_block), T(test_no_append), T(test_calls), T(test_no_namenode), T(test_denied) };
+	const struct CMUnitTest tests[] = { T(test_site), T(test_replicas), T(test_side_by_side), T(test_side_by_side_trouble), T(test_no_place_for_a_block), T(test_no_append), T(test_calls),
+		T(test_no_namenode), T(test_denied) };
 	return cmocka_run_group_tests(tests, double_start, double_stop);
 }
