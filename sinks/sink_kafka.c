@@ -82,6 +82,8 @@ struct kafka_sink {
 	struct flight flights[PENDING_SPANS];
 	struct avro_event look;
 	char reason[256];			/* why the last report was bad */
+	bool fatal;				/* the client takes nothing any more, ever: another one has to go on */
+	uint64_t renew_ns;			/* when that is tried next */
 
 	struct kafka_audit *audit;		/* NULL: no counts of audit */
 	struct flight_list held;		/* no count with them is on its way yet */
@@ -220,9 +222,14 @@ report_on(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque)
 static void
 error_on(rd_kafka_t *kafka, int error, const char *reason, void *opaque)
 {
-	(void)kafka;
 	static struct log_limit limit;
 	struct kafka_sink *sink = opaque;
+	char text[256] = "";
+	if (error == RD_KAFKA_RESP_ERR__FATAL) {
+		sink->fatal = true;
+		rd_kafka_fatal_error(kafka, text, sizeof text);
+		reason = text;
+	}
 	if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || error == RD_KAFKA_RESP_ERR__TRANSPORT)
 		counter_add(&sink->env->counters->connection_failed, 1);
 	log_limited(&limit, LOG_WARN, "sink %s: Kafka: %s: %s", sink->env->name, rd_kafka_err2name((rd_kafka_resp_err_t)error), reason);
@@ -357,6 +364,70 @@ kafka_free(struct kafka_sink *sink)
 	free(sink);
 }
 
+/* A client, with a handle of the plain topic, in place of the one that there may be. */
+static int
+client_open(struct kafka_sink *sink, struct err *err)
+{
+	const struct kafka_config *config = sink->config;
+	rd_kafka_conf_t *conf = NULL;
+	rd_kafka_topic_t *plain = NULL;
+	char text[512];
+	int rc = conf_make(&conf, config, sink->env->agent, sink->env->name, err);
+	if (rc)
+		return rc;
+	rd_kafka_conf_set_opaque(conf, sink);
+	rd_kafka_conf_set_dr_msg_cb(conf, report_on);
+	rd_kafka_conf_set_error_cb(conf, error_on);
+	rd_kafka_conf_set_log_cb(conf, log_on);
+	rd_kafka_t *kafka = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+	if (!kafka) {
+		rd_kafka_conf_destroy(conf);
+		return err_set(err, EINVAL, "the Kafka client does not start: %s", text);
+	}
+	if (sink->plain_topic[0] && !(plain = rd_kafka_topic_new(kafka, sink->plain_topic, NULL)))
+		rc = err_set(err, EINVAL, "kafka.topic \"%s\": %s", sink->plain_topic, rd_kafka_err2str(rd_kafka_last_error()));
+	if (!rc && sink->audit)
+		rc = kafka_audit_client(sink->audit, kafka, err);
+	if (rc) {
+		if (plain)
+			rd_kafka_topic_destroy(plain);
+		rd_kafka_destroy(kafka);
+		return rc;
+	}
+	if (sink->plain)
+		rd_kafka_topic_destroy(sink->plain);
+	if (sink->kafka)
+		rd_kafka_destroy(sink->kafka);
+	sink->kafka = kafka;
+	sink->plain = plain;
+	sink->fatal = false;
+	rd_kafka_queue_t *queue = rd_kafka_queue_get_main(kafka);
+	uint64_t one = 1;
+	rd_kafka_queue_io_event_enable(queue, sink->wake_fd, &one, sizeof one);
+	rd_kafka_queue_destroy(queue);
+	return 0;
+}
+
+/* An idempotent producer that lost count with its brokers has failed for good. What it had not delivered goes back to the channel, and another one
+ * goes on. */
+static void
+client_renew(struct kafka_sink *sink)
+{
+	struct err err = { "" };
+	uint64_t now_ns = clock_now_ns(sink->env->clock);
+	if (now_ns < sink->renew_ns)
+		return;
+	sink->renew_ns = now_ns + NS_PER_S;
+	rd_kafka_purge(sink->kafka, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	if (rd_kafka_flush(sink->kafka, 1000))
+		return;		/* some are not answered yet */
+	flights_end(sink);
+	if (client_open(sink, &err))
+		log_error("sink %s: the Kafka client has failed, and another one does not begin: %s", sink->env->name, err.text);
+	else
+		log_warn("sink %s: the Kafka client had failed for good; another one goes on", sink->env->name);
+}
+
 static int
 kafka_open(void **made, const void *config_, struct sink_env *env, struct err *err)
 {
@@ -374,50 +445,24 @@ kafka_open(void **made, const void *config_, struct sink_env *env, struct err *e
 		sink->free = &sink->flights[i];
 	}
 	sink->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	rd_kafka_conf_t *conf = NULL;
-	char text[512];
 	if (sink->wake_fd < 0)
 		rc = err_set(err, errno, "eventfd: %s", strerror(errno));
-	else if ((rc = escape_parse(&sink->topic, config->topic, err)) == 0)
-		rc = conf_make(&conf, config, env->agent, env->name, err);
+	else
+		rc = escape_parse(&sink->topic, config->topic, err);
+	/* Flume fills escapes in only where the topic may change at all. */
+	if (!rc && !config->topic_override) {
+		snprintf(sink->plain_topic, sizeof sink->plain_topic, "%s", config->topic);
+	} else if (!rc && escape_is_plain(sink->topic)) {
+		struct event_view none = { 0 };
+		(void)escape_fill(sink->topic, &none, sink->plain_topic, sizeof sink->plain_topic);
+	}
+	rc = rc ? rc : client_open(sink, err);
+	if (!rc && config->audit.topic)
+		rc = kafka_audit_open(&sink->audit, &config->audit, sink->kafka, env, err);
 	if (rc) {
 		kafka_free(sink);
 		return rc;
 	}
-	rd_kafka_conf_set_opaque(conf, sink);
-	rd_kafka_conf_set_dr_msg_cb(conf, report_on);
-	rd_kafka_conf_set_error_cb(conf, error_on);
-	rd_kafka_conf_set_log_cb(conf, log_on);
-	sink->kafka = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
-	if (!sink->kafka) {
-		rd_kafka_conf_destroy(conf);
-		rc = err_set(err, EINVAL, "the Kafka client does not start: %s", text);
-		kafka_free(sink);
-		return rc;
-	}
-	/* Flume fills escapes in only where the topic may change at all. */
-	if (!config->topic_override) {
-		snprintf(sink->plain_topic, sizeof sink->plain_topic, "%s", config->topic);
-	} else if (escape_is_plain(sink->topic)) {
-		struct event_view none = { 0 };
-		(void)escape_fill(sink->topic, &none, sink->plain_topic, sizeof sink->plain_topic);
-	}
-	if (sink->plain_topic[0]) {
-		sink->plain = rd_kafka_topic_new(sink->kafka, sink->plain_topic, NULL);
-		if (!sink->plain) {
-			rc = err_set(err, EINVAL, "kafka.topic \"%s\": %s", sink->plain_topic, rd_kafka_err2str(rd_kafka_last_error()));
-			kafka_free(sink);
-			return rc;
-		}
-	}
-	if (config->audit.topic && (rc = kafka_audit_open(&sink->audit, &config->audit, sink->kafka, env, err))) {
-		kafka_free(sink);
-		return rc;
-	}
-	rd_kafka_queue_t *queue = rd_kafka_queue_get_main(sink->kafka);
-	uint64_t one = 1;
-	rd_kafka_queue_io_event_enable(queue, sink->wake_fd, &one, sizeof one);
-	rd_kafka_queue_destroy(queue);
 	*made = sink;
 	return 0;
 }
@@ -611,6 +656,7 @@ kafka_deliver(void *self, struct span *span)
 		if (error) {
 			flight->unanswered--;
 			flight->failed = true;
+			sink->fatal = sink->fatal || error == RD_KAFKA_RESP_ERR__FATAL;
 			snprintf(sink->reason, sizeof sink->reason, "%s%s", rd_kafka_err2str(error),
 				 error == RD_KAFKA_RESP_ERR__INVALID_ARG ?
 					" (kafka.topic needs a header or a timestamp that the event does not have, or there is no such topic name)" :
@@ -632,6 +678,8 @@ kafka_step(void *self, uint64_t now_ns)
 	(void)!read(sink->wake_fd, &woken, sizeof woken);
 	rd_kafka_poll(sink->kafka, 0);
 	flights_end(sink);
+	if (sink->fatal)
+		client_renew(sink);
 	return sink->pending ? STEP_NS : NS_PER_S;
 }
 

@@ -66,26 +66,9 @@ kafka_audit_check(const struct kafka_audit_config *config, const char *event_top
 }
 
 int
-kafka_audit_open(struct kafka_audit **made, const struct kafka_audit_config *config, rd_kafka_t *kafka, struct sink_env *env, struct err *err)
+kafka_audit_client(struct kafka_audit *audit, rd_kafka_t *kafka, struct err *err)
 {
 	char text[512];
-	uint64_t id;
-	struct kafka_audit *audit = calloc(1, sizeof *audit);
-	if (!audit)
-		return err_set(err, ENOMEM, "no memory for counts of audit");
-	audit->config = config;
-	audit->env = env;
-	audit->kafka = kafka;
-	audit->tier = config->tier ? config->tier : AUDIT_TIER;
-	audit_table_init(&audit->table, (int64_t)(config->window_ns / NS_PER_MS));
-	if (getrandom(&id, sizeof id, 0) != sizeof id)
-		id = clock_wall_ns(env->clock) ^ (uint64_t)getpid() << 48;
-	snprintf(audit->id, sizeof audit->id, "%016" PRIx64, id);
-	if (gethostname(audit->server, sizeof audit->server - 1) || !audit->server[0])
-		snprintf(audit->server, sizeof audit->server, "unknown_server");
-	snprintf(audit->service, sizeof audit->service, "%s.%s", env->agent ? env->agent : "penstock", env->name);
-	utf8_mend(audit->server, strlen(audit->server));
-	utf8_mend(audit->service, strlen(audit->service));
 	/* Whatever the events are sent with, a count is told once all replicas have it. */
 	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(kafka);
 	size_t room = sizeof text;
@@ -96,13 +79,39 @@ kafka_audit_open(struct kafka_audit **made, const struct kafka_audit_config *con
 	if (rd_kafka_topic_conf_set(conf, "message.timeout.ms", patience, text, sizeof text) ||
 	    rd_kafka_topic_conf_set(conf, "request.required.acks", "-1", text, sizeof text)) {
 		rd_kafka_topic_conf_destroy(conf);
-		free(audit);
 		return err_set(err, EINVAL, "penstock.kafka.audit.topic: %s", text);
 	}
-	audit->topic = rd_kafka_topic_new(kafka, config->topic, conf);
-	if (!audit->topic) {
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(kafka, audit->config->topic, conf);
+	if (!topic)
+		return err_set(err, EINVAL, "penstock.kafka.audit.topic \"%s\": %s", audit->config->topic, rd_kafka_err2str(rd_kafka_last_error()));
+	kafka_audit_stop(audit);
+	audit->topic = topic;
+	audit->kafka = kafka;
+	return 0;
+}
+
+int
+kafka_audit_open(struct kafka_audit **made, const struct kafka_audit_config *config, rd_kafka_t *kafka, struct sink_env *env, struct err *err)
+{
+	uint64_t id;
+	struct kafka_audit *audit = calloc(1, sizeof *audit);
+	if (!audit)
+		return err_set(err, ENOMEM, "no memory for counts of audit");
+	audit->config = config;
+	audit->env = env;
+	audit->tier = config->tier ? config->tier : AUDIT_TIER;
+	audit_table_init(&audit->table, (int64_t)(config->window_ns / NS_PER_MS));
+	if (getrandom(&id, sizeof id, 0) != sizeof id)
+		id = clock_wall_ns(env->clock) ^ (uint64_t)getpid() << 48;
+	snprintf(audit->id, sizeof audit->id, "%016" PRIx64, id);
+	if (gethostname(audit->server, sizeof audit->server - 1) || !audit->server[0])
+		snprintf(audit->server, sizeof audit->server, "unknown_server");
+	snprintf(audit->service, sizeof audit->service, "%s.%s", env->agent ? env->agent : "penstock", env->name);
+	utf8_mend(audit->server, strlen(audit->server));
+	utf8_mend(audit->service, strlen(audit->service));
+	if (kafka_audit_client(audit, kafka, err)) {
 		free(audit);
-		return err_set(err, EINVAL, "penstock.kafka.audit.topic \"%s\": %s", config->topic, rd_kafka_err2str(rd_kafka_last_error()));
+		return -EINVAL;
 	}
 	*made = audit;
 	return 0;

@@ -30,6 +30,8 @@ struct kafka_mail {
 /* 0 or -EINVAL. event_topic: kafka.topic. */
 int kafka_audit_check(const struct kafka_audit_config *config, const char *event_topic, const char *acks, struct err *err);
 int kafka_audit_open(struct kafka_audit **audit, const struct kafka_audit_config *config, rd_kafka_t *kafka, struct sink_env *env, struct err *err);
+/* From now on counts go by this producer; nothing is under way. 0 or -EINVAL: as before. */
+int kafka_audit_client(struct kafka_audit *audit, rd_kafka_t *kafka, struct err *err);
 /* A good report of an event. */
 void kafka_audit_add(struct kafka_audit *audit, const rd_kafka_message_t *message, int64_t time_ms);
 /* The report of a count. */

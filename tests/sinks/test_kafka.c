@@ -191,6 +191,36 @@ broker_down_then_up(void **state)
 	topic_is("t1", 1, "0::patient;");
 }
 
+/* An idempotent producer that lost count with its broker takes nothing any more: another one has to go on, with what it had not delivered. */
+static void
+failed(const char *audit)
+{
+	assert_int_equal(fixture_open(&f, &sink_kafka, &clock_system, servers, "kafka.topic=t1", "flumeBatchSize=10", "kafka.producer.acks=all",
+		"kafka.producer.enable.idempotence=true", audit, NULL), 0);
+	char body[32];
+	for (int turn = 1; turn <= 2; turn++) {
+		for (int i = 0; i < 25; i++)
+			fake_put(&f.channel, body, (uint32_t)snprintf(body, sizeof body, "e%d", i), NULL);
+		rd_kafka_mock_push_request_errors(mock, 0 /* Produce */, 1, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+		settle_all((uint32_t)turn * 25);
+		assert_true(f.channel.rollbacks >= (uint32_t)turn);
+	}
+}
+
+static void
+failed_for_good(void **state)
+{
+	(void)state;
+	failed(NULL);
+}
+
+static void
+failed_for_good_with_counts(void **state)
+{
+	(void)state;
+	failed("penstock.kafka.audit.topic=audit");
+}
+
 /* Nobody there at the stop: what pends goes back to the channel, bounded in time. */
 static void
 stop_without_broker(void **state)
@@ -523,7 +553,7 @@ main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		T(messages), T(topics_and_partitions), T(event_format), T(errors_are_tried_again), T(broker_down_then_up), T(stop_without_broker),
+		T(messages), T(topics_and_partitions), T(event_format), T(errors_are_tried_again), T(broker_down_then_up), T(failed_for_good), T(failed_for_good_with_counts), T(stop_without_broker),
 		T(mistakes_are_told), T(audit_counts), T(audit_by_record_time), T(audit_event_format), T(audit_of_failures), T(audit_before_settle), T(audit_refused),
 		T(audit_small_channel), T(audit_mistakes), cmocka_unit_test(java_names),
 	};
