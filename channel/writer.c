@@ -722,7 +722,8 @@ engine_writer_step(struct channel *channel, uint64_t wait_ns)
 		wait_ns = tell_ns;
 	(void)atomic_exchange(&e->writer_sleeps, true);
 	bool more_room = atomic_load(&e->starved) && atomic_load(&e->settled_total) != e->settled_seen;
-	if (!more_room && ((!submitted(e) && !ledger_pending(e->ledger)) || !groups_room(e) || e->fencing || e->park_ns)) {
+	bool notes = !e->failed && ledger_pending(e->ledger);	/* those wait for an extent that works */
+	if (!more_room && ((!submitted(e) && !notes) || !groups_room(e) || e->fencing || e->park_ns)) {
 		struct timespec wait = { .tv_sec = (time_t)(wait_ns / NS_PER_S), .tv_nsec = (long)(wait_ns % NS_PER_S) };
 		struct pollfd fd = { .fd = e->wake_fd, .events = POLLIN };
 		if (ppoll(&fd, 1, &wait, NULL) > 0) {
