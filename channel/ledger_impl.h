@@ -129,6 +129,7 @@ struct ledger {
 	uint32_t durable_crc;
 	uint64_t held_events;
 	uint64_t pruned;		/* the helper's: number of the last pruning */
+	uint64_t snapshot_ns, snapshot_backoff_ns;	/* the helper's: when the next may be tried after one that failed */
 	bool recovering;
 	struct ledger_counters counters;
 	struct metric_set metrics;

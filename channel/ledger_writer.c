@@ -7,6 +7,8 @@
 #include "channel/ledger_impl.h"
 
 #define CARRY_BYTES (64u << 10)		/* of one block */
+#define SNAPSHOT_BACKOFF_NS (100 * NS_PER_MS)	/* after one that failed: doubled with every failure, to 10 s */
+#define SNAPSHOT_BACKOFF_MAX_NS (10 * NS_PER_S)
 #define PRUNE_TURN 4096u		/* records looked at before the lock is offered to others */
 
 /* ---- the writer's side ---- */
@@ -287,9 +289,13 @@ snapshot(struct ledger *l, uint64_t position, uint32_t crc)
 {
 	uint64_t bytes = 0;
 	if (snapshot_write(&l->snapshots, &l->table, &l->lock, position, crc, &bytes)) {
+		uint64_t backoff = l->snapshot_backoff_ns ? 2 * l->snapshot_backoff_ns : SNAPSHOT_BACKOFF_NS;
+		l->snapshot_backoff_ns = backoff < SNAPSHOT_BACKOFF_MAX_NS ? backoff : SNAPSHOT_BACKOFF_MAX_NS;
+		l->snapshot_ns = clock_now_ns(l->engine->clock) + l->snapshot_backoff_ns;
 		counter_add(&l->counters.snapshot_errors, 1);
 		return;
 	}
+	l->snapshot_ns = l->snapshot_backoff_ns = 0;
 	counter_add(&l->counters.snapshots, 1);
 	counter_set(&l->counters.snapshot_bytes, bytes);
 }
@@ -306,7 +312,7 @@ ledger_tend(struct ledger *l, uint64_t checkpoint_position, uint64_t checkpoint_
 	pthread_mutex_unlock(&l->lock);
 	/* Large ledgers are written less often: at most a quarter of what the log writes. */
 	uint64_t step = 4 * live > l->segment_bytes ? 4 * live : l->segment_bytes;
-	if (!l->snapshots.valid || position - l->snapshots.position >= step)
+	if ((!l->snapshots.valid || position - l->snapshots.position >= step) && (!l->snapshot_ns || clock_now_ns(l->engine->clock) >= l->snapshot_ns))
 		snapshot(l, position, crc);
 	pthread_mutex_lock(&l->lock);
 	uint64_t floor = l->table.oldest && !BROKEN(CARRY) ? l->table.oldest->position : UINT64_MAX;
