@@ -112,6 +112,8 @@ segment_make(struct ringlog *log, uint64_t index)
 			pthread_mutex_lock(&log->lock);
 			rc = segment_insert(log, index, file);
 			pthread_mutex_unlock(&log->lock);
+		} else if (rc == -ENOSPC || rc == -EDQUOT) {
+			(void)log->io->ops->remove(log->io, path);	/* a part of it: the next start would take it for damage */
 		}
 	}
 	pthread_mutex_unlock(&log->make_lock);
@@ -627,6 +629,28 @@ reserve_tend(struct ringlog *log)
 		log->reserve_index = UINT64_MAX;
 }
 
+/* Segments that somebody removed and nobody needs any more: closed, their bytes are free, and none waits in vain to be used again. */
+static void
+segments_gone_forget(struct ringlog *log)
+{
+	struct logio_file *file;
+	bool found = true;
+	pthread_mutex_lock(&log->make_lock);
+	while (found) {
+		found = false;
+		file = NULL;
+		pthread_mutex_lock(&log->lock);
+		uint64_t keep = atomic_load(&log->keep_position), end = log->checkpoint_position < keep ? log->checkpoint_position : keep;
+		for (uint32_t i = 0; i < log->segment_count && (log->segments[i].index + 1) * log->segment_bytes <= end && !found; i++)
+			if ((found = log->segments[i].gone))
+				file = segment_remove(log, log->segments[i].index);
+		pthread_mutex_unlock(&log->lock);
+		if (file)
+			log->io->ops->file_close(log->io, file);
+	}
+	pthread_mutex_unlock(&log->make_lock);
+}
+
 /* Segments that nobody needs any more give their bytes back until there is room. */
 static void
 space_make(struct ringlog *log, uint32_t dir)
@@ -686,6 +710,8 @@ ringlog_tend(struct ringlog *log, uint64_t position)
 {
 	uint64_t next = position / log->segment_bytes + 1, free_bytes;
 	char to[PATH_BYTES], spare[PATH_BYTES];
+	if (atomic_load(&log->segments_gone))
+		segments_gone_forget(log);
 	if (atomic_load(&log->no_space))
 		space_make(log, next % log->dir_count);
 	if (!log->io->ops->free_bytes(log->io, log->dirs[next % log->dir_count], &free_bytes))
@@ -711,7 +737,12 @@ ringlog_tend(struct ringlog *log, uint64_t position)
 		if (!log->spare[dir] && log->io->ops->file_open(log->io, spare, log->segment_bytes, LOGIO_CREATE | LOGIO_ZERO, &log->spare[dir]))
 			continue;
 		pthread_mutex_lock(&log->make_lock);
-		if (!segment_has(log, index) && log->io->ops->rename(log->io, spare, to, true) == 0) {
+		int rc = segment_has(log, index) ? -EEXIST : log->io->ops->rename(log->io, spare, to, true);
+		if (rc == -ENOENT) {	/* removed, or renamed by a call that failed then */
+			log->io->ops->file_close(log->io, log->spare[dir]);
+			log->spare[dir] = NULL;
+		}
+		if (!rc) {
 			pthread_mutex_lock(&log->lock);
 			if (segment_insert(log, index, log->spare[dir]) == 0)
 				log->spare[dir] = NULL;

@@ -92,6 +92,28 @@ segments_look(struct ringlog *log, uint64_t position)
 	return found;
 }
 
+/* The segments kept for state records: one that is gone is made anew where there is room. */
+static void
+reserve_look(struct ringlog *log)
+{
+	char path[RINGLOG_PATH_BYTES];
+	pthread_mutex_lock(&log->make_lock);
+	for (uint32_t dir = 0; dir < log->dir_count; dir++) {
+		pthread_mutex_lock(&log->lock);
+		struct logio_file *file = log->reserve[dir];
+		pthread_mutex_unlock(&log->lock);
+		snprintf(path, sizeof path, "%s/segment-reserve", log->dirs[dir]);
+		if (!file || !ringlog_gone(log, path, file))
+			continue;
+		log_error("%s: was removed while the log is open: a full disk needs it, so that what drains the log can be noted; it is made anew", path);
+		pthread_mutex_lock(&log->lock);
+		log->reserve[dir] = NULL;
+		pthread_mutex_unlock(&log->lock);
+		log->io->ops->file_close(log->io, file);
+	}
+	pthread_mutex_unlock(&log->make_lock);
+}
+
 /* Checkpoints go on without their backup: told, counted, and made anew. */
 static void
 backup_look(struct ringlog *log)
@@ -134,6 +156,8 @@ ringlog_look(struct ringlog *log, uint64_t position)
 		atomic_fetch_and(&log->gone, ~(unsigned)RINGLOG_GONE_DIR);
 		log_info("%s: the log's files are back", log->dirs[0]);
 	}
+	if (!dir)
+		reserve_look(log);
 	if (!dir && segments_look(log, position))
 		atomic_fetch_or(&log->gone, RINGLOG_GONE_SEGMENT);
 }

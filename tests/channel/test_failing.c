@@ -32,16 +32,32 @@ static int refused_rc;		/* so */
 static const char *broken;	/* files whose writing fails: the beginning of their paths */
 static struct logio_file *broken_files[4];
 static uint32_t broken_count, broken_writes;
+static bool spare_fails;	/* the next renaming of the spare segment, after it was done */
+static uint32_t spare_opens;
 
 static int
 my_open(struct logio *io, const char *path, uint64_t bytes, unsigned flags, struct logio_file **file)
 {
 	if (refused && !strcmp(path, refused))
 		return refused_rc;
+	spare_opens += !strcmp(path, "/d/segment-spare");
 	int rc = real->file_open(io, path, bytes, flags, file);
+	struct logio_file *empty;
+	if (rc == -ENOSPC && real->there(io, path, NULL) == -ENOENT)
+		(void)real->file_open(io, path, 0, LOGIO_CREATE, &empty);	/* as on a real disk: its name is there */
 	if (!rc && broken && !strncmp(path, broken, strlen(broken)) && broken_count < 4)
 		broken_files[broken_count++] = *file;
 	return rc;
+}
+
+static int
+my_rename(struct logio *io, const char *from, const char *to, bool sync)
+{
+	int rc = real->rename(io, from, to, sync);
+	if (rc || !spare_fails || strcmp(from, "/d/segment-spare"))
+		return rc;
+	spare_fails = false;
+	return -EIO;
 }
 
 static int
@@ -64,6 +80,7 @@ begin(struct logio_mem **mem, struct channel_case *c, struct rig *r)
 	mine = *real;
 	mine.file_open = my_open;
 	mine.write = my_write;
+	mine.rename = my_rename;
 	io->ops = &mine;
 	refused = broken = NULL;
 	broken_count = broken_writes = 0;
@@ -302,11 +319,180 @@ test_bad_sector_costs(void **state)
 	}
 }
 
+/* While nothing can be stored, a note that waits does not keep the writer awake. */
+static void
+test_note_waits(void **state)
+{
+	(void)state;
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	struct ledger_link *link;
+	struct err err;
+	uint64_t number, count = 1;
+	begin(&mem, &c, &r);
+	struct engine *e = (struct engine *)r.channel;
+	assert_int_equal(ledger_link_open(e->ledger, "test", 1u << 16, -1, &link, &err), 0);
+	fill(&r, 2);
+	logio_mem_fail_after(mem, 0);
+	assert_int_equal(rig_put(&r, 10, 1000), 10);
+	step(&r, 20);
+	assert_int_equal(gauge("Unhealthy"), 1);
+	struct state_record record = { .class = STATE_CONSUMER, .key = "k", .key_len = 1, .value = "v", .value_len = 1 };
+	assert_int_equal(ledger_note(link, &record, &number), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(write(e->wake_fd, &count, sizeof count), sizeof count);
+		(void)r.channel->ops->writer_step(r.channel, NS_PER_S);	/* it sleeps, and is woken */
+		struct pollfd woken = { .fd = e->wake_fd, .events = POLLIN };
+		assert_int_equal(poll(&woken, 1, 0), 0);
+	}
+	logio_mem_fail_after(mem, UINT64_MAX);
+	pass(&r, 10);
+	assert_int_equal(gauge("Unhealthy"), 0);
+	assert_int_equal(ledger_durable(link), number);		/* it was not lost */
+	ledger_link_close(link);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+/* A snapshot that fails is not written anew at each turn of the helper: it is as long as the ledger. */
+static void
+test_snapshot_fails(void **state)
+{
+	(void)state;
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	begin(&mem, &c, &r);
+	rig_close(&r);
+	broken = "/c/ledger-";
+	rig_open(&r, &c, 0);
+	fill(&r, 100);			/* of more than a segment: one is due */
+	for (int i = 0; i < 600; i++) {	/* half a minute */
+		clock_manual_advance(&manual, 50 * NS_PER_MS);
+		step(&r, 1);
+	}
+	assert_in_range(broken_writes, 3, 12);
+	assert_int_equal(metrics_sum("LEDGER", "c1", "snapshot_errors"), broken_writes);
+	broken = NULL;
+	uint64_t before = metrics_sum("LEDGER", "c1", "snapshots");
+	pass(&r, 10);
+	assert_true(metrics_sum("LEDGER", "c1", "snapshots") > before);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
+static uint64_t
+bytes_used(struct logio_mem *mem)
+{
+	uint64_t bytes;
+	assert_int_equal(logio_mem_io(mem)->ops->free_bytes(logio_mem_io(mem), "/d", &bytes), 0);
+	return (UINT64_C(1) << 40) - bytes;
+}
+
+/* On a full disk somebody removes the oldest segment: what is behind it still gives its bytes back when it is drained, and intake goes on. */
+static void
+test_removed_on_full_disk(void **state)
+{
+	(void)state;
+	struct channel_file_config spares = config;
+	spares.spare_bytes = 1u << 26;	/* more than there will be */
+	place.config = &spares;
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	begin(&mem, &c, &r);
+	struct logio *io = logio_mem_io(mem);
+	fill(&r, 300);
+	uint64_t full = bytes_used(mem);
+	assert_int_equal(io->ops->remove(io, "/d/segment-0000000000000000"), 0);
+	logio_mem_space(mem, full - (1u << 20));
+	pass(&r, 1);
+	assert_int_equal(gauge("files_gone"), 1);
+	assert_int_equal(gauge("disk_full"), 1);
+	assert_int_equal(drain(&r, 0, 0), 3000);
+	for (int i = 0; i < 5; i++)
+		pass(&r, 2);
+	assert_int_equal(gauge("disk_full"), 0);
+	fill(&r, 20);
+	assert_int_equal(r.done, 3200);
+	rig_close(&r);
+	logio_mem_free(mem);
+	place.config = &config;
+}
+
+/* A segment that found no room leaves nothing behind that looks like a damaged one. */
+static void
+test_full_at_segment_end(void **state)
+{
+	(void)state;
+	struct channel_file_config two = config;
+	two.segment_size = 2u << 20;	/* 128 blocks of 16 KiB */
+	place.config = &two;
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	begin(&mem, &c, &r);
+	step(&r, 1);
+	logio_mem_space(mem, bytes_used(mem) + (3u << 19));	/* above minimumRequiredSpace, too little for a segment */
+	for (int i = 0; i < 256; i++) {
+		step(&r, 1);
+		assert_int_equal(rig_put(&r, 15, 1000), 15);
+		rig_settle_down(&r);
+	}
+	assert_int_equal(((struct engine *)r.channel)->log->position, 4u << 20);
+	assert_int_equal(rig_put(&r, 15, 1000), 15);
+	step(&r, 5);
+	assert_int_equal(r.done, 256 * 15);
+	assert_int_equal(gauge("disk_full"), 1);
+	die(&r, mem);
+	logio_mem_space(mem, UINT64_C(1) << 40);
+	rig_open(&r, &c, 0);
+	assert_int_equal(gauge("damage"), 0);
+	assert_int_equal(drain(&r, 0, 0), 256 * 15);
+	rig_close(&r);
+	logio_mem_free(mem);
+	place.config = &config;
+}
+
+/* The files that the log keeps ready: one that somebody removed, and one whose renaming failed when it had been done, are made anew. */
+static void
+test_kept_ready(void **state)
+{
+	(void)state;
+	struct logio_mem *mem;
+	struct channel_case c;
+	struct rig r;
+	struct ledger_link *link;
+	struct err err;
+	begin(&mem, &c, &r);
+	struct logio *io = logio_mem_io(mem);
+	assert_int_equal(ledger_link_open(((struct engine *)r.channel)->ledger, "test", 1u << 16, -1, &link, &err), 0);
+	pass(&r, 1);
+	uint64_t len;
+	assert_non_null(logio_mem_bytes(mem, "/d/segment-reserve", &len));
+	assert_int_equal(io->ops->remove(io, "/d/segment-reserve"), 0);
+	pass(&r, 1);
+	assert_non_null(logio_mem_bytes(mem, "/d/segment-reserve", &len));
+	spare_fails = true;
+	fill(&r, 200);			/* over two segments */
+	pass(&r, 1);
+	assert_false(spare_fails);
+	spare_opens = 0;
+	fill(&r, 200);
+	assert_true(spare_opens >= 2);
+	assert_int_equal(drain(&r, 0, 0), 4000);
+	ledger_link_close(link);
+	rig_close(&r);
+	logio_mem_free(mem);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_open_refused), cmocka_unit_test(test_many_segments), cmocka_unit_test(test_start_read_once), cmocka_unit_test(test_bad_sector_costs),
+		cmocka_unit_test(test_open_refused), cmocka_unit_test(test_many_segments), cmocka_unit_test(test_start_read_once), cmocka_unit_test(test_bad_sector_costs), cmocka_unit_test(test_note_waits), cmocka_unit_test(test_snapshot_fails),
+		cmocka_unit_test(test_removed_on_full_disk), cmocka_unit_test(test_full_at_segment_end), cmocka_unit_test(test_kept_ready),
 	};
 	return cmocka_run_group_tests_name("failing", tests, NULL, NULL);
 }
