@@ -62,5 +62,11 @@ import json, os, sys
 done = [r for r in map(json.loads, open(sys.argv[1])) if r.get("state") == "DONE" and "file" in r]
 names = os.listdir(sys.argv[2])
 print(names, done)
-sys.exit(not (len(names) == 1 and not names[0].endswith(".tmp") and len(done) == 1 and done[0]["events"] > 15000))
+# stopped while it still took from the channel, the sink ends what it has and opens another file for the rest
+ends = sorted(int(name.rsplit("-", 1)[1]) for name in names if not name.endswith(".tmp"))
+at = 0
+for record in sorted(done, key=lambda r: r["first"]):
+    sys.exit("a gap") if record["first"] != at else None
+    at = record["last"] + 1
+sys.exit(not (len(names) == len(ends) == len(done) and ends == sorted(r["last"] for r in done) and at > 15000))
 EOP
