@@ -126,6 +126,7 @@ struct channel {
 	const struct channel_ops *ops;
 	const char *name;
 	uint32_t transaction_capacity;	/* events; 0: no limit exposed */
+	uint32_t joined_max;		/* blocks that can lie in one group; 0: as many as one may hold */
 	_Atomic uint32_t keep_alive_s;	/* how long a request waits for room before its sender is told that there is none (Flume: a put) */
 	_Atomic uint32_t hungry;	/* the writer is free to take a block: ingresses seal open ones */
 	struct metric_set metrics;	/* Flume's CHANNEL attributes and our own: stored, failed, log_bytes, syncs ... */

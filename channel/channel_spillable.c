@@ -262,6 +262,7 @@ open_on(struct channel **channel, const void *config, const struct channel_env *
 	}
 	struct part_state *disk = &s->parts[OVERFLOW];
 	s->spilling = !s->parts[MEMORY].channel;
+	s->channel.joined_max = disk->channel ? disk->channel->joined_max : 0;
 	s->wake_fd = disk->channel ? disk->engine->wake_fd : s->parts[MEMORY].engine->wake_fd;
 	if (disk->channel) {	/* what an earlier run left on disk comes first */
 		uint64_t left = atomic_load(&disk->engine->durable) - disk->engine->acked;

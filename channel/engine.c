@@ -526,6 +526,10 @@ engine_open(struct channel **channel, const struct engine_config *config, struct
 		if (!rc && e->log->segment_bytes < e->block_bytes)
 			rc = err_set(err, EINVAL, "segments of %llu bytes cannot hold a block of %u", (unsigned long long)e->log->segment_bytes,
 				     e->block_bytes);
+		if (!rc) {	/* beside a block of state records, which has a quarter of a segment at most */
+			uint64_t joined = e->log->segment_bytes / 4 * 3 / e->block_bytes;
+			e->channel.joined_max = joined == 0 ? 1 : joined < LOGIO_WRITES_MAX ? (uint32_t)joined : LOGIO_WRITES_MAX - 1;
+		}
 		if (!rc && e->log->active_key)
 			rc = sealer_open(&e->sealer, e->log->keys, e->log->active_key, e->log->log_id, err);
 		for (uint32_t i = 0; i < e->block_count; i++)

@@ -128,7 +128,7 @@ ingress_ready(struct ingress_source *in, uint32_t len)
 /* A batch that enters whole or not at all: its blocks lie in one group of each channel, so that a crash keeps all or none too. Between begin and commit only
  * ingress_append of this source is called; it may answer NULL, the error is then remembered. `ticket` (may be 0) is set on every event.
  * commit: 0, all events that interceptors and selector left are on their way; -ENOSPC a required channel has no credit now; -EMSGSIZE more than
- * INGRESS_HELD_MAX blocks, or an event larger than a block; nothing has entered then and the ticket has no event. */
+ * INGRESS_HELD_MAX blocks, or than lie in one segment of a log, or an event larger than a block; nothing has entered then and the ticket has no event. */
 void ingress_begin(struct ingress_source *in, uint32_t ticket);
 int ingress_commit(struct ingress_source *in);
 /* How long a request may wait for credit before its client is told: the longest keep-alive of the channels that must have its events. */

@@ -23,7 +23,10 @@ whole_split(struct ingress *ingress)
 static bool
 hold(struct ingress *ingress, struct ingress_channel *channel)
 {
-	if (channel->held_count == INGRESS_HELD_MAX - 1) {	/* the open one becomes the last */
+	uint32_t most = channel->link->channel->joined_max;
+	if (!most || most > INGRESS_HELD_MAX)
+		most = INGRESS_HELD_MAX;
+	if (channel->held_count + 1 >= most) {	/* the open one becomes the last */
 		ingress->whole.status = -EMSGSIZE;
 		return false;
 	}

@@ -23,6 +23,7 @@ DIFFERENT = {
     "header-value-null": {"events": None},						# the header is left out
 }
 TINY = "json-tiny-channel"
+SMALL = "json-small-segments"
 
 
 def skip(why):
@@ -41,7 +42,7 @@ if wire == "tap":
 work = tempfile.mkdtemp(prefix="penstock-curl-")
 BLOB, MORPHLINE = "org.apache.flume.source.http.BLOBHandler", "org.apache.flume.sink.solr.morphline.BlobHandler"
 sources = {
-    "json": {}, "json-text-sink": {}, TINY: {},
+    "json": {}, "json-text-sink": {}, TINY: {}, SMALL: {},
     "blob-mandatory": {"handler": BLOB, "handler.mandatoryParameters": "basename"}, "blob-default": {"handler": BLOB},
     "morphline": {"handler": MORPHLINE, "handler.maxBlobLength": "5"},
 }
@@ -56,6 +57,8 @@ for name, options in sources.items():
         lines.append(f"a1.sources.{i}.{key} = {value}")
     lines += [f"a1.channels.c{i}.type = memory", f"a1.channels.c{i}.capacity = {1 if name == TINY else 10000}",
               f"a1.channels.c{i}.transactionCapacity = {1 if name == TINY else 100}"]
+    if name == SMALL:	# segments of 2 MiB
+        lines[-3:] = [f"a1.channels.c{i}.{o}" for o in ("type = file", f"checkpointDir = {work}/checkpoint", f"dataDirs = {work}/data", "maxFileSize = 1")]
     if name == TINY:
         lines.append(f"a1.channels.c{i}.keep-alive = 1")
     else:
@@ -161,6 +164,8 @@ try:
          [{"headers": {}, "body_hex": "feff00e4"}]),
         ("mimetype", "morphline", "POST", "/?a=1&a=2&b=", [("Content-Type", "text/css")], b"12345", (), 200, "",
          [{"headers": {"_attachment_mimetype": "text/css", "a": "1", "b": ""}, "body": "12345"}]),
+        ("larger than a segment", SMALL, "POST", "/", (), json.dumps([{"body": "s" * 100000}] * 30).encode(), (), 413, "The events do not fit into one batch", []),
+        ("after it", SMALL, "POST", "/", (), json.dumps([{"body": "s" * 100000}] * 10).encode(), (), 200, "", [{"headers": {}, "body": "s" * 100000}] * 10),
         ("cut", "morphline", "POST", "/", (), b"123456789", (), 200, "", [{"headers": {}, "body": "12345"}]),
     ]
     for case, source, method, path, headers, body, more, want, said, events in rows:
