@@ -102,7 +102,7 @@ answer(const struct address *a)
 	r->len = (uint32_t)len;
 	memcpy(r->name, name, len);
 	atomic_init(&r->again_s, again_s);
-	/* The text that stood for it, if any, stays: events under way may point to it. Once an address. */
+	r->before = known;
 	atomic_store_explicit(&cache[b][at], r, memory_order_release);
 }
 

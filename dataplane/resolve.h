@@ -7,6 +7,7 @@
 
 struct resolved {
 	uint8_t ip[16];
+	const struct resolved *before;	/* what stood for it until a server could tell: events under way may point to it */
 	uint32_t len;
 	_Atomic uint32_t again_s;	/* nobody could tell: its text for now, to be asked again then; 0: an answer for good */
 	char name[];
