@@ -730,6 +730,70 @@ test_tls_never_durable(void **state)
 	tls.close(&tls);
 }
 
+static int alert_read;
+
+static void
+on_info(const SSL *ssl, int where, int what)
+{
+	(void)ssl;
+	if (where & SSL_CB_READ && where & SSL_CB_ALERT)
+		alert_read = what & 0xff;
+}
+
+/* A client of TLS 1.2 that asks for another handshake is told no and loses nothing; one of TLS 1.3 may have its keys renewed as often as it likes. Both carriers. */
+static void
+test_tls_anew(void **state)
+{
+	(void)state;
+	struct stream_case *const carriers[] = { &kernel, &lcore };
+	for (int which = 0; which < 2; which++) {
+		char line[64], want[64 * 41] = "", got[64 * 41] = "";
+		T.carrier = carriers[which];
+		tls.durable = which == 1;
+		tls.open(&tls, &source_syslogtcp, "keepFields=all");
+		SSL_CTX_set_max_proto_version(T.ctx, TLS1_2_VERSION);
+		int i = tls.dial(&tls);
+		for (int n = 0; n < 50; n++)
+			tls.turn(&tls, true, NS_PER_MS);
+		assert_true(tls.send(&tls, i, "<13>before\n", 11) == 11);
+		alert_read = 0;
+		SSL_set_info_callback(T.clients[i].ssl, on_info);
+		assert_int_equal(SSL_renegotiate(T.clients[i].ssl), 1);
+		SSL_do_handshake(T.clients[i].ssl);	/* asks */
+		for (int n = 0; n < 50; n++)
+			tls.turn(&tls, true, NS_PER_MS);
+		assert_int_equal(alert_read, SSL_AD_NO_RENEGOTIATION);
+		assert_string_equal(rig_stored(&tls.rig), "<13>before\n");
+		/* OpenSSL's client ends what it is told no on, with an alert. */
+		assert_int_equal(counter_read(&tls.counters(&tls)->reset_tls), 1);
+		tls.drop(&tls, i);
+		for (int n = 0; n < 50; n++)
+			tls.turn(&tls, true, NS_PER_MS);
+		SSL_CTX_set_max_proto_version(T.ctx, TLS1_3_VERSION);
+		i = tls.dial(&tls);
+		for (int n = 0; n < 50; n++)
+			tls.turn(&tls, true, NS_PER_MS);
+		for (int k = 0; k < 40; k++) {
+			assert_int_equal(SSL_key_update(T.clients[i].ssl, k & 1 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+			assert_int_equal(SSL_do_handshake(T.clients[i].ssl), 1);
+			size_t len = (size_t)snprintf(line, sizeof line, "<13>line %d\n", k);
+			assert_int_equal(tls.send(&tls, i, line, len), len);
+			strcat(want, line);
+			tls.turn(&tls, true, NS_PER_MS);
+			strcat(got, rig_stored(&tls.rig));
+		}
+		for (int n = 0; n < 50; n++)
+			tls.turn(&tls, true, NS_PER_MS);
+		strcat(got, rig_stored(&tls.rig));
+		assert_string_equal(got, want);
+		tls.drop(&tls, i);
+		for (int n = 0; n < 50; n++)
+			tls.turn(&tls, true, NS_PER_MS);
+		assert_int_equal(counter_read(&tls.counters(&tls)->open), 0);
+		tls.close(&tls);
+	}
+}
+
 static void
 test_kernel(void **state)
 {
@@ -818,7 +882,7 @@ main(void)
 		cmocka_unit_test(test_kernel), cmocka_unit_test(test_lcore_received), cmocka_unit_test(test_lcore_durable),
 		cmocka_unit_test(test_tls_kernel), cmocka_unit_test(test_kernel_buffers),
 		cmocka_unit_test(test_tls_lcore_received), cmocka_unit_test(test_tls_lcore_durable),
-		cmocka_unit_test(test_tls_record), cmocka_unit_test(test_tls_never_durable),
+		cmocka_unit_test(test_tls_record), cmocka_unit_test(test_tls_never_durable), cmocka_unit_test(test_tls_anew),
 	};
 	return cmocka_run_group_tests_name("stream_carriers", tests, NULL, NULL);
 }
