@@ -156,9 +156,10 @@ on_bytes(void *source, struct stream *stream, const uint8_t *bytes, uint32_t len
 			stream_wait(stream, STREAM_WAIT_SETTLE);
 			return n;
 		}
-		/* Each line under way may be answered FAILED. All of them have room behind TLS, too. */
+		/* Each line under way may be answered FAILED. All of them have room behind TLS, too. While there are any, room comes when they are stored; the
+		 * peer's reading makes none where nothing was sent. */
 		if (stream_send_room(stream) < 96u * (t->lines + 2)) {
-			stream_wait(stream, STREAM_WAIT_SEND);
+			stream_wait(stream, t->lines ? STREAM_WAIT_SETTLE : STREAM_WAIT_SEND);
 			return n;
 		}
 		uint32_t ticket = 0;
