@@ -65,11 +65,18 @@ counts_read_all(struct compare *compare, const struct camus_conf *conf, struct e
 	rd_kafka_resp_err_t code = topic ? rd_kafka_metadata(consumer, 0, topic, &metadata, (int)conf->timeout_ms) : RD_KAFKA_RESP_ERR__FAIL;
 	if (!code && metadata->topic_cnt == 1)
 		code = metadata->topics[0].err;
-	int rc = 0, open = 0;
+	int rc = 0, open = 0, count = 0;
+	bool *ended = NULL;
 	if (code)
 		rc = err_set(err, EIO, "%s: %s: no counts were told (etl.run.tracking.post = true)", AUDIT_TOPIC, rd_kafka_err2str(code));
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-	for (int i = 0; !rc && i < metadata->topics[0].partition_cnt; i++, open++)
+	if (!rc) {
+		count = metadata->topics[0].partition_cnt;
+		ended = calloc((size_t)count + 1, sizeof *ended);
+		if (!ended)
+			abort();
+	}
+	for (int i = 0; i < count; i++, open++)
 		rd_kafka_topic_partition_list_add(list, AUDIT_TOPIC, metadata->topics[0].partitions[i].id)->offset = RD_KAFKA_OFFSET_BEGINNING;
 	if (!rc && (code = rd_kafka_assign(consumer, list)))
 		rc = err_set(err, EIO, "%s: %s", AUDIT_TOPIC, rd_kafka_err2str(code));
@@ -78,18 +85,25 @@ counts_read_all(struct compare *compare, const struct camus_conf *conf, struct e
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, WAIT_MS);
 		if (message) {
 			last = clock_now_ns(&clock_system);
-			if (!message->err)
+			if (!message->err) {
 				count_take(compare, message);
-			else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-				open--;
-			else
+			} else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+				/* Agents go on telling: a partition may come to its end again before another one does for the first time. */
+				for (int i = 0; i < count; i++)
+					if (metadata->topics[0].partitions[i].id == message->partition && !ended[i]) {
+						ended[i] = true;
+						open--;
+					}
+			} else {
 				rc = err_set(err, EIO, "%s: %s", AUDIT_TOPIC, rd_kafka_message_errstr(message));
+			}
 			rd_kafka_message_destroy(message);
 		} else if (clock_now_ns(&clock_system) > last + SILENT_NS) {
 			rc = err_set(err, EIO, "%s: nothing came from its leader for %u s", AUDIT_TOPIC, (unsigned)(SILENT_NS / NS_PER_S));
 		}
 	}
 	rd_kafka_topic_partition_list_destroy(list);
+	free(ended);
 	if (metadata)
 		rd_kafka_metadata_destroy(metadata);
 	if (topic)
