@@ -65,33 +65,36 @@ record_put(struct merge *merge, const void *bytes, size_t len)
 	writer_put(merge->writer, merge->part, merge->file, merge->file + 1, "", merge->schema_text, 0, bytes, len, 0);
 }
 
-/* A source as a local file, from its beginning; NULL with err. */
-static FILE *
-source_fetch(struct merge *merge, const struct sweep_source *source)
+/* A source as a local file, from its beginning. -ENODATA: this one cannot be read; -EFBIG: it does not fit here; another -errno: none can be now. */
+static int
+source_fetch(struct merge *merge, const struct sweep_source *source, FILE **made)
 {
 	FILE *file = tmpfile();
-	if (!file) {
-		err_set(merge->err, errno, "no temporary file: %s", strerror(errno));
-		return NULL;
-	}
+	*made = file;
+	if (!file)
+		return err_set(merge->err, EIO, "no temporary file: %s", strerror(errno));
 	for (uint64_t at = 0; at < source->length;) {
 		struct fs_answer answer;
 		void *memory = NULL;
 		struct fs_request request = { .op = FS_READ, .path = source->path, .offset = at, .length = PIECE_BYTES };
 		enum fs_class class = fs_call_wait(merge->place->fs, &request, &answer, &memory);
-		bool good = class == FS_OK && answer.len && fwrite(answer.bytes, 1, answer.len, file) == answer.len;
-		if (!good)
-			err_set(merge->err, EIO, "%s: cannot be read at %" PRIu64 ": %s", source->path, at,
-				class == FS_OK ? answer.len ? strerror(errno) : "it is shorter than it was" : answer.text);
+		int rc = 0;
+		if (class != FS_OK || !answer.len)
+			rc = err_set(merge->err, class == FS_BUSY || class == FS_UNKNOWN || class == FS_LOGIN ? EIO : ENODATA, "%s: cannot be read at %" PRIu64
+				": %s", source->path, at, class == FS_OK ? "it is shorter than it was" : answer.text);
+		else if (fwrite(answer.bytes, 1, answer.len, file) != answer.len)
+			rc = err_set(merge->err, errno == ENOSPC ? EFBIG : EIO, "%s: its local copy cannot be written at %" PRIu64 ": %s", source->path, at,
+				strerror(errno));
 		at += answer.len;
 		free(memory);
-		if (!good) {
+		if (rc) {
 			fclose(file);
-			return NULL;
+			*made = NULL;
+			return rc;
 		}
 	}
 	rewind(file);
-	return file;
+	return 0;
 }
 
 static int
@@ -272,9 +275,10 @@ avro_begin(struct merge *merge)
 		for (size_t i = 1; i < merge->plan->source_count; i++)
 			if (merge->plan->sources[i].modified_ms >= newest->modified_ms)
 				newest = &merge->plan->sources[i];
-		FILE *file = source_fetch(merge, newest);
-		if (!file)
-			return -EIO;
+		FILE *file;
+		int rc = source_fetch(merge, newest, &file);
+		if (rc)
+			return rc;
 		merge->schema_text = unpack_avro_schema(file);
 		fclose(file);
 		if (!merge->schema_text)
@@ -487,12 +491,9 @@ sweep_merge(struct place *place, const struct camus_conf *conf, const struct swe
 	if (!rc)
 		rc = writer_open(&merge.writer, &config, err);
 	for (size_t i = 0; i < plan->source_count && !rc && !part.failed; i++) {
-		FILE *file = source_fetch(&merge, &plan->sources[i]);
-		if (!file) {
-			rc = -EIO;
-			break;
-		}
-		rc = source_unpack(&merge, &file, avro, codec, &plan->sources[i]);
+		FILE *file;
+		rc = source_fetch(&merge, &plan->sources[i], &file);
+		rc = rc ? rc : source_unpack(&merge, &file, avro, codec, &plan->sources[i]);
 		if (rc)
 			break;
 		rc = avro ? avro_take(&merge, file, &plan->sources[i]) : text_take(&merge, file, &plan->sources[i]);

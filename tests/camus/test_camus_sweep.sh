@@ -47,6 +47,15 @@ same "deep/topic/daily/$(day 2)" want.deep "a topic with a dot"
 [ "$(ls "$dir/out/t/hourly/$(day 1)/07" | wc -l)" = 7 ] || fail "sources are touched"
 sweep || fail "again"
 grep -q '^0 folders swept' "$dir/log" || fail "swept again without need"
+# A file that cannot be read is in the way of its folder only.
+mkdir -p "$dir/out/broken/hourly/$(day 1)/00"
+ln -s "$dir/nowhere" "$dir/out/broken/hourly/$(day 1)/00/t.0.1.2.1.1"
+put "zz/hourly/$(day 1)/00" 2 zz
+sweep && fail "a file that cannot be read"
+grep -q '^1 folders swept, 1 not' "$dir/log" || fail "one file stops the sweep of all"
+grep -q 'hourly/.*t.0.1.2.1.1: cannot be read' "$dir/log" || fail "the file is not named"
+same "zz/daily/$(day 1)" want.zz "a day behind one that cannot be swept"
+rm -r "$dir/out/broken"
 # What comes later is added, nothing twice; also when the sources are gone meanwhile.
 put "t/hourly/$(day 1)/08" 2 one
 rm -r "$dir/out/t/hourly/$(day 1)/00"
