@@ -190,6 +190,7 @@ file_open(struct roll_sink *sink)
 	if (rc) {
 		close(sink->fd);
 		sink->fd = -1;
+		(void)unlinkat(sink->directory_fd, sink->name, 0);	/* or a full disk gets one more at each try */
 		return file_failed(sink, "begun", rc);
 	}
 	counter_add(&sink->env->counters->connection_created, 1);
@@ -227,6 +228,8 @@ file_give_up(struct roll_sink *sink, const char *what, int rc)
 			log_error("sink %s: %s/%s: cannot be cut back to its last %llu settled bytes: %s; some events may be in it twice", sink->env->name,
 				  sink->config->directory, sink->name, (unsigned long long)length, strerror(errno));
 		(void)fdatasync(sink->fd);
+		if (!length)
+			(void)unlinkat(sink->directory_fd, sink->name, 0);	/* likewise: nothing in it was settled */
 		close(sink->fd);
 		counter_add(&sink->env->counters->connection_closed, 1);
 		sink->fd = -1;

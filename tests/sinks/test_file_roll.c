@@ -412,6 +412,10 @@ disk_full(void **state)
 	assert_int_equal(len, 4001);
 	free(bytes);
 	free(large);
+	/* The tries in between have left nothing, or a disk that is full for a weekend would have files by the thousand. */
+	char *list = files_list(directory);
+	assert_string_equal(list, "1700000000123-1 1700000000123-3");
+	free(list);
 }
 
 static void
