@@ -132,7 +132,7 @@ struct stream {
 	uint64_t active_ns, frame_ns;	/* monotonic: last byte; first byte of the frame under way, or of the piece of it that must be here in time */
 	uint64_t send_ns;		/* since when the peer takes nothing of the replies that the source waits with (STREAM_WAIT_SEND); 0: it does */
 	uint32_t frame_bytes;		/* of that piece */
-	struct stream *wait_next;
+	struct stream *wait_prev, *wait_next;
 };
 
 /* ---- carriers ---- */

@@ -80,6 +80,7 @@ streams_wait(struct stream *stream)
 		return;
 	stream->waiting = true;
 	stream->wait_next = NULL;
+	stream->wait_prev = streams->waiting_last;
 	if (streams->waiting_last)
 		streams->waiting_last->wait_next = stream;
 	else
@@ -91,12 +92,8 @@ void
 streams_wait_not(struct stream *stream)
 {
 	struct streams *streams = stream->streams;
-	struct stream *before = NULL;
-	for (struct stream *s = streams->waiting_first; s != stream; s = s->wait_next)
-		before = s;
-	*(before ? &before->wait_next : &streams->waiting_first) = stream->wait_next;
-	if (streams->waiting_last == stream)
-		streams->waiting_last = before;
+	*(stream->wait_prev ? &stream->wait_prev->wait_next : &streams->waiting_first) = stream->wait_next;
+	*(stream->wait_next ? &stream->wait_next->wait_prev : &streams->waiting_last) = stream->wait_prev;
 	stream->waiting = false;
 }
 
@@ -107,10 +104,7 @@ resume_waiting(struct streams *streams)
 	struct stream *last = streams->waiting_last;
 	for (uint32_t i = 0; i < RESUME_MAX && streams->waiting_first; i++) {
 		struct stream *stream = streams->waiting_first;
-		streams->waiting_first = stream->wait_next;
-		if (!streams->waiting_first)
-			streams->waiting_last = NULL;
-		stream->waiting = false;
+		streams_wait_not(stream);
 		bool late = stream->wait_until_ns && streams->now_ns >= stream->wait_until_ns;
 		if (!late && (stream->in == dry || !ingress_ready(stream->in, 0))) {
 			dry = stream->in;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/lib/stream_rig.h"
 
@@ -403,12 +404,71 @@ test_answers_due(void **state)
 	}
 }
 
+static uint32_t
+no_send(struct stream *stream, const void *bytes, uint32_t len)
+{
+	(void)stream, (void)bytes;
+	return len;
+}
+
+static uint32_t
+no_room(const struct stream *stream)
+{
+	(void)stream;
+	return 1 << 20;
+}
+
+static void
+no_end(struct stream *stream)
+{
+	(void)stream;
+}
+
+static void
+no_reading(struct stream *stream, bool on)
+{
+	(void)stream, (void)on;
+}
+
+/* Of very many streams that wait for credit each leaves for itself: all of them at once cost no more than they are (a walk from the first for each of them was
+ * minutes of the core). */
+static void
+test_many_wait(void **state)
+{
+	(void)state;
+	enum { MANY = 100000 };
+	static const struct stream_carrier carrier = { .name = "none", .send = no_send, .send_room = no_room, .close = no_end, .reset = no_end, .reading = no_reading };
+	struct stream_rig rig;
+	stream_rig_open(&rig, &source_syslogtcp, "port=5140", NOW, 16);
+	struct stream *many = calloc(MANY, sizeof *many);
+	struct address peer, local;
+	assert_non_null(many);
+	address_parse_ip(&peer, "127.0.0.1");
+	address_parse_ip(&local, "127.0.0.1");
+	rig.listener.edge = STREAM_RECEIVED;
+	rig.listener.limits.connections = 0;
+	clock_t began = clock();
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(stream_open(&many[i], &carrier, &rig.streams, &rig.listener, &peer, &local), 0);
+		stream_wait(&many[i], STREAM_WAIT_CREDIT);
+	}
+	stream_end(&many[MANY / 2]);
+	for (int i = MANY; i-- > 0;)
+		if (i != MANY / 2)
+			stream_end(&many[i]);
+	assert_false(streams_waiting(&rig.streams));
+	assert_null(rig.streams.waiting_last);
+	assert_true((clock() - began) / CLOCKS_PER_SEC < 5);
+	free(many);
+	stream_rig_close(&rig);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durable_edge), cmocka_unit_test(test_gone), cmocka_unit_test(test_no_credit), cmocka_unit_test(test_small_channel),
-		cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_slow_requests), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due),
+		cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_slow_requests), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due), cmocka_unit_test(test_many_wait),
 	};
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
 }
