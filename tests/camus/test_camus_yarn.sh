@@ -236,7 +236,8 @@ had=$(files)
 pid=$!
 at_work() { kill -0 $pid 2>/dev/null || fail "the client ended"; ls "$dir"/tree/base/_penstock/yarn-* >/dev/null 2>&1; }
 within 120 at_work || fail "no record of a job"
-echo '{"run":"other","host":"elsewhere","pid":1,"renewed":9999999999999}' >"$dir/tree/base/_penstock/lock"
+echo '{"run":"other","host":"elsewhere","pid":1,"renewed":9999999999999}' >"$dir/other.lock"
+mv "$dir/other.lock" "$dir/tree/base/_penstock/lock"	# at once: one that is empty for a moment is nobody's
 touch "$dir/double/go"
 wait $pid && fail "a client whose lock was taken over"
 say "is run other's now"

@@ -45,7 +45,7 @@ done
 	if ip -n "$ns" link show tgtap0 >/dev/null 2>&1; then
 		ip -n "$ns" addr replace 192.0.2.1/24 dev tgtap0 && ip -n "$ns" link set tgtap0 up && break
 	fi
-	read -r -t 0.05 _ < <(:) || true
+	sleep 0.05
 done) &
 # Slowly: the kernel drops what waits for its softirq beyond net.core.netdev_max_backlog, on a machine that is busy.
 ip netns exec "$ns" "$trafficgen" send --device net_tap0,iface=tgtap0 --no-huge --from 192.0.2.100/24 --to 192.0.2.1:5140 --as syslog-udp \
