@@ -263,6 +263,21 @@ entry_sum(const char *path, const struct stat *stat, int type, struct FTW *ftw)
 	return 0;
 }
 
+/* RENAME_NOREPLACE: the step that decides is the kernel's. Network file systems that do not have it (NFS) say EINVAL, always: then a file's second
+ * name decides, which is never made over another; for a folder we look first. */
+static int
+rename_new(const char *from, const char *to)
+{
+	struct stat stat;
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL || lstat(from, &stat))
+		return -errno;
+	if (!S_ISDIR(stat.st_mode))
+		return link(from, to) || unlink(from) ? -errno : 0;
+	return lstat(to, &stat) == 0 ? -EEXIST : rename(from, to) ? -errno : 0;
+}
+
 static void
 call_do(struct fs_call *call)
 {
@@ -284,8 +299,7 @@ call_do(struct fs_call *call)
 		answer.yes = rc == 0;
 		break;
 	case FS_RENAME: {
-		/* RENAME_NOREPLACE: the step that decides is the kernel's. */
-		rc = renameat2(AT_FDCWD, call->path, AT_FDCWD, call->to, RENAME_NOREPLACE) ? -errno : 0;
+		rc = rename_new(call->path, call->to);
 		answer.yes = rc == 0;
 		if (rc == -EEXIST || rc == -ENOENT || rc == -ENOTDIR)
 			rc = 0;
