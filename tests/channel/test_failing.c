@@ -491,7 +491,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_open_refused), cmocka_unit_test(test_many_segments), cmocka_unit_test(test_start_read_once), cmocka_unit_test(test_bad_sector_costs), cmocka_unit_test(test_note_waits), cmocka_unit_test(test_snapshot_fails),
+		cmocka_unit_test(test_open_refused), cmocka_unit_test(test_many_segments), cmocka_unit_test(test_start_read_once),
+		cmocka_unit_test(test_bad_sector_costs), cmocka_unit_test(test_note_waits), cmocka_unit_test(test_snapshot_fails),
 		cmocka_unit_test(test_removed_on_full_disk), cmocka_unit_test(test_full_at_segment_end), cmocka_unit_test(test_kept_ready),
 	};
 	return cmocka_run_group_tests_name("failing", tests, NULL, NULL);
