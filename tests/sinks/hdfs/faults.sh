@@ -165,11 +165,42 @@ text_of()	# directory...: their final files, by Hadoop; $dir/list: what they hol
 	[ ${#globs[@]} -eq 0 ] || hadoop_fs -text "${globs[@]}" || fail "$fault: hadoop fs -text"
 }
 
-# Every event that the log took stands there once. DUP: so many are known to stand there twice; INUSE: what in-use names look like.
+in_use_gone()	# directory...: into $list; names in the file $late: none of these
+{
+	hadoop_fs -ls -R "$@" >"$list" 2>>"$dir/fs.log"
+	if [ -n "$late" ]; then
+		! grep -qFf "$late" "$list"
+	else
+		! grep -qE "${INUSE:-\.tmp$}" "$list"
+	fi
+}
+
+# $dir/list: what the directories hold; nothing of it is in use. What a busy DataNode made behind the last look of the run is in the ledger still, and the
+# next run removes it. INUSE: what in-use names look like; DIRS: of the agents that write there, if there are several.
+none_in_use()	# directory...
+{
+	local one late= list=$dir/list
+	in_use_gone "$@" && return
+	for one in ${DIRS:-$dir}; do
+		local dir=$one
+		"$RINGLOG" ledger "$dir/data" >"$dir/ledger" || fail "${fault-}: penstock-ringlog ledger"
+		sed -n 's/^consumer BOUND sink .* in_use "\([^"]*\)".*/\1/p' "$dir/ledger" >"$dir/late"
+		[ -s "$dir/late" ] || continue
+		echo "  made late, to be removed by another run: $(cat "$dir/late")"
+		late=$dir/late
+		agent_start "$dir/a.properties"
+		within 120 in_use_gone "$@" || fail "${fault-}: of an earlier run, and not removed: $(cat "$dir/late")"
+		agent_stop || fail "${fault-}: exit status"
+		AGENT=
+		late=
+	done
+	in_use_gone "$@" || fail "${fault-}: files are left in use: $(cat "$list")"
+}
+
+# Every event that the log took stands there once. DUP: so many are known to stand there twice.
 counted()	# directory...
 {
-	hadoop_fs -ls -R "${@%/\*}" >"$dir/list" 2>>"$dir/fs.log"
-	grep -E "${INUSE:-\.tmp$}" "$dir/list" && fail "$fault: files are left in use"
+	none_in_use "${@%/\*}"
 	text_of "$@" >"$dir/text"
 	[ ! -e "$dir/consumed" ] || cat "$dir/consumed" >>"$dir/text"
 	verified

@@ -8,7 +8,7 @@ round_agent() { kill -9 $AGENT; wait $AGENT 2>/dev/null; agent_start "$dir/a.pro
 
 round()
 {
-	local n=$1
+	local n=$1 at=/rounds/${dir##*/}/$1	# the directory's name: of other rounds on the same cluster there may be files
 	shift
 	rm -rf "$dir/checkpoint" "$dir/data" "$dir/held"
 	cat >"$dir/a.properties" <<-EOP
@@ -24,7 +24,7 @@ round()
 	a1.channels.c1.dataDirs = $dir/data
 	a1.channels.c1.capacity = 10000000
 	a1.sinks.k1.type = hdfs
-	a1.sinks.k1.hdfs.path = $HADOOP_RPC/rounds/$n/%Y
+	a1.sinks.k1.hdfs.path = $HADOOP_RPC$at/%Y
 	a1.sinks.k1.hdfs.useLocalTimeStamp = true
 	a1.sinks.k1.hdfs.fileType = DataStream
 	a1.sinks.k1.hdfs.rollInterval = 1
@@ -52,9 +52,8 @@ round()
 	left_removed
 	agent_stop || fail "round $n: exit status after SIGTERM"
 	AGENT=
-	hadoop_fs -ls -R "/rounds/$n" >"$dir/list" || fail "round $n: hadoop fs -ls"
-	grep '\.tmp$' "$dir/list" && fail "round $n: files are left in use"
-	hadoop_fs -text "/rounds/$n/*/*" >"$dir/text" || fail "round $n: hadoop fs -text"
+	none_in_use "$at"
+	hadoop_fs -text "$at/*/*" >"$dir/text" || fail "round $n: hadoop fs -text"
 	"$GEN" verify --sent "$dir/sent" --seed "$n" --acked "ringlog:$dir/held" --report "$dir/verified" - <"$dir/text" >"$dir/verify.log" 2>&1
 	python3 - "$dir/verified" "$(grep -c FlumeData "$dir/list")" "$n" <<-'EOP' || fail "round $n: $(cat "$dir/verified" "$dir/verify.log")"
 	import json, sys

@@ -104,8 +104,7 @@ denied()
 counted_two()	# directory of the first's events, of the second's
 {
 	local seed list=("$@")
-	hadoop_fs -ls -R "$@" >"$dir/list"
-	grep '\.tmp$' "$dir/list" && fail "$fault: files are left in use"
+	none_in_use "$@"
 	for seed in 1 2; do
 		text_of "${list[$((seed - 1))]}" >"$dir/text"
 		[ $seed = 1 ] && report=$dir/sent || report=$dir/sent2
@@ -313,8 +312,7 @@ two_agents()
 	read -r AGENT gen port <<<"$mine"
 	load_stop
 	agent_done
-	hadoop_fs -ls -R /f/agents >"$dir/list"
-	grep '\.tmp$' "$dir/list" && fail "$fault: files are left in use"
+	DIRS="$first $other" none_in_use /f/agents
 	id[2]=$(grep -o 'FlumeData\.k1\.[0-9a-f]*' "$dir/list" | grep -v -F "${id[1]}" | head -n 1)
 	for at in "$first" "$other"; do
 		seed=$((seed + 1))
@@ -452,8 +450,7 @@ file_avro()
 {
 	agent_file avro
 	agent_done
-	hadoop_fs -ls -R /agents/avro >"$dir/list"
-	grep '\.tmp$' "$dir/list" && fail "$fault: files are left in use"
+	none_in_use /agents/avro
 	hadoop_fs -text '/agents/avro/*.avro' | python3 -c 'import json, sys
 for line in sys.stdin:
     print(json.loads(line)["body"])' >"$dir/text" || fail "$fault: not Avro"
