@@ -468,7 +468,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durable_edge), cmocka_unit_test(test_gone), cmocka_unit_test(test_no_credit), cmocka_unit_test(test_small_channel),
-		cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_slow_requests), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due), cmocka_unit_test(test_many_wait),
+		cmocka_unit_test(test_whole), cmocka_unit_test(test_whole_no_credit), cmocka_unit_test(test_slow_requests), cmocka_unit_test(test_limits), cmocka_unit_test(test_answers_due),
+		cmocka_unit_test(test_many_wait),
 	};
 	return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
 }
