@@ -83,8 +83,8 @@ take_next(struct taker *t, uint32_t max_events, uint64_t max_bytes, struct outer
 		if (rc || (!o->inner && !skipped))
 			return rc;
 		assert(!o->inner || o->inner->first >= inner);
-		uint64_t taken = o->inner && skipped < end - number ? o->inner->events : 0, stop = number + (skipped < end - number ? skipped : end - number) + taken;
-		if (o->inner && !taken) {	/* it belongs to a later run */
+		uint64_t taken = o->inner && !skipped ? o->inner->events : 0, stop = number + (skipped < end - number ? skipped : end - number) + taken;
+		if (o->inner && !taken) {	/* it belongs to a later run, or reaches into one: once more, from where it begins */
 			(void)engine_settle(t->parts[run->part], o->inner, SETTLE_ROLLBACK, NULL, 0);
 			o->inner = NULL;
 		}

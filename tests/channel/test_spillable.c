@@ -190,6 +190,59 @@ restart(void **state)
 	logio_mem_free(c.context);
 }
 
+/* A restart finds settled events in the midst of what is on disk, near its end: what comes behind them is still offered in order, the memory's
+ * before the disk's of this run. */
+static void
+restart_with_hole(void **state)
+{
+	(void)state;
+	struct channel_case c = { .open = open_parts, .clean = clean, .context = logio_mem_new() };
+	struct rig r;
+	struct taker *t;
+	struct span *a, *b;
+	struct err err;
+	memory_part = 50;
+	rig_open(&r, &c, 1000);
+	(void)r.channel->ops->writer_step(r.channel, 0);
+	for (int i = 0; i < 60; i++) {
+		rig_put(&r, 5, 64);
+		rig_settle_down(&r);
+		rig_settle_down(&r);
+	}
+	uint64_t put = r.put;
+	assert_int_equal(r.channel->ops->taker_open(r.channel, "k1", &t, &err), 0);
+	uint64_t next = take_some(&r, t, 0, (uint32_t)put - 40);
+	assert_int_equal(next, put - 40);
+	assert_int_equal(r.channel->ops->take(t, 10, UINT64_MAX, 0, &a), 0);
+	assert_int_equal(r.channel->ops->take(t, 20, UINT64_MAX, 0, &b), 0);
+	assert_true(a && b && a->events == 10 && b->events == 20);
+	assert_int_equal(r.channel->ops->settle(t, b, SETTLE_COMMIT, NULL, 0), 0);
+	r.channel->ops->taker_close(t);
+	rig_close(&r);
+
+	rig_open(&r, &c, 1000);
+	assert_int_equal(r.channel->ops->unsettled(r.channel), 20);
+	r.next = put;
+	(void)r.channel->ops->writer_step(r.channel, 0);
+	for (int i = 0; i < 30; i++) {
+		rig_put(&r, 5, 64);
+		rig_settle_down(&r);
+		rig_settle_down(&r);
+	}
+	uint64_t all = r.channel->ops->unsettled(r.channel);
+	assert_int_equal(all, 20 + r.put);
+	assert_true(metric("memory_events") >= 40 && metric("overflow_events") >= 40);
+	assert_int_equal(r.channel->ops->taker_open(r.channel, "k1", &t, &err), 0);
+	next = take_some(&r, t, put - 40, 10);
+	assert_int_equal(next, put - 30);
+	next = take_some(&r, t, put - 10, UINT32_MAX);
+	assert_int_equal(next, put + r.put);
+	assert_int_equal(r.channel->ops->unsettled(r.channel), 0);
+	r.channel->ops->taker_close(t);
+	rig_close(&r);
+	logio_mem_free(c.context);
+}
+
 /* The disk fails: what goes there carries an error, what is in memory comes out. */
 static void
 disk_fails(void **state)
@@ -257,7 +310,7 @@ main(void)
 	log_set_level(LOG_ERROR);
 	clock_manual_init(&now, NS_PER_S, UINT64_C(1790000000) * NS_PER_S);
 	const struct CMUnitTest tests[] = { cmocka_unit_test(options), cmocka_unit_test(all_in_memory), cmocka_unit_test(all_on_disk),
-					    cmocka_unit_test(some_in_memory), cmocka_unit_test(spills_and_comes_back), cmocka_unit_test(restart),
+					    cmocka_unit_test(some_in_memory), cmocka_unit_test(spills_and_comes_back), cmocka_unit_test(restart), cmocka_unit_test(restart_with_hole),
 					    cmocka_unit_test(disk_fails) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
