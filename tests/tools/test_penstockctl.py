@@ -76,10 +76,13 @@ try:
     rc, out, err = run(*sock, "capture", "p0", "-w", work + "/x.pcap", "-n", "4")
     check("capture", rc == 0 and open(work + "/x.pcap").read() == "frame;" * 4, err)
     # Ended by Ctrl-C the stream ends in order, and the file is whole.
-    process2 = subprocess.Popen([ctl, *sock, "capture", "p0", "-w", work + "/y.pcap"], env=env, stderr=subprocess.DEVNULL)
+    endless = [ctl, *sock, "capture", "p0", "-w", work + "/y.pcap"]
+    process2 = subprocess.Popen(endless, env=env, stderr=subprocess.DEVNULL)
     end = time.monotonic() + PATIENCE_S
     while subprocess.run([ctl, *sock, "trace", "r1", "-n", "1"], env=env, capture_output=True).returncode != 1 and time.monotonic() < end:
         time.sleep(0.01)    # one at a time: then the capture runs
+        if process2.poll() is not None:     # or the trace was in its way
+            process2 = subprocess.Popen(endless, env=env, stderr=subprocess.DEVNULL)
     process2.send_signal(signal.SIGINT)
     check("capture, interrupted", process2.wait(PATIENCE_S) == 0, process2.returncode)
     text = open(work + "/y.pcap").read()
