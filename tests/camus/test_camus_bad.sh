@@ -43,7 +43,7 @@ job() {	# root topics...: the settings of a job of its own
 run() { { "$CAMUS" run -P "$dir/job.properties" --quiet "$@" >"$dir/log" 2>&1; } 2>/dev/null; }
 say() { grep -q -- "$1" "$dir/log" || fail "not said: $1"; }
 records() { find "$1" -type f -not -path '*/_penstock/*' -exec cat {} + 2>/dev/null | wc -l; }
-put() { kcat -P -b "$KAFKA_BS" -t "$1" -p "$2" || fail "kcat"; }
+put() { kcat -P -b "$KAFKA_BS" -t "$1" -p "$2" "${@:3}" || fail "kcat"; }
 rows() { local i; for i in $(seq "$1" "$2"); do echo "{\"timestamp\":1396130000000,\"n\":$i}"; done; }
 
 # ---- what would bring other things than records into the client's queue is refused by name
@@ -311,9 +311,10 @@ say "kafka.brokers $KAFKA_BS: no broker answers"
 # ---- bytes that rot on the broker's disk: the batch's checksum says so; the partition ends there, every run says how to go on behind it
 kafka_restart "$dir/kafka" || fail "the broker again"
 job "$dir/d" rot
-rows 1 10 | put rot 0
-rows 11 20 | put rot 0
-rows 21 30 | put rot 0
+for first in 1 11 21; do	# a batch each
+	rows $first $((first + 9)) >"$dir/ten"
+	put rot 0 -X linger.ms=2000 <"$dir/ten"
+done
 kafka_stop
 python3 - "$dir"/kafka/data/rot-0/*.log <<-'END'
 	import sys
