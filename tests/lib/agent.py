@@ -10,7 +10,7 @@ def free_port():
     all had their turn: what was given out before may not be bound yet, or be of a server that is down to come back."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
         first = int(file.read().split()[0])
-    low = 12000    # those from 10000 on are test_stream_carriers' own
+    low = 12000    # those from 10000 on are those of tests/dataplane/stream_carriers.c
     if first < low + 1000:
         low, first = 1024, 65536    # the kernel keeps none free: what it gives away meanwhile is only unlikely then
     with os.fdopen(os.open(f"/tmp/penstock-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "r+") as last:
