@@ -24,6 +24,16 @@ file_case_open(struct channel_case *c, const struct channel_env *env, uint64_t c
 	return channel_file.open(channel, place->config, &mine, err);
 }
 
+/* The machine dies. seed: of what was not synced, what arrives. */
+static inline void
+file_case_die(struct rig *r, struct logio_mem *mem, uint64_t seed)
+{
+	logio_mem_abort(mem);
+	logio_mem_cut_after(mem, 0);		/* dead for good: closing writes nothing */
+	rig_close(r);
+	logio_mem_power_off(mem, seed);
+}
+
 /* The place must last as long as the case. */
 static inline struct channel_case
 file_case(struct file_place *place)

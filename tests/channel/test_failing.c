@@ -90,74 +90,18 @@ begin(struct logio_mem **mem, struct channel_case *c, struct rig *r)
 }
 
 static void
-step(struct rig *r, uint32_t times)
-{
-	for (uint32_t i = 0; i < times; i++) {
-		(void)r->channel->ops->writer_step(r->channel, 0);
-		rig_reap(r);
-	}
-}
-
-static void
-fill(struct rig *r, uint32_t blocks)
-{
-	for (uint32_t i = 0; i < blocks; i++) {
-		step(r, 1);
-		assert_int_equal(rig_put(r, 10, 1000), 10);
-		rig_settle_down(r);
-	}
-}
-
-static void
 pass(struct rig *r, uint32_t seconds)
 {
 	for (uint32_t i = 0; i < 2; i++) {
 		clock_manual_advance(&manual, seconds * NS_PER_S);
-		step(r, 2);
+		rig_step(r, 2);
 	}
-}
-
-static void
-die(struct rig *r, struct logio_mem *mem)
-{
-	logio_mem_abort(mem);
-	logio_mem_cut_after(mem, 0);
-	rig_close(r);
-	logio_mem_power_off(mem, 0);	/* all that was written arrives */
 }
 
 static uint64_t
 gauge(const char *name)
 {
 	return metrics_sum("CHANNEL", "c1", name);
-}
-
-/* Takes and commits all there is, in order from `first` on; takes in vain are allowed so often. Returns how many events there were. */
-static uint64_t
-drain(struct rig *r, uint64_t first, uint32_t in_vain)
-{
-	struct taker *t;
-	struct span *s;
-	struct err err;
-	uint64_t seen = 0, next = first;
-	assert_int_equal(r->channel->ops->taker_open(r->channel, "k", &t, &err), 0);
-	for (uint32_t vain = 0; vain <= in_vain;) {
-		if (r->channel->ops->take(t, 10, UINT64_MAX, 0, &s) || !s) {
-			vain++;
-			continue;
-		}
-		struct span_cursor cursor = { { 0 } };
-		struct event_view e;
-		while (r->channel->ops->span_next(s, &cursor, &e)) {
-			uint64_t value = event_value(&e);
-			assert_true(in_vain ? value >= next : value == next);
-			next = value + 1;
-			seen++;
-		}
-		assert_int_equal(r->channel->ops->settle(t, s, SETTLE_COMMIT, NULL, 0), 0);
-	}
-	r->channel->ops->taker_close(t);
-	return seen;
 }
 
 static int
@@ -180,7 +124,7 @@ test_open_refused(void **state)
 		struct channel *channel;
 		struct err err = { "" };
 		begin(&mem, &c, &r);
-		fill(&r, 200);
+		rig_fill(&r, 200, 1000);
 		pass(&r, 2);
 		rig_close(&r);
 		refused = i / 2 ? "/d/segment-0000000000000002" : "/d/segment-0000000000000001";	/* where the log ends; in its backlog */
@@ -190,7 +134,7 @@ test_open_refused(void **state)
 		assert_non_null(strstr(err.text, strerror(-refused_rc)));
 		refused = NULL;
 		rig_open(&r, &c, 0);
-		assert_int_equal(drain(&r, 0, 0), 2000);
+		assert_int_equal(rig_drain(&r, 0, 0), 2000);
 		assert_int_equal(gauge("damage"), 0);
 		rig_close(&r);
 		logio_mem_free(mem);
@@ -222,12 +166,12 @@ test_many_segments(void **state)
 	few.rlim_cur = 48;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 	rig_open(&r, &c, 0);
-	fill(&r, 600);
+	rig_fill(&r, 600, 1000);
 	assert_int_equal(r.done, 6000);
 	rig_close(&r);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
 	rig_open(&r, &c, 0);
-	assert_int_equal(drain(&r, 0, 0), 6000);
+	assert_int_equal(rig_drain(&r, 0, 0), 6000);
 	rig_close(&r);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	snprintf(command, sizeof command, "rm -rf '%s'", dir);
@@ -239,18 +183,18 @@ static void
 fenced(struct logio_mem **mem, struct channel_case *c, struct rig *r, uint64_t seed)
 {
 	begin(mem, c, r);
-	fill(r, 3);
-	assert_int_equal(drain(r, 0, 0), 30);
+	rig_fill(r, 3, 1000);
+	assert_int_equal(rig_drain(r, 0, 0), 30);
 	clock_manual_advance(&manual, NS_PER_S);	/* one checkpoint knows of it */
-	step(r, 1);
-	fill(r, 2);
+	rig_step(r, 1);
+	rig_fill(r, 2, 1000);
 	logio_mem_faults(*mem, &(struct logio_mem_faults){ .seed = seed });
 	logio_mem_fail_nth(*mem, LOGIO_MEM_WRITE, 0);
-	fill(r, 1);
+	rig_fill(r, 1, 1000);
 	assert_int_equal(gauge("fences"), 1);
-	fill(r, 3);
+	rig_fill(r, 3, 1000);
 	assert_int_equal(r->done, 90);
-	die(r, *mem);
+	file_case_die(r, *mem, 0);	/* all that was written arrives */
 	uint64_t len;
 	uint8_t *soft = logio_mem_bytes(*mem, "/c/checkpoint-soft", &len);
 	assert_non_null(soft);
@@ -285,7 +229,7 @@ test_start_read_once(void **state)
 				assert_int_equal(block_scratch_init(&r.scratch, 16384), 0);
 			}
 			assert_int_equal(gauge("damage"), 0);
-			assert_int_equal(drain(&r, 30, 0), 60);
+			assert_int_equal(rig_drain(&r, 30, 0), 60);
 			assert_int_equal(gauge("damaged_events"), 0);
 			rig_close(&r);
 			logio_mem_free(mem);
@@ -303,14 +247,14 @@ test_bad_sector_costs(void **state)
 		struct channel_case c;
 		struct rig r;
 		begin(&mem, &c, &r);
-		fill(&r, 200);
+		rig_fill(&r, 200, 1000);
 		pass(&r, 2);
 		rig_close(&r);
 		logio_mem_bad(mem, "/d/segment-0000000000000001", 60 * BLOCK_ON_DISK + sector * 4096);
 		logio_mem_bad(mem, "/d/segment-0000000000000003", 900 << 10);	/* made ahead: where the start looks for more */
 		rig_open(&r, &c, 0);
 		assert_in_range(logio_mem_counts(mem)->bad_reads, 1, 8);
-		assert_int_equal(drain(&r, 0, 50), 1990);
+		assert_int_equal(rig_drain(&r, 0, 50), 1990);
 		assert_int_equal(gauge("damaged_events"), 10);
 		assert_in_range(logio_mem_counts(mem)->bad_reads, 10, 40);
 		assert_true(gauge("EventTakeErrorCount") >= 9);
@@ -333,10 +277,10 @@ test_note_waits(void **state)
 	begin(&mem, &c, &r);
 	struct engine *e = (struct engine *)r.channel;
 	assert_int_equal(ledger_link_open(e->ledger, "test", 1u << 16, -1, &link, &err), 0);
-	fill(&r, 2);
+	rig_fill(&r, 2, 1000);
 	logio_mem_fail_after(mem, 0);
 	assert_int_equal(rig_put(&r, 10, 1000), 10);
-	step(&r, 20);
+	rig_step(&r, 20);
 	assert_int_equal(gauge("Unhealthy"), 1);
 	struct state_record record = { .class = STATE_CONSUMER, .key = "k", .key_len = 1, .value = "v", .value_len = 1 };
 	assert_int_equal(ledger_note(link, &record, &number), 0);
@@ -367,10 +311,10 @@ test_snapshot_fails(void **state)
 	rig_close(&r);
 	broken = "/c/ledger-";
 	rig_open(&r, &c, 0);
-	fill(&r, 100);			/* of more than a segment: one is due */
+	rig_fill(&r, 100, 1000);			/* of more than a segment: one is due */
 	for (int i = 0; i < 600; i++) {	/* half a minute */
 		clock_manual_advance(&manual, 50 * NS_PER_MS);
-		step(&r, 1);
+		rig_step(&r, 1);
 	}
 	assert_in_range(broken_writes, 3, 12);
 	assert_int_equal(metrics_sum("LEDGER", "c1", "snapshot_errors"), broken_writes);
@@ -403,18 +347,18 @@ test_removed_on_full_disk(void **state)
 	struct rig r;
 	begin(&mem, &c, &r);
 	struct logio *io = logio_mem_io(mem);
-	fill(&r, 300);
+	rig_fill(&r, 300, 1000);
 	uint64_t full = bytes_used(mem);
 	assert_int_equal(io->ops->remove(io, "/d/segment-0000000000000000"), 0);
 	logio_mem_space(mem, full - (1u << 20));
 	pass(&r, 1);
 	assert_int_equal(gauge("files_gone"), 1);
 	assert_int_equal(gauge("disk_full"), 1);
-	assert_int_equal(drain(&r, 0, 0), 3000);
+	assert_int_equal(rig_drain(&r, 0, 0), 3000);
 	for (int i = 0; i < 5; i++)
 		pass(&r, 2);
 	assert_int_equal(gauge("disk_full"), 0);
-	fill(&r, 20);
+	rig_fill(&r, 20, 1000);
 	assert_int_equal(r.done, 3200);
 	rig_close(&r);
 	logio_mem_free(mem);
@@ -433,23 +377,23 @@ test_full_at_segment_end(void **state)
 	struct channel_case c;
 	struct rig r;
 	begin(&mem, &c, &r);
-	step(&r, 1);
+	rig_step(&r, 1);
 	logio_mem_space(mem, bytes_used(mem) + (3u << 19));	/* above minimumRequiredSpace, too little for a segment */
 	for (int i = 0; i < 256; i++) {
-		step(&r, 1);
+		rig_step(&r, 1);
 		assert_int_equal(rig_put(&r, 15, 1000), 15);
 		rig_settle_down(&r);
 	}
 	assert_int_equal(((struct engine *)r.channel)->log->position, 4u << 20);
 	assert_int_equal(rig_put(&r, 15, 1000), 15);
-	step(&r, 5);
+	rig_step(&r, 5);
 	assert_int_equal(r.done, 256 * 15);
 	assert_int_equal(gauge("disk_full"), 1);
-	die(&r, mem);
+	file_case_die(&r, mem, 0);
 	logio_mem_space(mem, UINT64_C(1) << 40);
 	rig_open(&r, &c, 0);
 	assert_int_equal(gauge("damage"), 0);
-	assert_int_equal(drain(&r, 0, 0), 256 * 15);
+	assert_int_equal(rig_drain(&r, 0, 0), 256 * 15);
 	rig_close(&r);
 	logio_mem_free(mem);
 	place.config = &config;
@@ -475,13 +419,13 @@ test_kept_ready(void **state)
 	pass(&r, 1);
 	assert_non_null(logio_mem_bytes(mem, "/d/segment-reserve", &len));
 	spare_fails = true;
-	fill(&r, 200);			/* over two segments */
+	rig_fill(&r, 200, 1000);			/* over two segments */
 	pass(&r, 1);
 	assert_false(spare_fails);
 	spare_opens = 0;
-	fill(&r, 200);
+	rig_fill(&r, 200, 1000);
 	assert_true(spare_opens >= 2);
-	assert_int_equal(drain(&r, 0, 0), 4000);
+	assert_int_equal(rig_drain(&r, 0, 0), 4000);
 	ledger_link_close(link);
 	rig_close(&r);
 	logio_mem_free(mem);

@@ -20,57 +20,18 @@ static const struct channel_file_config config = { .checkpoint_dir = "/c", .data
 static struct clock_manual manual;
 static struct file_place place = { .config = &config, .clock = &manual.clock };
 
-static void
-step(struct rig *r, uint32_t times)
-{
-	for (uint32_t i = 0; i < times; i++) {
-		(void)r->channel->ops->writer_step(r->channel, 0);
-		rig_reap(r);
-	}
-}
-
-static void
-fill(struct rig *r, uint32_t blocks)
-{
-	for (uint32_t i = 0; i < blocks; i++) {
-		step(r, 1);
-		assert_int_equal(rig_put(r, 10, 1000), 10);
-		rig_settle_down(r);
-	}
-}
-
 /* The writer looks once a while. */
 static void
 look(struct rig *r)
 {
 	clock_manual_advance(&manual, NS_PER_S);
-	step(r, 2);
+	rig_step(r, 2);
 }
 
 static uint64_t
 gauge(const char *name)
 {
 	return metrics_sum("CHANNEL", "c1", name);
-}
-
-/* How many events can be taken, oldest first, without a gap among them. */
-static uint64_t
-drain(struct rig *r, uint64_t first)
-{
-	struct taker *t;
-	struct span *s = NULL;
-	struct err err;
-	uint64_t seen = 0;
-	assert_int_equal(r->channel->ops->taker_open(r->channel, "k", &t, &err), 0);
-	while (r->channel->ops->take(t, 1000, UINT64_MAX, 0, &s) == 0 && s) {
-		struct span_cursor cursor = { { 0 } };
-		struct event_view e;
-		while (r->channel->ops->span_next(s, &cursor, &e))
-			assert_int_equal(event_value(&e), first + seen++);
-		assert_int_equal(r->channel->ops->settle(t, s, SETTLE_COMMIT, NULL, 0), 0);
-	}
-	r->channel->ops->taker_close(t);
-	return seen;
 }
 
 static void
@@ -80,7 +41,7 @@ begin(struct logio_mem **mem, struct channel_case *c, struct rig *r)
 	*c = file_case(&place);
 	clock_manual_init(&manual, NS_PER_S, NS_PER_S);
 	rig_open(r, c, 0);
-	fill(r, 5);
+	rig_fill(r, 5, 1000);
 	look(r);
 	assert_int_equal(gauge("files_gone"), 0);
 	assert_int_equal(r->done, 50);
@@ -97,13 +58,13 @@ directory(const char *file)
 	struct logio *io = logio_mem_io(mem);
 	logio_mem_hold(mem, true);
 	assert_int_equal(rig_put(&r, 10, 1000), 10);
-	step(&r, 1);
+	rig_step(&r, 1);
 	assert_int_equal(io->ops->rename(io, file, "/away", true), 0);
 	look(&r);
 	while (logio_mem_complete(mem, 0))	/* the disk says that all is well */
 		;
 	logio_mem_hold(mem, false);
-	step(&r, 3);
+	rig_step(&r, 3);
 	assert_int_equal(r.done, 50);
 	assert_int_equal(r.failed, 10);
 	assert_int_equal(gauge("files_gone"), 1);
@@ -111,18 +72,18 @@ directory(const char *file)
 	if (rig_put(&r, 10, 1000))
 		rig_settle_down(&r);
 	assert_int_equal(r.done, 50);
-	assert_int_equal(drain(&r, 0), 50);	/* what was stored goes out */
+	assert_int_equal(rig_drain(&r, 0, 0), 50);	/* what was stored goes out */
 	assert_int_equal(io->ops->rename(io, "/away", file, true), 0);
 	for (int i = 0; i < 20; i++)		/* it is tried again after a while */
 		look(&r);
 	assert_int_equal(gauge("Unhealthy"), 0);
 	assert_int_equal(gauge("files_gone"), 0);
 	r.next = 50;
-	fill(&r, 3);
+	rig_fill(&r, 3, 1000);
 	assert_int_equal(r.done, 80);
 	rig_close(&r);
 	rig_open(&r, &c, 0);
-	assert_int_equal(drain(&r, 50), 30);	/* what failed is not there */
+	assert_int_equal(rig_drain(&r, 50, 0), 30);	/* what failed is not there */
 	rig_close(&r);
 	logio_mem_free(mem);
 }
@@ -180,14 +141,14 @@ test_segments(void **state)
 	struct logio *io = logio_mem_io(mem);
 	logio_mem_hold(mem, true);
 	assert_int_equal(rig_put(&r, 10, 1000), 10);
-	step(&r, 1);
+	rig_step(&r, 1);
 	assert_int_equal(io->ops->list(io, "/d", remove_segment, io), 0);
 	clock_manual_advance(&manual, NS_PER_S);
 	(void)r.channel->ops->writer_step(r.channel, 0);
 	while (logio_mem_complete(mem, 0))
 		;
 	logio_mem_hold(mem, false);
-	step(&r, 20);
+	rig_step(&r, 20);
 	assert_int_equal(r.done, 60);
 	assert_int_equal(r.failed, 0);
 	assert_int_equal(gauge("fences"), 1);
@@ -195,13 +156,13 @@ test_segments(void **state)
 	assert_int_equal(gauge("Unhealthy"), 0);
 	for (int i = 0; i < 3; i++)
 		look(&r);
-	fill(&r, 300);			/* over some segments */
+	rig_fill(&r, 300, 1000);			/* over some segments */
 	assert_int_equal(r.done, 3060);
 	assert_int_equal(r.failed, 0);
 	assert_int_equal(gauge("fences"), 1);
 	rig_close(&r);
 	rig_open(&r, &c, 0);
-	assert_int_equal(drain(&r, 50), 3010);
+	assert_int_equal(rig_drain(&r, 50, 0), 3010);
 	assert_int_equal(gauge("damage"), 1);	/* the others, which were in what was removed */
 	rig_close(&r);
 	logio_mem_free(mem);
@@ -217,15 +178,15 @@ test_older(void **state)
 	struct rig r;
 	begin(&mem, &c, &r);
 	struct logio *io = logio_mem_io(mem);
-	fill(&r, 300);
+	rig_fill(&r, 300, 1000);
 	assert_int_equal(io->ops->remove(io, "/d/segment-0000000000000001"), 0);
 	for (int i = 0; i < 3; i++)
 		look(&r);
 	assert_int_equal(gauge("files_gone"), 1);
 	assert_int_equal(gauge("fences"), 0);
-	fill(&r, 3);
+	rig_fill(&r, 3, 1000);
 	assert_int_equal(r.failed, 0);
-	assert_int_equal(drain(&r, 0), 3080);
+	assert_int_equal(rig_drain(&r, 0, 0), 3080);
 	rig_close(&r);
 	logio_mem_free(mem);
 }
@@ -264,17 +225,17 @@ test_backup(void **state)
 	struct logio *io = logio_mem_io(mem);
 	uint64_t before = backup_serial(mem);
 	assert_true(before > 0);
-	fill(&r, 1);
+	rig_fill(&r, 1, 1000);
 	assert_int_equal(io->ops->rename(io, "/b/checkpoint-0", "/away-0", true), 0);
 	assert_int_equal(io->ops->rename(io, "/b/checkpoint-1", "/away-1", true), 0);
 	logio_mem_fail_nth(mem, LOGIO_MEM_OPEN, 0);	/* not yet */
 	clock_manual_advance(&manual, NS_PER_S);
-	step(&r, 1);
+	rig_step(&r, 1);
 	assert_true(logio_mem_fired(mem));
 	assert_int_equal(gauge("files_gone"), 1);
 	assert_int_equal(gauge("Unhealthy"), 0);
 	assert_int_equal(gauge("CheckpointBackupWriteErrorCount"), 1);	/* the interval's was due too */
-	fill(&r, 3);
+	rig_fill(&r, 3, 1000);
 	assert_int_equal(r.done, 90);
 	assert_int_equal(r.failed, 0);
 	assert_int_equal(backup_serial(mem), 0);
@@ -296,14 +257,14 @@ test_backup(void **state)
 	for (int i = 0; i < 3; i++)
 		look(&r);
 	assert_int_equal(gauge("files_gone"), 1);
-	fill(&r, 3);
+	rig_fill(&r, 3, 1000);
 	assert_int_equal(r.done, 120);
 	assert_memory_equal(theirs, logio_mem_bytes(mem, "/b/checkpoint-1", &len), CHECKPOINT_BYTES);
 	assert_int_equal(io->ops->remove(io, "/b/checkpoint-1"), 0);
 	look(&r);
 	assert_int_equal(gauge("files_gone"), 0);
 	/* It is what a start can stand on alone. */
-	assert_int_equal(drain(&r, 0), 120);
+	assert_int_equal(rig_drain(&r, 0, 0), 120);
 	look(&r);
 	assert_int_equal(io->ops->rename(io, "/b/checkpoint-0", "/away-0", true), 0);
 	look(&r);
@@ -343,7 +304,7 @@ test_real(void **state)
 		struct channel_case c = file_case(&on_disk);
 		struct rig r;
 		rig_open(&r, &c, 0);
-		fill(&r, 5);
+		rig_fill(&r, 5, 1000);
 		assert_int_equal(r.done, 50);
 		if (n % 3 == 2)		/* at once: one that is being emptied is filled again meanwhile */
 			snprintf(command, sizeof command, "mv '%s' '%s.away'", backup, backup);
@@ -356,7 +317,7 @@ test_real(void **state)
 			(void)r.channel->ops->writer_step(r.channel, NS_PER_MS);
 		assert_int_equal(gauge("files_gone"), 1);
 		if (n % 3 == 2) {	/* the backup: it is looked for until it is back */
-			fill(&r, 2);
+			rig_fill(&r, 2, 1000);
 			assert_int_equal(r.done, 70);
 			assert_int_equal(mkdir(backup, 0750), 0);
 			while (gauge("files_gone") && clock_now_ns(&clock_system) < end)
@@ -364,7 +325,7 @@ test_real(void **state)
 			assert_int_equal(gauge("files_gone"), 0);
 			snprintf(command, sizeof command, "test -s '%s/checkpoint-1'", backup);
 			assert_int_equal(system(command), 0);
-			assert_int_equal(drain(&r, 0), 70);
+			assert_int_equal(rig_drain(&r, 0, 0), 70);
 			rig_close(&r);
 			snprintf(command, sizeof command, "rm -rf '%s'", dir);
 			assert_int_equal(system(command), 0);
@@ -376,7 +337,7 @@ test_real(void **state)
 		if (rig_put(&r, 10, 1000))
 			rig_settle_down(&r);
 		assert_int_equal(r.done, done);
-		assert_int_equal(drain(&r, 0), done);
+		assert_int_equal(rig_drain(&r, 0, 0), done);
 		rig_close(&r);
 		snprintf(command, sizeof command, "rm -rf '%s'", dir);
 		assert_int_equal(system(command), 0);

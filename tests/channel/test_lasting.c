@@ -27,16 +27,6 @@ begin(struct logio_mem **mem, struct channel_case *c, struct rig *r)
 	rig_open(r, c, 0);
 }
 
-static void
-fill(struct rig *r, uint32_t blocks)
-{
-	for (uint32_t i = 0; i < blocks; i++) {
-		(void)r->channel->ops->writer_step(r->channel, 0);
-		assert_int_equal(rig_put(r, 10, 1000), 10);
-		rig_settle_down(r);
-	}
-}
-
 /* Time goes by, the writer tends the log. */
 static void
 pass(struct rig *r, uint32_t seconds)
@@ -45,15 +35,6 @@ pass(struct rig *r, uint32_t seconds)
 		clock_manual_advance(&manual, seconds * NS_PER_S / 3);
 		(void)r->channel->ops->writer_step(r->channel, 0);
 	}
-}
-
-static void
-die(struct rig *r, struct logio_mem *mem)
-{
-	logio_mem_abort(mem);
-	logio_mem_cut_after(mem, 0);
-	rig_close(r);
-	logio_mem_power_off(mem, 5);
 }
 
 static struct taker *
@@ -116,10 +97,10 @@ start_reads(uint32_t blocks, bool ledger)
 		ledger_link_close(link);
 	}
 	for (uint32_t i = 0; i < blocks; i += 50) {
-		fill(&r, 50);
+		rig_fill(&r, 50, 1000);
 		pass(&r, 1);
 	}
-	die(&r, mem);
+	file_case_die(&r, mem, 5);
 	struct logio *io = logio_mem_io(mem);
 	struct logio_ops counted = *io->ops;
 	real_ops = io->ops;
@@ -165,7 +146,7 @@ test_hours(void **state)
 		struct channel_case c;
 		struct rig r;
 		begin(&mem, &c, &r);
-		fill(&r, 3);
+		rig_fill(&r, 3, 1000);
 		const struct channel_ops *ops = r.channel->ops;
 		struct taker *slow = taker_open(&r), *quick = taker_open(&r);
 		struct span *open = take(&r, slow, 10), *s;
@@ -173,7 +154,7 @@ test_hours(void **state)
 		ops->span_release(slow, open);
 		uint64_t number = 10;
 		for (int hour = 0; hour < 24; hour++) {		/* 16 blocks of memory: intake would stand still if it were pinned */
-			fill(&r, 100);
+			rig_fill(&r, 100, 1000);
 			while ((s = take(&r, quick, 7))) {
 				assert_int_equal(s->first, number);
 				span_holds(&r, s, number);
@@ -189,7 +170,7 @@ test_hours(void **state)
 		if (cut) {
 			ops->taker_close(quick);
 			ops->taker_close(slow);
-			die(&r, mem);
+			file_case_die(&r, mem, 5);
 			rig_open(&r, &c, 0);
 			assert_int_equal(ops->unsettled(r.channel), 10);
 			slow = taker_open(&r);
@@ -221,7 +202,7 @@ test_cut_not_hole(void **state)
 	struct channel_case c;
 	struct rig r;
 	begin(&mem, &c, &r);
-	fill(&r, 2);
+	rig_fill(&r, 2, 1000);
 	logio_mem_fail_after(mem, 0);
 	assert_int_equal(rig_put(&r, 10, 1000), 10);
 	for (int i = 0; i < 20; i++)		/* also in new extents: given up */
@@ -236,10 +217,10 @@ test_cut_not_hole(void **state)
 	assert_int_equal(r.failed, 40);
 	assert_int_equal(r.done, 20);
 	r.next = 20;				/* it has: its client sends it again */
-	fill(&r, 4);
+	rig_fill(&r, 4, 1000);
 	assert_int_equal(r.failed, 40);
 	assert_int_equal(r.done, 60);
-	die(&r, mem);
+	file_case_die(&r, mem, 5);
 	rig_open(&r, &c, 0);
 	struct taker *t = taker_open(&r);
 	uint64_t n = 0;
@@ -262,7 +243,7 @@ test_patience(void **state)
 	struct channel_case c;
 	struct rig r;
 	begin(&mem, &c, &r);
-	fill(&r, 200);		/* of 12 KiB: 85 in the first segment */
+	rig_fill(&r, 200, 1000);		/* of 12 KiB: 85 in the first segment */
 	rig_close(&r);
 	logio_mem_bad(mem, "/d/segment-0000000000000001", 0);
 	rig_open(&r, &c, 0);

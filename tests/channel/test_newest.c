@@ -22,11 +22,7 @@ static struct file_place place = { .config = &config, .clock = &manual.clock };
 static void
 fill(struct rig *r, uint32_t blocks, uint32_t body)
 {
-	for (uint32_t i = 0; i < blocks; i++) {
-		(void)r->channel->ops->writer_step(r->channel, 0);
-		assert_int_equal(rig_put(r, 10, body), 10);
-		rig_settle_down(r);
-	}
+	rig_fill(r, blocks, body);
 	(void)r->channel->ops->writer_step(r->channel, 0);
 }
 

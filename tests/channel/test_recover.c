@@ -138,16 +138,6 @@ test_every_cut(void **state)
 	}
 }
 
-static void
-fill(struct rig *r, int blocks)
-{
-	for (int i = 0; i < blocks; i++) {
-		(void)r->channel->ops->writer_step(r->channel, 0);
-		assert_int_equal(rig_put(r, 10, 100), 10);
-		rig_settle_down(r);
-	}
-}
-
 /* A durable block is damaged: it alone is lost, counted; what stands behind it is delivered under its old numbers. */
 static void
 test_damage(void **state)
@@ -159,7 +149,7 @@ test_damage(void **state)
 	struct rig r;
 	uint64_t len;
 	rig_open(&r, &c, 0);
-	fill(&r, 5);
+	rig_fill(&r, 5, 100);
 	rig_close(&r);
 	uint8_t *log = logio_mem_bytes(mem, "/d/segment-0000000000000000", &len);
 	assert_non_null(log);
@@ -203,7 +193,7 @@ test_unreadable_end(void **state)
 	uint64_t first, end, len;
 	static const char *const names[] = { "/c/checkpoint-0", "/c/checkpoint-1", "/c/checkpoint-soft" };
 	rig_open(&r, &c, 0);
-	fill(&r, 5);
+	rig_fill(&r, 5, 100);
 	rig_close(&r);
 	for (int i = 0; i < 3; i++)
 		logio_mem_bytes(mem, names[i], &len)[9] ^= 1;
@@ -214,7 +204,7 @@ test_unreadable_end(void **state)
 	content(&r, &first, &end);
 	assert_int_equal(end, 40);
 	r.next = 40;
-	fill(&r, 2);
+	rig_fill(&r, 2, 100);
 	rig_close(&r);
 	rig_open(&r, &c, 0);
 	content(&r, &first, &end);
@@ -235,7 +225,7 @@ test_no_checkpoint(void **state)
 	struct rig r;
 	uint64_t first, end, len;
 	rig_open(&r, &c, 0);
-	fill(&r, 5);
+	rig_fill(&r, 5, 100);
 	rig_close(&r);
 	for (int i = 0; i < 3; i++) {
 		uint8_t *bytes = logio_mem_bytes(mem, names[i], &len);
@@ -247,7 +237,7 @@ test_no_checkpoint(void **state)
 	assert_int_equal(first, 0);
 	assert_int_equal(end, 50);
 	r.next = 50;
-	fill(&r, 1);
+	rig_fill(&r, 1, 100);
 	rig_close(&r);
 	logio_mem_free(mem);
 }
@@ -279,7 +269,7 @@ test_recycling(void **state)
 	uint32_t segments = 0;
 	logio_mem_io(mem)->ops->list(logio_mem_io(mem), "/d", visit, &segments);
 	assert_true(segments >= 2 && segments <= 5);
-	fill(&r, 3);
+	rig_fill(&r, 3, 100);
 	rig_close(&r);
 	rig_open(&r, &c, 0);
 	content(&r, &first, &end);
@@ -312,7 +302,7 @@ test_refused(void **state)
 	struct rig r;
 	uint64_t len, first, end;
 	rig_open(&r, &c, 0);
-	fill(&r, 3);
+	rig_fill(&r, 3, 100);
 	rig_close(&r);
 
 	struct log_meta *meta = (struct log_meta *)logio_mem_bytes(mem, "/d/ringlog.meta", &len), meta_was = *meta;
@@ -420,7 +410,7 @@ test_adopt(void **state)
 	struct channel_case c = file_case(&on_disk);
 	struct rig r;
 	rig_open(&r, &c, 0);
-	fill(&r, 2);
+	rig_fill(&r, 2, 100);
 	rig_close(&r);
 	FILE *f = fopen(path, "r+");
 	struct log_meta meta;
@@ -458,9 +448,9 @@ test_goes_round(void **state)
 	struct rig r;
 	uint64_t first, end;
 	rig_open(&r, &c, 0);
-	fill(&r, 3);
+	rig_fill(&r, 3, 100);
 	logio_mem_fail_nth(mem, LOGIO_MEM_SYNC, 0);
-	fill(&r, 3);
+	rig_fill(&r, 3, 100);
 	assert_true(logio_mem_fired(mem));
 	assert_int_equal(r.failed, 0);
 	assert_int_equal(r.done, 60);

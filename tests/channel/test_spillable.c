@@ -152,6 +152,20 @@ spills_and_comes_back(void **state)
 	config.overflow_timeout_s = 0;
 }
 
+/* A channel with 300 events, of which its memory has room for 50 or so. */
+static void
+spill(struct rig *r, struct channel_case *c)
+{
+	memory_part = 50;
+	rig_open(r, c, 1000);
+	(void)r->channel->ops->writer_step(r->channel, 0);
+	for (int i = 0; i < 60; i++) {
+		rig_put(r, 5, 64);
+		rig_settle_down(r);
+		rig_settle_down(r);
+	}
+}
+
 /* What was on disk is there after a restart, once, in order; what was in memory is not. */
 static void
 restart(void **state)
@@ -161,14 +175,7 @@ restart(void **state)
 	struct rig r;
 	struct taker *t;
 	struct err err;
-	memory_part = 50;
-	rig_open(&r, &c, 1000);
-	(void)r.channel->ops->writer_step(r.channel, 0);
-	for (int i = 0; i < 60; i++) {
-		rig_put(&r, 5, 64);
-		rig_settle_down(&r);
-		rig_settle_down(&r);
-	}
+	spill(&r, &c);
 	uint64_t memory = metric("memory_events"), disk = metric("overflow_events"), put = r.put;
 	assert_true(memory >= 40 && disk >= 100 && memory + disk == put);
 	assert_int_equal(r.channel->ops->taker_open(r.channel, "k1", &t, &err), 0);
@@ -201,14 +208,7 @@ restart_with_hole(void **state)
 	struct taker *t;
 	struct span *a, *b;
 	struct err err;
-	memory_part = 50;
-	rig_open(&r, &c, 1000);
-	(void)r.channel->ops->writer_step(r.channel, 0);
-	for (int i = 0; i < 60; i++) {
-		rig_put(&r, 5, 64);
-		rig_settle_down(&r);
-		rig_settle_down(&r);
-	}
+	spill(&r, &c);
 	uint64_t put = r.put;
 	assert_int_equal(r.channel->ops->taker_open(r.channel, "k1", &t, &err), 0);
 	uint64_t next = take_some(&r, t, 0, (uint32_t)put - 40);

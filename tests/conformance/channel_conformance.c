@@ -84,6 +84,52 @@ rig_settle_down(struct rig *r)
 	rig_reap(r);
 }
 
+void
+rig_step(struct rig *r, uint32_t times)
+{
+	for (uint32_t i = 0; i < times; i++) {
+		(void)r->channel->ops->writer_step(r->channel, 0);
+		rig_reap(r);
+	}
+}
+
+void
+rig_fill(struct rig *r, uint32_t blocks, uint32_t body_len)
+{
+	for (uint32_t i = 0; i < blocks; i++) {
+		rig_step(r, 1);
+		assert_int_equal(rig_put(r, 10, body_len), 10);
+		rig_settle_down(r);
+	}
+}
+
+uint64_t
+rig_drain(struct rig *r, uint64_t first, uint32_t in_vain)
+{
+	struct taker *t;
+	struct span *s;
+	struct err err;
+	uint64_t seen = 0, next = first;
+	assert_int_equal(r->channel->ops->taker_open(r->channel, "k", &t, &err), 0);
+	for (uint32_t vain = 0; vain <= in_vain;) {
+		if (r->channel->ops->take(t, 10, UINT64_MAX, 0, &s) || !s) {
+			vain++;
+			continue;
+		}
+		struct span_cursor cursor = { { 0 } };
+		struct event_view e;
+		while (r->channel->ops->span_next(s, &cursor, &e)) {
+			uint64_t value = event_value(&e);
+			assert_true(in_vain ? value >= next : value == next);
+			next = value + 1;
+			seen++;
+		}
+		assert_int_equal(r->channel->ops->settle(t, s, SETTLE_COMMIT, NULL, 0), 0);
+	}
+	r->channel->ops->taker_close(t);
+	return seen;
+}
+
 uint64_t
 event_value(const struct event_view *event)
 {

@@ -28,6 +28,12 @@ void rig_close(struct rig *r);
 uint32_t rig_put(struct rig *r, uint32_t events, uint32_t body_len);
 void rig_reap(struct rig *r);
 void rig_settle_down(struct rig *r);		/* steps until all is completed */
+void rig_step(struct rig *r, uint32_t times);		/* of the writer */
+/* So many blocks of ten events, each settled down before the next. */
+void rig_fill(struct rig *r, uint32_t blocks, uint32_t body_len);
+/* Takes and commits all there is; takes in vain are allowed so often. Without any, the events are those from `first` on without a gap; else, with gaps. Returns how
+ * many there were. */
+uint64_t rig_drain(struct rig *r, uint64_t first, uint32_t in_vain);
 uint64_t event_value(const struct event_view *event);
 
 #endif

@@ -44,41 +44,61 @@ rejects_check(const char *dir)
 		assert_int_equal(seen[i], 1);
 }
 
+struct death {
+	char dir[40], rejects[128];
+	const char *options[4];
+	bool settled;			/* all of it, at that moment */
+};
+
+/* A life that ends after so many steps: what lies on the disk then is in dir. */
+static void
+die_after(struct death *d, int steps)
+{
+	char copy[48];
+	struct life life;
+	*d = (struct death){ .dir = "/tmp/penstock-rejects-XXXXXX", .options = { "hdfs.path=file:///tmp/penstock-never/%Y", "hdfs.fileType=DataStream", d->rejects } };
+	assert_non_null(mkdtemp(d->dir));
+	snprintf(copy, sizeof copy, "%s-2", d->dir);
+	shell("mkdir -p %s/rejects %s", d->dir, d->dir);
+	snprintf(d->rejects, sizeof d->rejects, "penstock.hdfs.rejects=%s/rejects", d->dir);
+	life_begin(&life, d->dir, "k1", d->options);
+	life_put(&life, EVENTS);
+	for (int i = 0; i < steps; i++)
+		life_step(&life);
+	shell("cp -r --sparse=always %s %s", d->dir, copy);	/* as it lies on the disk now */
+	d->settled = !life.rig.channel->ops->unsettled(life.rig.channel);
+	life_end(&life);
+	shell("rm -rf %s%s", d->dir, "");
+	assert_int_equal(rename(copy, d->dir), 0);
+}
+
+/* The next life, until all is settled. */
+static void
+live_on(struct death *d, struct life *life)
+{
+	life_begin(life, d->dir, "k1", d->options);
+	for (int i = 0; i < 10000 && life->rig.channel->ops->unsettled(life->rig.channel); i++)
+		life_step(life);
+	assert_int_equal(life->rig.channel->ops->unsettled(life->rig.channel), 0);
+}
+
 static void
 test_each_step(void **state)
 {
 	(void)state;
 	uint32_t unsettled_at_death = 0, done_at_death = 0;
 	for (int steps = 0; steps < 24; steps++) {
-		char dir[] = "/tmp/penstock-rejects-XXXXXX", copy[64], rejects[128];
+		struct death d;
 		struct life life;
-		assert_non_null(mkdtemp(dir));
-		snprintf(copy, sizeof copy, "%s-2", dir);
-		shell("mkdir -p %s/rejects %s", dir, dir);
-		snprintf(rejects, sizeof rejects, "penstock.hdfs.rejects=%s/rejects", dir);
-		const char *const options[] = { "hdfs.path=file:///tmp/penstock-never/%Y", "hdfs.fileType=DataStream", rejects, NULL };
-		life_begin(&life, dir, "k1", options);
-		life_put(&life, EVENTS);
-		for (int i = 0; i < steps; i++)
-			life_step(&life);
-		/* As it lies on the disk now. */
-		shell("cp -r --sparse=always %s %s", dir, copy);
-		if (steps % 2 && !life.rig.channel->ops->unsettled(life.rig.channel))
+		die_after(&d, steps);
+		if (steps % 2 && d.settled)
 			done_at_death++;
 		else
 			unsettled_at_death++;
+		live_on(&d, &life);
+		rejects_check(d.dir);
 		life_end(&life);
-		shell("rm -rf %s%s", dir, "");
-		assert_int_equal(rename(copy, dir), 0);
-		life_begin(&life, dir, "k1", options);
-		for (int i = 0; i < 10000 && life.rig.channel->ops->unsettled(life.rig.channel); i++)
-			life_step(&life);
-		if (life.rig.channel->ops->unsettled(life.rig.channel))
-			fail_msg("after %d steps: %llu unsettled, %llu rejected", steps, (unsigned long long)life.rig.channel->ops->unsettled(life.rig.channel),
-				 (unsigned long long)metrics_sum("SINK", "k1", "open_events"));
-		rejects_check(dir);
-		life_end(&life);
-		shell("rm -rf %s%s", dir, "");
+		shell("rm -rf %s%s", d.dir, "");
 	}
 	assert_true(unsettled_at_death > 3 && done_at_death > 3);
 }
@@ -90,32 +110,18 @@ test_begun(void **state)
 	(void)state;
 	uint32_t begun = 0;
 	for (int steps = 0; steps < 24; steps++) {
-		char dir[] = "/tmp/penstock-rejects-XXXXXX", copy[64], rejects[128], path[128], head[4] = "";
+		char path[96], head[4] = "";
+		struct death d;
 		struct life life;
-		assert_non_null(mkdtemp(dir));
-		snprintf(copy, sizeof copy, "%s-2", dir);
-		shell("mkdir -p %s/rejects %s", dir, dir);
-		snprintf(rejects, sizeof rejects, "penstock.hdfs.rejects=%s/rejects", dir);
-		const char *const options[] = { "hdfs.path=file:///tmp/penstock-never/%Y", "hdfs.fileType=DataStream", rejects, NULL };
-		life_begin(&life, dir, "k1", options);
-		life_put(&life, EVENTS);
-		for (int i = 0; i < steps; i++)
-			life_step(&life);
-		shell("cp -r --sparse=always %s %s", dir, copy);
-		life_end(&life);
-		shell("rm -rf %s%s", dir, "");
-		assert_int_equal(rename(copy, dir), 0);
-		snprintf(path, sizeof path, "%s/rejects/k1.rejects", dir);
+		die_after(&d, steps);
+		snprintf(path, sizeof path, "%s/rejects/k1.rejects", d.dir);
 		FILE *file = fopen(path, "r+");
 		bool empty = file && fgetc(file) == EOF;
 		if (empty)
 			fputs("###", file);
 		if (file)
 			fclose(file);
-		life_begin(&life, dir, "k1", options);
-		for (int i = 0; i < 10000 && life.rig.channel->ops->unsettled(life.rig.channel); i++)
-			life_step(&life);
-		assert_int_equal(life.rig.channel->ops->unsettled(life.rig.channel), 0);
+		live_on(&d, &life);
 		file = fopen(path, "r");
 		assert_non_null(file);
 		assert_int_equal(fread(head, 1, 3, file), 3);
@@ -123,10 +129,10 @@ test_begun(void **state)
 		/* Before there was an intent nothing of ours stood there. */
 		if (empty && memcmp(head, "###", 3) != 0) {
 			begun++;
-			rejects_check(dir);
+			rejects_check(d.dir);
 		}
 		life_end(&life);
-		shell("rm -rf %s%s", dir, "");
+		shell("rm -rf %s%s", d.dir, "");
 	}
 	assert_true(begun > 0);
 }
